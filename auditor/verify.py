@@ -336,16 +336,26 @@ class Policy:
             changed.add("Witnesses")
         return changed
 
-    def aligned(self, left: set[str], joined: dict[str, str], publishing: int) -> "Policy | None":
+    def aligned(self, left: set[str], admitted: dict[str, str], publishing: int) -> "Policy | None":
         """Return this policy with the witnesses of the parties, or None if it stays as it is.
 
-        `left` are parties that left. `joined` has the line of each witness of a party that joined.
+        `left` are parties that left. `admitted` has the line of the witness of each party that
+        joined since the last vote.
         """
-        lines = {name: line for name, line in self.witness_lines.items() if name not in left}
-        joined = {name: line for name, line in joined.items() if name not in lines}
+        keys = {name: Key(line.split(" ")[2]) for name, line in admitted.items()}
+        joined = {
+            name: line
+            for name, line in admitted.items()
+            if name not in self.witnesses
+            or (self.witnesses[name].name, self.witnesses[name].public)
+            != (keys[name].name, keys[name].public)
+        }
+        gone = left | joined.keys()
+        lines = {name: line for name, line in self.witness_lines.items() if name not in gone}
         if len(lines) == len(self.witness_lines) and not joined:
             return None
         count, before = self.groups.get(self.quorum, (0, list(self.witness_lines)))
+        need(self.groups.keys().isdisjoint(before), "the policy has groups within groups")
         members = sorted({*joined, *(name for name in before if name in lines)})
         count = min(max(publishing, count), len(members))
         witnesses = [*lines.values(), *(joined[name] for name in sorted(joined))]
@@ -558,6 +568,44 @@ def text_digest(text: dict[str, Any]) -> str:
     return sha256(written.encode()).hex()
 
 
+KEYED_BY_DATA = {"roles", "access", "labels", "labels.*", "parties.names", "agencies.names"}
+"""The objects in a text of the protocol whose names are data of the parties."""
+KEYED_BY_LIST = {"actions", "access.*"}
+"""The objects whose names are of a list that a program has: kinds of action, and operations."""
+PICKED = {
+    "actions.*.sets_status",
+    "access.*.*",
+    "duties.groups",
+    "retention.reasons",
+    "confirmed_keys.changes",
+}
+"""The parts of a text whose values are of a list that a program has."""
+
+
+def parts_of(value: object, place: str = "") -> Iterator[str]:
+    """Yield each part of a text by its path, and each value of a list that a program has."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield f"{place}.*" if place in KEYED_BY_DATA else f"{place}.{name}"
+            keyed = place in KEYED_BY_DATA or place in KEYED_BY_LIST
+            yield from parts_of(inner, (f"{place}.*" if keyed else f"{place}.{name}").lstrip("."))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from parts_of(inner, place)
+    elif place in PICKED:
+        yield f"{place}={value}"
+
+
+def names_nothing_new(text: dict[str, Any], adopted: list[dict[str, Any]]) -> bool:
+    """Return whether a program that reads the adopted texts reads this one too."""
+    edition = text.get("edition", 1)
+    if not isinstance(edition, int):
+        return False
+    known = {part for one in adopted for part in parts_of(one)}
+    editions = [whole(one.get("edition", 1)) for one in adopted]
+    return edition <= max(editions, default=1) and set(parts_of(text)) <= known
+
+
 REQUIRED = {"iss", "iat", "jti", "protocol", "kind", "act", "_sd_alg"}
 UUID_TEXT = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 KEY_ID = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -596,6 +644,23 @@ ON_PROTOCOL = {
     "presence_declared",
 }
 """The kinds of acts that are on the protocol and on no case."""
+OF_EDITION_2 = {
+    "party_withdrawal_declared",
+    "party_withdrawal_revoked",
+    "witnesses_aligned",
+    "agency_registered",
+    "agency_invited",
+    "agency_renamed",
+    "agency_retired",
+    "agency_change_confirmed",
+    "agency_change_declined",
+    "contact_point_named",
+    "contact_point_ended",
+    "coordinator_key_recovered",
+    "absence_announced",
+    "presence_declared",
+}
+"""The kinds of acts on the protocol that a text of edition 1 does not have."""
 OF_LEFT_PARTIES = {
     "information_acknowledged",
     "information_provided",
@@ -603,6 +668,7 @@ OF_LEFT_PARTIES = {
     "information_released",
     "joint_action_done",
     "break_glass_reviewed",
+    "legal_hold_lifted",
     "erasure_confirmed",
     "readings_anchored",
     "key_revoked",
@@ -656,17 +722,22 @@ def event_of(entry: bytes) -> Event:
 def is_newer(event: Event) -> bool:
     """Return whether an act on the protocol has a kind, version or text of a later program.
 
-    An action on a case changes no key, whatever its kind is.
+    An action on a case changes no key, whatever its kind is. A proposed text of a later program
+    changes nothing before it is adopted.
     """
     if event.case is not None:
         return False
-    text = event.act.get("protocol")
-    edition = text.get("edition", 1) if isinstance(text, dict) else 1
     return (
         event.kind not in ON_PROTOCOL
         or event.version > VERSIONS.get(event.kind, 1)
-        or (isinstance(edition, int) and edition > EDITION)
+        or (event.kind == "protocol_adopted" and is_newer_text(event.act.get("protocol")))
     )
+
+
+def is_newer_text(text: object) -> bool:
+    """Return whether a text of the protocol names a later edition of the rules."""
+    edition = text.get("edition", 1) if isinstance(text, dict) else 1
+    return isinstance(edition, int) and edition > EDITION
 
 
 def is_canonical(head: dict[str, Any], claims: dict[str, Any]) -> bool:
@@ -754,6 +825,8 @@ class Registry:
         """When the absence of each party was announced, by subject of the votes."""
         self.policies: list[tuple[int, Policy]] = []
         """From which size on each adopted policy holds."""
+        self.voted = 0, datetime.min.replace(tzinfo=UTC)
+        """The position and time of the last vote that adopted a policy."""
         self.recoveries: dict[str, tuple[dict[str, Any], datetime, set[str]]] = {}
         self.deciding = 0
         """So many parties decide while all others are absent."""
@@ -812,6 +885,10 @@ class Registry:
         self._find_version(position, event.recorded_at)
         self._find_left(position, event.recorded_at)
         need(event.agency in self.owners, f"{event.agency[:60]} is no agency of the protocol")
+        need(
+            self.edition >= 2 or event.kind not in OF_EDITION_2,
+            f"the text in force has edition {self.edition} of the rules, which has no such act",
+        )
         need(
             self.owners[event.agency] not in self.left or event.kind in OF_LEFT_PARTIES,
             f"{event.agency}'s party left the agreement, and it owed nothing like this",
@@ -1031,11 +1108,17 @@ class Registry:
         """Have the policy follow the parties that joined and left."""
         need(event.agency in self.coordinators | self.nodes, "no coordinator or node signed it")
         need(self.policies, "no policy is adopted yet")
-        text = self.versions[self.in_force][2]
+        text, (voted, at) = self.versions[self.in_force][2], self.voted
+        since = {
+            code
+            for n, (adopted, earliest, later) in enumerate(self.versions[: self.in_force + 1])
+            if n and not (adopted < voted and earliest <= at)
+            for code in joining(self.versions[n - 1][2], later)
+        }
         lines = {
             code: f"witness {code} {joined['witness']} {joined['node']}/witness/{code}"
             for code, joined in accessions(text).items()
-            if joined is not None and code in self.parties
+            if joined is not None and code in self.parties & since
         }
         before = self.policies[-1][1]
         publishing = min(self.publishing or len(self.parties), len(self.parties))
@@ -1048,6 +1131,8 @@ class Registry:
     def _settle(self, position: int, amendment: "Amendment", recorded_at: str) -> None:
         """Adopt a text that every party accepted, and close all other proposals."""
         if amendment.missing <= self.without_say - amendment.joining:
+            if is_newer_text(amendment.text):
+                raise Newer(position)
             earliest = max(
                 amendment.earliest, datetime.fromisoformat(recorded_at), self.versions[-1][1]
             )
@@ -1130,6 +1215,7 @@ class Registry:
         alike = {party for party, one in self.votes.items() if one == vote}
         if for_text >= self.parties or (without and alike >= self.parties - without):
             self.policies.append((position, policy))
+            self.voted = position, datetime.fromisoformat(event.recorded_at)
             self.votes = {}
 
     def _take_named(self, position: int, checkpoint: dict[str, Any] | None, least: int = 1) -> None:
@@ -1503,6 +1589,11 @@ class Decision:
         # The same rules are named for keys and agencies that the act speaks of.
         if self.said.get("field") not in (None, "iss", "header.kid"):
             found = {}
+        if event.kind == "amendment_proposed":
+            proposed = event.act["protocol"]
+            if names_nothing_new(proposed, [text for _, _, text in known.versions]):
+                new = "the text names something that no adopted text names"
+                found["unknown-version"] = False, new
         rule = protocol["actions"].get(event.kind)
         if rule is not None:
             role = known.roles.get(event.agency, "")

@@ -108,7 +108,12 @@ def accept_joining(
     ledger takes it only if the key that the text names signed it.
     """
 
-    from api.cli.steps.amendment_tables import amendment_with, checked_digest, show_amendment
+    from api.cli.steps.amendment_tables import (
+        amendment_with,
+        checked_digest,
+        read_text,
+        show_amendment,
+    )
     from api.cli.steps.joining import read_statement
     from api.cli.steps.named_checkpoints import chosen, tell_named
     from api.cli.steps.signed_acts import ask_to_sign, sign_act
@@ -118,6 +123,7 @@ def accept_joining(
         amendment, signed = amendment_with(client, proposal), read_statement(statement)
         if (signed.proposal, signed.digest) != (proposal, checked_digest(amendment)):
             fail("the statement is on another proposal or another text: ask for one on this")
+        read_text(amendment.text)  # nobody accepts a text that this program cannot read
         named = chosen(client, checkpoint, amendment.proposed_at)
         if not asked.as_json:
             tell_named(named)

@@ -46,6 +46,7 @@ def show(
         read_text,
         show_amendment,
         show_parties,
+        show_parties_if_read,
         show_version,
         version_of,
     )
@@ -59,7 +60,7 @@ def show(
                 print_json(amendment)
             else:
                 show_amendment(amendment)
-                show_parties(read_text(amendment.text))
+                show_parties_if_read(amendment)
             return
         found = version_of(client.protocol_versions(), version)
         if text:
@@ -201,9 +202,10 @@ def accept(
         if digest is not None and digest.lower() != found:
             fail(f"the node's text has the SHA-256 {found}, not {digest}: do not accept it")
         base = version_of(client.protocol_versions(), amendment.version - 1)
+        text = read_text(amendment.text)  # nobody accepts a text that this program cannot read
         if not asked.as_json:
             show_amendment(amendment)
-            told = changes(read_text(base.text), read_text(amendment.text))
+            told = changes(read_text(base.text), text)
             tell_changes(told, base.version, language, asked.as_json)
         named = chosen(client, checkpoint, amendment.proposed_at)
         if not asked.as_json:

@@ -1,14 +1,17 @@
 """Has the log's policy follow the parties, by an act of a country's node."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import structlog
 
+from api.client.schemas.health import Effect
 from api.exchange.access_log_anchor import NodeKey, append_node_act, node_and_key
+from api.runtime.trouble import Trouble
 from api.services.append_service import AppendService
 from ledger.application import Ledger
 from ledger.procedure.protocol import Protocol
+from ledger.procedure.registry import Registry
 from ledger.refusals import Refusal
 from ledger.system import clock
 from ledger.system.periodic_worker import PeriodicWorker
@@ -18,6 +21,21 @@ _LOOK_SECONDS = 2.0
 _TURN_SECONDS = 10.0
 """For so long each party's node leaves the act to the node of the party before it."""
 _log = structlog.get_logger(__name__)
+
+
+def vote_troubles(registry: Registry | None) -> Sequence[Trouble]:
+    """Return the trouble that the log's policy follows the parties by a vote alone."""
+    refusal = registry.alignment_refusal(clock.now()) if registry is not None else None
+    if refusal is None:
+        return ()
+    return (
+        Trouble(
+            rule="witnesses-need-vote",
+            message=refusal.message,
+            effect=Effect.WARNING,
+            title="The policy needs a vote",
+        ),
+    )
 
 
 class WitnessAligner(PeriodicWorker):

@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime
 from typing import Annotated, cast
 from uuid import UUID
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
 from api.authentication import assertions
 from api.authentication.sessions import Session
 from api.http.request_connections import RequestConnections
 from api.node.node import Node
 from api.services.personal_data_access import Reader
+from ledger.procedure.held_parts import regular_end
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Protocol
 from ledger.procedure.registry import Registry, left_party
 from ledger.procedure.rules import has_part
@@ -188,7 +190,7 @@ async def _asserted(
     assertions.check_used(used)
     _check_served(node, agency)
     asking = Caller(agency, registry, key_id=assertion.key_id)
-    _check_settles(node, asking)
+    await _check_settles(node, asking)
     return asking
 
 
@@ -292,18 +294,19 @@ def _check_served(node: Node, agency: Agency) -> None:
         raise node.asked.too_many(agency.id)
 
 
-def _check_settles(node: Node, caller: Caller) -> None:
+async def _check_settles(node: Node, caller: Caller) -> None:
     """Check that a party that left still has time to answer what it owes.
 
     Its own node serves its agencies as before. Raises ``Refusal`` (``left-party``) at other nodes
-    once the protocol's days for the erasure are over.
+    once the protocol's days for the erasure are over and no legal hold gives it more.
     """
-    protocol, agency = caller.protocol, caller.agency
+    protocol, agency, at = caller.protocol, caller.agency, caller.asked_at
     day = protocol.left_parties.get(agency.party)
     if day is None or (agency.role != NODE and agency.party in node.parties):
         return
-    days = timedelta(days=protocol.withdrawal_terms.erase_within_days)
-    if caller.asked_at >= datetime.combine(day, time(), UTC) + days:
+    if at < regular_end(day, protocol):
+        return
+    if not await run_in_threadpool(node.settling.has_time, agency.party, protocol, at):
         raise left_party(agency, protocol)
 
 

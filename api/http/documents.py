@@ -236,7 +236,8 @@ def amendment_document(amendment: Amendment) -> AmendmentDocument:
     """Return the document of a proposed text."""
     return AmendmentDocument(
         proposal=amendment.proposal,
-        version=amendment.text.version,
+        version=amendment.version,
+        is_read=amendment.text is not None,
         state=amendment.state,
         digest=amendment.digest,
         reason=amendment.reason,

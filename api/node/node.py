@@ -19,6 +19,7 @@ from api.exchange.witness_clients import LATEST, CopiedRoots, RecordedRoots, Wit
 from api.keys.agency_keys import own_key
 from api.keys.country_keys import country_keys, parcel_keys, person_keys
 from api.keys.log_keys import OwnLogKeys, own_parties, policy_at, trusted_policy
+from api.node.joined_parties import restart_troubles
 from api.node.newer_events import newer_troubles
 from api.notifying.notifier import check_notifications
 from api.paper.languages.catalogue import check_named_languages
@@ -37,6 +38,7 @@ from api.services.append_service import (
 )
 from api.services.decisions import Decisions, ForwardedDecisions, SignedDecisions
 from api.services.personal_data_access import PersonalDataAccess
+from api.services.settling import Settling
 from api.workers.clock_watch import ClockWatch
 from api.workers.timestamper import trusted_roots
 from api.workers.view_checker import malformed_rows
@@ -99,6 +101,7 @@ class Node:
         self.policy_at = policy_at(self.ledger, settings)
         self.mailbox = Mailbox(self.database, parcel_keys(settings))
         self.outcomes = Outcomes(self.ledger, self.outbox)
+        self.settling = Settling(self.ledger)
         self.told = StatusCache(self.database)
         self.room = Room(settings)
         self.checks = Checks()
@@ -107,6 +110,11 @@ class Node:
         self.history = HistoryGuard(self.ledger, mark_file(settings), settings)
         self.checks.add(self.history.look)
         self.checks.add(lambda: newer_troubles(self.ledger))
+        self.checks.add(
+            lambda: restart_troubles(
+                self.ledger.registry(), self.parties, plays_every_party=settings.countries is None
+            )
+        )
         self.checks.add(lambda: malformed_rows(self.views.documents))
         self.decisions: Decisions
         append_service: AppendService

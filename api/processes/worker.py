@@ -38,7 +38,7 @@ from api.exchange.parcel_standing import (
 from api.exchange.parcel_transport import HttpPostOffice, PostOffice
 from api.exchange.vault_completion import VaultCompletion
 from api.exchange.waiting_times import WaitingStatements, outbox_troubles, statement
-from api.exchange.witness_aligner import WitnessAligner
+from api.exchange.witness_aligner import WitnessAligner, vote_troubles
 from api.exchange.witness_clients import LATEST
 from api.keys.agency_keys import own_key
 from api.keys.country_keys import pair_masks
@@ -167,6 +167,7 @@ class NodeWorker:
         start(PresenceDeclarer(node.ledger, node.parties, node.append_service, self._node_key))
         start(WitnessAligner(node.ledger, node.parties, node.append_service, self._node_key))
         self.checks.add(lambda: announced_absences(node.ledger.registry(), node.parties))
+        self.checks.add(lambda: vote_troubles(node.ledger.registry()))
         self.checks.add(self._access_matrix.troubles)
         start(self._access_matrix)
         self.checks.add(self._vault_checking.troubles)

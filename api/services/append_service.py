@@ -40,6 +40,7 @@ from api.services.person_dates import check_person_dates
 from api.services.personal_data_access import write_down_refused
 from api.services.receipts import receipt_document
 from ledger.application import Ledger, deciding_again
+from ledger.procedure.amendments import open_amendment, readable, unknown_amendment
 from ledger.procedure.case_fold import annuls
 from ledger.procedure.deciding import check_case
 from ledger.procedure.disclosed_agencies import check_agencies, named_agencies
@@ -291,6 +292,7 @@ class OutboxAppend:
         if (receipt := self._ledger.receipt_of(action)) is not None:
             _complete(vault, action, disclosures, action.id)
             return receipt_document(receipt)
+        _check_readable(self._ledger, action)
         if not self._is_waiting(action):
             deposit = vault.deposit(action, action.id, disclosures) if disclosures else None
             if not self._outbox.put(action, sender, None, 0, deposit) and deposit is not None:
@@ -400,6 +402,20 @@ class GuardedAppend:
                 raise
             return receipt_document(receipt)
         return None
+
+
+def _check_readable(ledger: Ledger, action: SignedAction) -> None:
+    """Check that this program reads the text that an act accepts.
+
+    The ledger node's program may be later than this one. Raises ``Refusal`` (``unread-proposal``,
+    or ``unknown-amendment`` if this node's copy has no such open proposal).
+    """
+    if action.kind not in ("amendment_accepted", "accession_accepted"):
+        return
+    amendment = open_amendment(ledger.adopted().amendments, UUID(action.fields["proposal"]))
+    if amendment is None:
+        raise unknown_amendment()
+    readable(amendment)
 
 
 def _parsed(sent: str) -> tuple[SignedAction, Sequence[Disclosure]]:

@@ -185,7 +185,7 @@ def proposal_rows(
     return [
         ProposalRow(
             amendment=one,
-            changes=_told(texts[one.text.version - 1], one.text, words),
+            changes=() if one.text is None else _told(texts[one.version - 1], one.text, words),
             joining=tuple(sorted(one.joining)),
             answers=tuple((party, _answer(one, party)) for party in sorted(one.required)),
         )

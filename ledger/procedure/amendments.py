@@ -9,6 +9,8 @@
   ``ledger.procedure.agreement`` says. Until then it changes nothing.
 - A proposal amends the version that was adopted last. It *lapses* once another text is adopted, or
   once its own party proposes another text. Its own party *withdraws* it by declining it.
+- A text that only a later program reads is recorded as proposed. Nobody accepts it by this program,
+  and this program stops at its adoption.
 
 This is a reading of the procedure, not an official text.
 """
@@ -43,6 +45,8 @@ AMENDMENT_KINDS = frozenset(
 _ONE_FORM_EDITION = 2
 """The edition from which on a text is proposed in the form that ``text_of`` writes."""
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
+UNREAD_RULE = "unread-proposal"
+"""The refusal to accept a text that this program cannot read."""
 
 
 class AmendmentState(StrEnum):
@@ -59,7 +63,10 @@ class Amendment:
 
     proposal: UUID
     """The action that proposed it."""
-    text: Protocol
+    version: int
+    """The version that the text would be."""
+    text: Protocol | None
+    """``None``: only a later program reads the text."""
     recorded: Mapping[str, Any]
     """The text as it was signed, of which ``digest`` is."""
     digest: str
@@ -73,7 +80,9 @@ class Amendment:
     """The position of the proposal."""
     recorded_at: datetime
     required: frozenset[str]
-    """The parties that must accept it, with those that it adds."""
+    """The parties that must accept it, with those that it adds.
+
+    Those that it adds are not among them where this program cannot read the text."""
     accepted: frozenset[str]
     joining: frozenset[str] = frozenset()
     """The parties that it adds, or that join again by it."""
@@ -194,12 +203,7 @@ def decide(
         return
     amendment = open_amendment(amendments, UUID(action.fields["proposal"]))
     if amendment is None:
-        raise Refusal(
-            Ground.UNKNOWN,
-            "unknown-amendment",
-            "No amendment is open under this id; it may be adopted, declined or superseded.",
-            "act.proposal",
-        )
+        raise unknown_amendment()
     if action.fields["digest"] != amendment.digest:
         raise Refusal(
             Ground.INVALID,
@@ -219,7 +223,7 @@ def decide(
     party = actor.party
     if action.kind == "accession_accepted":
         party = action.fields["party"]
-        _check_accession(amendment, action, agreement.protocol_id)
+        _check_accession(amendment, readable(amendment), action, agreement.protocol_id)
     if party in amendment.accepted:
         raise Refusal(
             Ground.CONFLICT,
@@ -228,12 +232,53 @@ def decide(
             "act.proposal",
         )
     check_names_one(action, edition, least=amendment.proposed_at)
+    text = readable(amendment)
     if _missing(amendment, agreement.without_say_next(at)) == {party}:
-        _check_text(agreement, amendment.text, amendment.earliest_day, known, at)
+        _check_text(agreement, text, amendment.earliest_day, known, at)
 
 
-def _check_accession(amendment: Amendment, action: SignedAction, protocol: str) -> None:
-    """Check the statement by which a joining party accepts the text. Raises ``Refusal``."""
+def unknown_amendment() -> Refusal:
+    """Make the refusal of an answer to a proposal that is not open."""
+    return Refusal(
+        Ground.UNKNOWN,
+        "unknown-amendment",
+        "No amendment is open under this id; it may be adopted, declined or superseded.",
+        "act.proposal",
+    )
+
+
+def readable(amendment: Amendment) -> Protocol:
+    """Return the text of an amendment.
+
+    Raises ``Refusal`` (``unread-proposal``) if this program cannot read the text.
+    """
+    if amendment.text is None:
+        raise Refusal(
+            Ground.OUT_OF_PROCEDURE,
+            UNREAD_RULE,
+            "This program cannot read the proposed text. Update the program before you accept it;"
+            " to decline it is possible.",
+            "act.proposal",
+        )
+    return amendment.text
+
+
+def is_recorded_unread(action: SignedAction, refusal: Refusal) -> bool:
+    """Return whether a recorded act concerns a text that this program cannot read, and stands.
+
+    A later program decided on the act by the text. The act puts nothing into force here: the fold
+    stops at an act that adopts such a text.
+    """
+    return (action.kind, refusal.rule) in (
+        ("amendment_proposed", Mark.UNKNOWN_VERSION.value),
+        ("amendment_accepted", UNREAD_RULE),
+    )
+
+
+def _check_accession(
+    amendment: Amendment, text: Protocol, action: SignedAction, protocol: str
+) -> None:
+    """Check the statement by which a joining party accepts ``text``. Raises ``Refusal``."""
     party = action.fields["party"]
     if party not in amendment.joining:
         raise Refusal(
@@ -244,7 +289,7 @@ def _check_accession(amendment: Amendment, action: SignedAction, protocol: str) 
         )
     check_statement(
         action.fields["statement"],
-        coordinators_keys(amendment.text, party),
+        coordinators_keys(text, party),
         protocol=protocol,
         proposal=amendment.proposal,
         digest=amendment.digest,
@@ -267,16 +312,18 @@ def evolve(
 ) -> Amended:
     """Fold one accepted act of ``AMENDMENT_KINDS``, signed by the coordinator of ``party``.
 
-    Raises ``KeyError`` or ``ValueError`` for an act that does not fit.
+    Raises ``KeyError`` or ``ValueError`` for an act that does not fit, and ``NewerTextError`` for
+    one that may adopt a text that this program cannot read.
     """
     fields = action.fields
     if action.kind == "amendment_proposed":
         day = fields.get("earliest_day")
-        text, base = read_recorded_text(fields["protocol"]), agreement.latest.protocol
-        joining = joining_parties(base, text)
+        text, base = _read_or_none(fields["protocol"]), agreement.latest.protocol
+        joining = frozenset() if text is None else joining_parties(base, text)
         without_say = agreement.without_say_at(position, recorded_at)
         proposed = Amendment(
             proposal=action.id,
+            version=base.version + 1 if text is None else text.version,
             text=text,
             recorded=fields["protocol"],
             digest=fields["digest"],
@@ -305,6 +352,7 @@ def evolve(
         declined = replace(declined, declined_by=party, declined_because=fields.get("reason"))
         return Amended(agreement, _replaced(amendments, declined))
     if action.kind == "accession_accepted":
+        _read(amendment)  # the statement is judged by the keys that the text names
         party = fields["party"]
         if party not in amendment.joining:
             raise KeyError(party)
@@ -322,9 +370,10 @@ def _settled(
     """Adopt ``amendment`` if no party's word is missing. Every other open one then lapses."""
     if _missing(amendment, agreement.without_say_at(position, recorded_at)):
         return Amended(agreement, amendments)
+    text = _read(amendment)
     earliest = max(begins(amendment.earliest_day), recorded_at, agreement.latest.earliest)
     version = ProtocolVersion(
-        amendment.text,
+        text,
         position,
         earliest,
         amendment.proposal,
@@ -341,6 +390,25 @@ def _settled(
         for one in amendments
     )
     return Amended(agreement.followed_by(version), settled, amendment)
+
+
+def _read(amendment: Amendment) -> Protocol:
+    """Return the text of an amendment. Raises ``NewerTextError`` if only a later program reads it.
+
+    A text that cannot be read may add parties, whose word it needs as well. This program cannot
+    tell, so the text counts as adopted once every party of the version before it accepted it.
+    """
+    if amendment.text is None:
+        return read_recorded_text(amendment.recorded)
+    return amendment.text
+
+
+def _read_or_none(text: Mapping[str, Any]) -> Protocol | None:
+    """Return a proposed text; ``None`` if only a later program reads it. Raises ``ValueError``."""
+    try:
+        return read_recorded_text(text)
+    except NewerTextError:
+        return None
 
 
 def _replaced(amendments: tuple[Amendment, ...], changed: Amendment) -> tuple[Amendment, ...]:

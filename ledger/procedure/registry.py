@@ -17,6 +17,7 @@ from ledger.events.event import ActionRecorded
 from ledger.log.policy import NONE, OTHER_LINE_ENDS, Policy, PolicyError
 from ledger.procedure import absence, agency_acts, amendments, contact_points, withdrawals
 from ledger.procedure.absence import Announcement, Vote
+from ledger.procedure.act_editions import EDITION_OF_ACT, check_edition
 from ledger.procedure.agency_acts import AGENCY_KINDS, ProposedAgencyChange, gone_party
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.amendments import AMENDMENT_KINDS, Amendment, KnownKeys
@@ -50,8 +51,6 @@ _AFTER_LEAVING = frozenset({"readings_anchored", "key_revoked", "key_compromised
 """The acts on the protocol that a party takes after it left: they protect, and grant nothing."""
 _WAITING_EDITION = 2
 """The edition from which on nothing is completed that waited for a party that left."""
-_RECOVERY_EDITION = 2
-"""The edition of the rules from which on other parties can register a coordinator's key."""
 
 
 class SignatureState(StrEnum):
@@ -124,6 +123,8 @@ class AgreedPolicy:
     """The absent parties without which the others adopted it."""
     recorded_at: datetime | None = None
     """When the last of them did; ``None`` for a policy that no event adopted."""
+    is_aligned: bool = False
+    """Whether it follows from the parties, by ``witnesses_aligned``, and from no vote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,24 @@ class Registry:
 
         ``at`` is the time that would be stored with the next event.
         """
-        return _aligned(self, self.next_protocol(at)) is not None
+        protocol = self.next_protocol(at)
+        if protocol.edition < EDITION_OF_ACT["witnesses_aligned"]:
+            return False
+        try:
+            return _aligned(self, protocol) is not None
+        except Refusal:
+            return False
+
+    def alignment_refusal(self, at: datetime) -> Refusal | None:
+        """Return why only a vote can bring the policy to the parties; ``None`` if no vote is due.
+
+        ``at`` is the time that would be stored with the next event.
+        """
+        try:
+            _aligned(self, self.next_protocol(at))
+        except Refusal as refusal:
+            return refusal
+        return None
 
     def policy_at(self, size: int) -> Policy | None:
         """Return the policy for a checkpoint of ``size`` events.
@@ -370,7 +388,7 @@ def evolve(
         policy = _aligned(registry, protocol)
         if policy is None:
             raise ValueError("there is no policy to align")
-        agreed = AgreedPolicy(position, policy, frozenset(), recorded_at)
+        agreed = AgreedPolicy(position, policy, frozenset(), recorded_at, is_aligned=True)
         policies = (*registry.policies, agreed)
         return replace(registry, policies=policies, proposed={}, version=registry.version + 1)
     if action.kind in AGENCY_KINDS:
@@ -428,7 +446,7 @@ def _with_joined(
         for kid, key in registry.keys.items()
     }
     country_keys = dict(registry.country_keys)
-    for party in adopted.text.parties:
+    for party in registry.agreement.latest.protocol.parties:
         if party.code in adopted.joining and party.accession is not None:
             keys |= {key.id: key for key in map(_registered, party.accession.keys)}
             country_keys[party.code] = CountryPublicKey.from_text(party.accession.country_key)
@@ -470,13 +488,31 @@ def _without_waiting(registry: Registry, joining: frozenset[str], position: int)
 def _aligned(registry: Registry, protocol: Protocol) -> Policy | None:
     """Return the policy with the witnesses of the parties in force.
 
-    Returns ``None`` if no policy was adopted, or if the last one is that policy already.
+    Returns ``None`` if no policy was adopted, or if the last one is that policy already. Raises
+    ``Refusal`` if only a vote can decide on the policy.
     """
     if not registry.policies:
         return None
     last = registry.policies[-1].policy
-    policy = aligned_policy(last, protocol)
+    policy = aligned_policy(last, protocol, _admitted_since_vote(registry, protocol))
     return None if policy is None or policy.trust == last.trust else policy
+
+
+def _admitted_since_vote(registry: Registry, protocol: Protocol) -> frozenset[str]:
+    """Return the parties that a text admitted which was not in force at the last vote on a policy.
+
+    ``protocol`` is the version in force.
+    """
+    voted = next(one for one in reversed(registry.policies) if not one.is_aligned)
+    return frozenset(
+        party
+        for version in registry.agreement.versions
+        if version.protocol.version <= protocol.version
+        and not (
+            voted.recorded_at is not None and version.is_in_force(voted.since, voted.recorded_at)
+        )
+        for party in version.admitted
+    )
 
 
 def _with_agency_change(
@@ -641,6 +677,7 @@ def decide(registry: Registry | None, action: SignedAction, at: datetime) -> Non
         )
     protocol = registry.next_protocol(at)
     actor = _acting_agency(protocol, action.agency)
+    check_edition(action.kind, protocol.edition)
     if actor.party not in protocol.party_codes and action.kind not in _AFTER_LEAVING:
         raise left_party(actor, protocol)
     if action.kind in WITHDRAWAL_KINDS:
@@ -855,10 +892,6 @@ def _decide_recovery(
 ) -> None:
     grant = _grant(action.fields["grant"], "act.grant")
     owner, kid = _known_agency(protocol, grant.agency), _registered(grant).id
-    if protocol.edition < _RECOVERY_EDITION:
-        raise Refusal(
-            Ground.NOT_ALLOWED, "edition", "The rules in force here know no such act.", "kind"
-        )
     if owner.role != COORDINATOR or actor.role != COORDINATOR or actor.party == owner.party:
         raise Refusal(
             Ground.NOT_ALLOWED,

@@ -224,6 +224,7 @@ _AFTER_LEAVING = frozenset(
         "information_released",
         "joint_action_done",
         "break_glass_reviewed",
+        "legal_hold_lifted",
         "erasure_confirmed",
         "destruction_confirmed",
     }

@@ -25,6 +25,8 @@ from ledger.log.signed_decision import (
 )
 from ledger.procedure.deciding import refusal_by
 from ledger.procedure.named_checkpoint import among_first
+from ledger.procedure.registry import registry_of
+from ledger.procedure.text_parts import names_nothing_new
 from ledger.refusals import Refusal
 from ledger.signing.signed_action import Mark, read_recorded
 from ledger.store.database import Database
@@ -175,19 +177,24 @@ def _held_refusal(
         statement.decided_at,
         among_first(size, events.root_at),
     )
-    if refusal is None and _may_be_of_older_program(statement, signed):
+    if refusal is None and _may_be_of_older_program(statement, signed, events):
         return DecisionCheck(None, position=position, is_outdated=True)
     what = f"the rules accept the action on the first {size} events"
     return DecisionCheck(what if refusal is None else None, refusal, position)
 
 
-def _may_be_of_older_program(statement: Refused, signed: str) -> bool:
+def _may_be_of_older_program(statement: Refused, signed: str, events: EventLookup) -> bool:
     """Return whether an honest node of an older program may have refused the action so.
 
-    Such a node reads every other action that it signs a decision on.
+    Such a node reads every other action that it signs a decision on. It also reads a text that
+    names nothing new: its program reads every text that the parties adopted.
     """
-    is_unknown = statement.rule == Mark.UNKNOWN_VERSION.value
-    return is_unknown and read_recorded(signed).kind == "amendment_proposed"
+    action = read_recorded(signed)
+    if statement.rule != Mark.UNKNOWN_VERSION.value or action.kind != "amendment_proposed":
+        return False
+    agreement = registry_of(events.of(None, statement.size)).agreement
+    adopted = [version.recorded for version in agreement.versions]
+    return not names_nothing_new(action.fields["protocol"], adopted)
 
 
 def _is_of(row: RecordedRow, signed: str) -> bool:

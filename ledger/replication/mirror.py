@@ -34,6 +34,12 @@ from ledger.replication.event_source import (
     check_signed,
     parsed,
 )
+from ledger.replication.unread_events import (
+    UnreadEvents,
+    UnreadForkError,
+    drop_unread,
+    keep_with_events,
+)
 from ledger.store.database import Database
 from ledger.system import clock
 from ledger.verification.revalidation import Revalidation, RowReader, inspect
@@ -42,6 +48,15 @@ _log = structlog.get_logger(__name__)
 _KEEP_CASES = 5_000
 _PATIENCE = 3
 """So many times in a row events may not fit their note: a broken transfer is no fork."""
+
+
+_HELD = """
+SELECT note FROM (
+    SELECT size, note FROM log.signed UNION ALL SELECT size, note FROM log.unread_signed
+) AS kept
+ORDER BY size < %(size)s, abs(size - %(size)s) LIMIT 1
+"""
+"""The note to hold against a refused one: the smallest that covers it, or else the largest."""
 
 
 class DivergedError(RuntimeError):
@@ -115,6 +130,7 @@ class Mirror:
         self._misfits = 0
         self._stopped: tuple[int, int] | None = None
         """The size of the copy, and the position of the later event that needs an update."""
+        self._unread = UnreadEvents(database)
         self._looked_at: Note | None = None
         """The last note for which a decision to take over was looked for."""
 
@@ -128,13 +144,15 @@ class Mirror:
 
         Raises ``SourceError``, ``ConnectionError``, and ``DivergedError`` for ever after the log
         was found to contradict itself. Raises ``NewerEventError`` where the next events need a
-        later program: no more is copied, and nothing is called false.
+        later program: no more is copied, and no event is called false. What the log signs of these
+        events is followed all the same, and must be one history.
         """
         self.check_unsettled()
         frontier = self._ledger.rows.frontier()
         if frontier.size < self._seen:
             self.when_shorter(self._seen)  # an older copy of the database was put here
             self._ledger.forget()
+            self._unread.forget()
         self._seen = frontier.size
         head = source.head(frontier.size)
         if head is None:
@@ -145,6 +163,10 @@ class Mirror:
                 self._copy_understood(source, frontier, note, checkpoint)
                 return True
             self._compare(source, note, checkpoint)
+        except NewerEventError:
+            self._replay = None
+            self._follow_unread(source, frontier, note, checkpoint)
+            raise
         except BaseException as error:
             self._replay = None  # it may hold what was not copied in the end
             if isinstance(error, UntrustedKeyError):
@@ -168,6 +190,7 @@ class Mirror:
         note, checkpoint = parsed(text)
         root = self.root_at(checkpoint.size)
         if root is None or checkpoint.size == 0:
+            self._compare_unread(source, note, checkpoint)
             return 0
         try:
             policy = self.policy_at(checkpoint.size)
@@ -212,8 +235,13 @@ class Mirror:
         return [Evidence.of(row) for row in rows]
 
     def settle(self, why: str) -> int:
-        """Note that a person looked at the evidence, and why copying may go on; return how many."""
-        with self._database.connection() as connection:
+        """Note that a person looked at the evidence, and why copying may go on; return how many.
+
+        What is kept of unread events is dropped: the evidence has the notes that matter.
+        """
+        self._unread.forget()
+        with self._database.transaction() as connection:
+            drop_unread(connection)
             return connection.execute(
                 "UPDATE log.evidence SET settled_at = now(), settled_why = %s"
                 " WHERE settled_at IS NULL",
@@ -243,6 +271,36 @@ class Mirror:
                 "one copied here"
             )
             self._diverge(source, what, note)
+
+    def _follow_unread(
+        self, source: MirrorSource, frontier: Frontier, note: Note, checkpoint: Checkpoint
+    ) -> None:
+        """Check what the log signs of events that this program cannot read, and keep it.
+
+        Raises ``DivergedError`` if the log signed two histories of them. A source that gives
+        nothing to check is asked again at the next step.
+        """
+        try:
+            self._unread.follow(source, frontier, (note, checkpoint), self.policy_at)
+        except UnreadForkError as fork:
+            self._diverge(source, str(fork), fork.note)
+        except SourceError as error:
+            _log.warning("what this program cannot read is not followed", why=str(error))
+
+    def _compare_unread(self, source: MirrorSource, note: Note, checkpoint: Checkpoint) -> None:
+        """Compare a published checkpoint with what the log signed of unread events.
+
+        Raises ``DivergedError`` if it is of another history.
+        """
+        root = self._unread.root_at(self._ledger.rows.frontier(), checkpoint.size)
+        if root is None or root == checkpoint.root:
+            return
+        check_signed(note, self.policy_at(checkpoint.size))
+        what = (
+            f"the log published another history of the first {checkpoint.size} events than the one"
+            " it signed, of events that this program cannot read"
+        )
+        self._diverge(source, what, note)
 
     def _look_for_takeover(self, source: MirrorSource, note: Note) -> None:
         """Look for a takeover in the source's ledger, and for a tail of this copy beyond it.
@@ -333,6 +391,11 @@ class Mirror:
             self._check_unmoved(frontier)
             self._diverge(source, what, note)
         self._misfits = 0
+        try:
+            self._unread.check_same(frontier, [row.leaf_hash for row in rows], note)
+        except UnreadForkError as fork:
+            self._check_unmoved(frontier)
+            self._diverge(source, str(fork), fork.note)
         if problems:
             self._check_unmoved(frontier)
             self._diverge(source, problems[0], note)
@@ -341,6 +404,7 @@ class Mirror:
         with self._database.transaction() as connection:
             self._ledger.rows.copy(connection, rows)
             keep_signed(connection, checkpoint, note)
+            keep_with_events(connection, checkpoint.size)
         self._replayed = checkpoint.size
 
     def _check_unmoved(self, frontier: Frontier) -> None:
@@ -380,15 +444,8 @@ class Mirror:
 
     def _diverge(self, source: MirrorSource, what: str, refused: Note) -> NoReturn:
         with self._database.connection() as connection:
-            held = (
-                connection.execute(
-                    "SELECT note FROM log.signed WHERE size >= %s ORDER BY size LIMIT 1",
-                    (Checkpoint.parse(refused.text).size,),
-                ).fetchone()
-                or connection.execute(
-                    "SELECT note FROM log.signed ORDER BY size DESC LIMIT 1"
-                ).fetchone()
-            )
+            size = Checkpoint.parse(refused.text).size
+            held = connection.execute(_HELD, {"size": size}).fetchone()
             connection.execute(
                 "INSERT INTO log.evidence (found_at, source, what, held, refused)"
                 " VALUES (%s, %s, %s, %s, %s)",

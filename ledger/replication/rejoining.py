@@ -48,7 +48,14 @@ UPDATE ledger.head SET position = %(size)s, frontier = %(frontier)s, recorded_at
     (SELECT recorded_at FROM ledger.events WHERE notification_id = %(size)s), 'epoch')
 """
 # In an order in which no row is referred to any more when it is deleted.
-_ABOUT_SIZES = ("timestamps", "published", "cosignatures", "signed", "dated_checkpoints")
+_ABOUT_SIZES = (
+    "timestamps",
+    "published",
+    "cosignatures",
+    "signed",
+    "dated_checkpoints",
+    "unread_signed",
+)
 _KEEP_NOTES = """
 INSERT INTO log.tail_records (decision, place, content)
 SELECT %(decision)s, %(place)s, to_jsonb(t) FROM log.{table} t WHERE size > %(size)s
@@ -165,6 +172,7 @@ def roll_back(
         connection.execute(_of(party, _CONFIRM_AGAIN), given)
     for witness in witnesses:
         witness.go_back(connection, common, found.note)
+    connection.execute("DELETE FROM log.unread_leaves")
     connection.execute("DELETE FROM ledger.events WHERE notification_id > %(size)s", given)
     connection.execute(_DROP_TREE, given)
     connection.execute(_REWIND, {**given, "frontier": tree.frontier(size).to_bytes()})

@@ -15,9 +15,10 @@ from ledger.events.event import ActionRecorded, readable
 from ledger.log.merkle import leaf_hash
 from ledger.procedure import case as cases
 from ledger.procedure import registry as registries
+from ledger.procedure.amendments import UNREAD_RULE, is_recorded_unread
 from ledger.procedure.case import Case
 from ledger.procedure.named_checkpoint import RootAt, among_first, check_named_checkpoint
-from ledger.procedure.protocol import LATEST_EDITION, Protocol
+from ledger.procedure.protocol import LATEST_EDITION, NewerTextError, Protocol
 from ledger.procedure.registry import Registry
 from ledger.refusals import Refusal
 from ledger.signing import sd_jwt, signed_action
@@ -168,10 +169,12 @@ class Revalidation:
             yield from self._check_history(position, action, root_at)
             yield from self._decide(position, inspected, action, recorded_at, stood_still)
         except Refusal as refusal:
-            if refusal.rule == Mark.UNKNOWN_VERSION.value:
+            if refusal.rule in (Mark.UNKNOWN_VERSION.value, UNREAD_RULE):
                 self.newer = position
                 return
             yield f"the rules refuse it ({refusal.rule})"
+        except NewerTextError:
+            self.newer = position
         except (ValueError, KeyError, TypeError) as error:
             yield f"it cannot be replayed ({type(error).__name__})"
 
@@ -265,7 +268,11 @@ class Revalidation:
         by_stored = protocol is None or protocol.edition >= BY_STORED_TIME
         is_lenient = stood_still and not by_stored
         if action.kind in REGISTRY_ACTIONS:
-            registries.decide(registry, action, recorded_at)
+            try:
+                registries.decide(registry, action, recorded_at)
+            except Refusal as refusal:
+                if not is_recorded_unread(action, refusal):
+                    raise
             after = registries.evolve(registry, action, recorded_at, position)
             judging = registry or after
             yield from self._check_signature(inspected, action, judging, recorded_at, is_lenient)

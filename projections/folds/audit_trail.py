@@ -154,7 +154,7 @@ class RegistryDocuments:
             made["protocol_version"] = registry.agreement.latest.protocol.version
             made["amendments"] = {
                 str(one.proposal): {
-                    "version": one.text.version,
+                    "version": one.version,
                     "digest": one.digest,
                     "by": one.by,
                     "state": one.state.value,

@@ -9,6 +9,7 @@ from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.dates import quarter_end
+from ledger.procedure.held_parts import last_lifted
 from ledger.procedure.protocol import Agency, Expectation, Protocol
 from ledger.procedure.time_zones import end_of_day, end_of_local_day, zone_of, zone_of_days
 from ledger.vocabulary.action import LedgerModel
@@ -312,7 +313,7 @@ def _of_accountability(
             )
             yield _asked(ObligationKind.BREAK_GLASS_REVIEW, step)
     if protocol.left_parties:
-        yield from _of_leaving(state, protocol)
+        yield from _of_leaving(state, protocol, when.acts)
     if state.erasure is not None:
         order, since = state.erasure.order, state.erasure.since
         for party in state.erasure.pending:
@@ -345,19 +346,27 @@ def _has_left(agency: str, protocol: Protocol) -> bool:
     return protocol.agencies_by_id[agency].party in protocol.left_parties
 
 
-def _of_leaving(state: CaseState, protocol: Protocol) -> Iterator[OwedStep]:
-    """Yield the erasures that parties that left owe of what they had received in the case."""
+def _of_leaving(
+    state: CaseState, protocol: Protocol, acts: Mapping[UUID, Act]
+) -> Iterator[OwedStep]:
+    """Yield the erasures that parties that left owe of what they had received in the case.
+
+    No day is set while a legal hold is in force. Once the last one is lifted, the days for the
+    erasure begin anew.
+    """
     within_days = protocol.withdrawal_terms.erase_within_days
     pending = state.erasure.pending if state.erasure is not None else ()
     for party in state.parties:
         day = protocol.left_parties.get(party)
         if day is None or party in pending or len(state.parties) == 1:
             continue
-        zone = zone_of_days(protocol, party)
+        since = datetime.combine(day, time(), zone_of_days(protocol, party))
+        if (lifted := last_lifted(acts.values())) is not None:
+            since = max(since, lifted)
         step = ExpectedStep(
             action="erasure_confirmed",
             party=party,
-            due=_after_days(datetime.combine(day, time(), zone), within_days, [party], protocol),
+            due=None if state.holds else _after_days(since, within_days, [party], protocol),
         )
         yield OwedStep(ObligationKind.ERASURE, step, f"withdrawal on {day}")
 

@@ -171,7 +171,11 @@ def test_the_auditor_reads_the_spellings_of_earlier_ledgers(
     parties.act(XK, statement.model_copy(update={"digest": told.digest}))
     assert parties.now.party_codes == {"XK", "ME", "AL", "MK"}
     # The next text spells the accession as this program writes it, which is the same accession.
-    parties.act(XK, proposal(amended(parties.text, title="Another title")))
+    later = amended(parties.text, title="Another title", edition=2)
+    named = parties.act(XK, proposal(later))
+    parties.agencies.keys.update(joining.held)
+    for agency in (ME, AL, joining.coordinator):
+        parties.act(agency, parties.acceptance(named, later))
     parties.act(ME, leaving("ME", date(2027, 6, 1)))
 
 
@@ -226,7 +230,7 @@ def test_a_joining_party_names_a_witness_key_of_its_own(parties: Parties) -> Non
         assert refusal.value.field == "act.protocol.parties.3.accession.witness"
         # A text that has it all the same leaves the policy as it is.
         now = text if taken == policy.witnesses["ME"].key.public else parties.text
-        aligned = aligned_policy(policy, now)
+        aligned = aligned_policy(policy, now, {"MK"})
         assert aligned is None or Policy.parse(str(aligned))
     parties.act(XK, proposal(joining.text(parties.text)))
 

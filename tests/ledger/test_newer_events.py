@@ -8,13 +8,16 @@ from pathlib import Path
 from unittest.mock import patch
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from ledger.application import Ledger, environment
 from ledger.events.newer_event import NewerEventError
+from ledger.log.checkpoint import Checkpoint
+from ledger.log.note import Note
 from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import NewerTextError, read_recorded_text
-from ledger.replication.mirror import Mirror
+from ledger.replication.mirror import DivergedError, Mirror
 from ledger.signing import signed_action
 from ledger.store.database import Database
 from ledger.store.datastore import LedgerDatastore
@@ -32,7 +35,7 @@ from tests.support.agencies import PAST, Agencies
 from tests.support.auditor import AUDITOR, run_auditor
 from tests.support.copies import Copy, one_copy
 from tests.support.exports import export_of
-from tests.support.logs import Log, LogSource
+from tests.support.logs import Log, LogSource, signer
 from tests.support.older_program import with_second_version_missing, without_kind
 
 ACT, ON_CASE = "contact_point_named", "case_prioritised"
@@ -101,6 +104,117 @@ def test_a_copy_of_a_later_program_is_not_continued(log: Log, copy: Copy) -> Non
     assert copy.mirror.evidence() == []
     copy.catch_up(source)
     assert copy.mirror.size == log.ledger.head()
+
+
+def kept_sizes(copy: Copy, table: str) -> list[int]:
+    """Return the sizes of the notes that a copy keeps in a table."""
+    with copy.database.connection() as connection:
+        rows = connection.execute(f"SELECT size FROM log.{table} ORDER BY size").fetchall()
+    return [row["size"] for row in rows]
+
+
+def stopped_before(log: Log, copy: Copy, source: LogSource) -> int:
+    """Have an older copy stop before an event of a later program. Return the event's position."""
+    log.open_case()
+    log.publication.sign()
+    newer = name_contact(log)
+    log.open_case()
+    copy.mirror.step(source)
+    assert copy.mirror.size == newer - 1
+    return newer
+
+
+def stay_stopped(copy: Copy, source: LogSource, *, steps: int = 1) -> None:
+    for _ in range(steps):
+        with pytest.raises(NewerEventError):
+            copy.mirror.step(source)
+
+
+def test_an_older_copy_follows_what_the_log_signs_and_has_it_after_the_update(
+    log: Log, copy: Copy, database: str
+) -> None:
+    source = LogSource(log)
+    with without_kind(ACT):
+        stopped_before(log, copy, source)
+        stay_stopped(copy, source)
+        sizes = [log.ledger.head()]
+        log.open_case()
+        log.open_case()
+        stay_stopped(copy, source, steps=2)
+        sizes.append(log.ledger.head())
+        assert kept_sizes(copy, "unread_signed") == sizes
+        # The same after a restart.
+        again = Mirror(copy.ledger, copy.database, log.policy)
+        log.open_case()
+        for _ in range(2):
+            with pytest.raises(NewerEventError):
+                again.step(source)
+        sizes.append(log.ledger.head())
+        assert kept_sizes(copy, "unread_signed") == sizes
+        assert copy.mirror.evidence() == []
+    copy.catch_up(source)
+    assert copy.tables() == copy.tables(database)
+    assert kept_sizes(copy, "unread_signed") == []
+    with copy.database.connection() as connection:
+        assert connection.execute("SELECT * FROM log.unread_leaves").fetchall() == []
+    assert set(sizes) <= set(kept_sizes(copy, "signed"))
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_a_fork_of_what_an_older_copy_cannot_read_is_told(
+    log: Log, copy: Copy, *, published: bool
+) -> None:
+    source = LogSource(log)
+    with without_kind(ACT):
+        stopped_before(log, copy, source)
+        stay_stopped(copy, source)
+        size = log.ledger.head()
+        forged = log.note(size, b"\x01" * 32)
+        stranger = log.note(size, b"\x02" * 32, signer())
+        stay_stopped(copy, source.lying(stranger))  # anyone may write such a note
+        assert copy.mirror.evidence() == []
+        mirror = copy.mirror
+        step = mirror.step_published if published else mirror.step
+        with pytest.raises(DivergedError, match="another history"):
+            step(Publishing(log, forged) if published else source.lying(forged))
+    (found,) = copy.mirror.evidence()
+    held = Note.parse(found.held)
+    assert Checkpoint.parse(held.text).size == size
+    assert found.refused == str(forged)
+    # Copying waits for a person, and goes on with the events that the log gives.
+    with pytest.raises(DivergedError):
+        copy.mirror.step(source)
+    copy.mirror.settle("it was a test")
+    copy.catch_up(source)
+    assert copy.mirror.size == size
+
+
+class Publishing(LogSource):
+    """A source whose published checkpoint is another one."""
+
+    def __init__(self, log: Log, note: Note) -> None:
+        super().__init__(log)
+        self.note = note
+
+    def published(self) -> str | None:
+        return str(self.note)
+
+
+def test_the_events_after_the_update_are_those_that_the_log_signed_before(
+    log: Log, copy: Copy
+) -> None:
+    source = LogSource(log)
+    with without_kind(ACT):
+        newer = stopped_before(log, copy, source)
+        stay_stopped(copy, source)
+    with psycopg.connect(copy.conninfo) as superuser:  # as if the log had signed another event
+        superuser.execute(
+            "UPDATE log.unread_leaves SET leaf_hash = %s WHERE position = %s",
+            (b"\x01" * 32, newer),
+        )
+    with pytest.raises(DivergedError, match=f"position {newer} is another one"):
+        Mirror(copy.ledger, copy.database, log.policy).step(source)
+    assert copy.mirror.size == newer - 1
 
 
 def hold_meeting(log: Log) -> int:

@@ -301,3 +301,25 @@ def test_a_ledger_node_of_an_older_program_tells_no_lie(
     held = held_against(lie, action.sd_jwt, LedgerEvents(ledger))
     assert held.untrue is not None
     assert not held.is_outdated
+
+
+def test_a_ledger_node_that_refuses_what_the_adopted_text_names_lies(
+    ledger: Ledger, decisions: SignedDecisions, agencies: Agencies
+) -> None:
+    """Its program has read the adopted text, so it reads a text that names nothing new."""
+    text = amended(agencies.protocol, title="Another title", roles={
+        **agencies.protocol.roles, "of_tomorrow": "A role that the parties name"
+    })  # fmt: skip
+    proposed = signed_action.read(agencies.sign("xk-nac", proposal(text), None))
+    honest = refused(ledger, decisions, action_of(agencies, uuid4()), 7)
+    lie = falsified(
+        honest,
+        rule="unknown-version",
+        action=proposed.id,
+        digest=action_digest(proposed.sd_jwt),
+        case=None,
+        acted_on=0,
+    )
+    held = held_against(lie, proposed.sd_jwt, LedgerEvents(ledger))
+    assert held.untrue is not None
+    assert not held.is_outdated

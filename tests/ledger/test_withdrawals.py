@@ -15,6 +15,7 @@ import pytest
 from ledger.log.note import SignatureType
 from ledger.log.policy import Group, Policy, TrustedWitness
 from ledger.procedure.amendments import text_of
+from ledger.procedure.held_parts import is_settling
 from ledger.procedure.protocol import Protocol, WithdrawalTerms
 from ledger.refusals import Refusal
 from ledger.verification.revalidation import inspect
@@ -27,10 +28,11 @@ from ledger.vocabulary.coordination import (
     LeadTransferAccepted,
     LeadTransferOffered,
 )
-from ledger.vocabulary.erasure import ErasureConfirmed
+from ledger.vocabulary.erasure import ErasureConfirmed, LegalHoldLifted, LegalHoldPlaced
 from ledger.vocabulary.picklists import (
     ClosureReason,
     DeclineReason,
+    HoldGround,
     InformationTopic,
     Purpose,
     ReferralReason,
@@ -268,6 +270,56 @@ def test_it_answers_what_it_owes_and_confirms_the_erasure(parties: Parties) -> N
     assert parties.refused_in(CASE, "al-node", erased) == "unknown-case"
     # The others go on.
     parties.take("xk-csw-prishtina", risk(), CASE)
+
+
+@pytest.mark.parametrize("placed_by", ["al-prosecutor", "xk-prosecutor"])
+def test_its_duties_under_a_hold_stay_until_it_has_erased(parties: Parties, placed_by: str) -> None:
+    parties.take("xk-dhtqnj", opening(("XK", "AL")), CASE)
+    request = parties.take("xk-dhtqnj", asked("al-police-thb"), CASE)
+    held = LegalHoldPlaced(acted_at=START, ground=next(iter(HoldGround)))
+    hold = parties.take(agency_like(parties, placed_by), held, CASE)
+    left(parties)
+    parties.ledger.now = AFTER + timedelta(days=100)
+    parties.take("al-police-thb", answering(request), CASE)
+    erased, lifted = ErasureConfirmed(acted_at=START), LegalHoldLifted(acted_at=START, hold=hold)
+    assert parties.refused_in(CASE, "al-node", erased) == "legal-hold"
+    assert is_settling_now(parties)
+    assert due_of_erasure(parties) is None
+    # It places no new hold, and lifts none but its own.
+    assert parties.refused_in(CASE, agency_like(parties, "al-prosecutor"), held) == "left-party"
+    if not placed_by.startswith("al"):
+        own = agency_like(parties, "al-prosecutor")
+        assert parties.refused_in(CASE, own, lifted) == "own-hold"
+    parties.take(agency_like(parties, placed_by), lifted, CASE)
+    when = parties.ledger.now
+    period = timedelta(days=WithdrawalTerms().erase_within_days)
+    assert due_of_erasure(parties) == when + period
+    assert is_settling_now(parties)
+    parties.ledger.now = when + period - timedelta(minutes=1)
+    assert not is_settling_now(parties)
+    parties.take("al-node", erased, CASE)
+    parties.ledger.now = when
+    assert not is_settling_now(parties)
+
+
+def agency_like(parties: Parties, name: str) -> str:
+    """Return the first agency of the party and the role that a name says."""
+    party, role = name.upper().split("-")
+    agencies = parties.text.agencies
+    return next(a.id for a in agencies if a.party == party and a.role == role.lower())
+
+
+def is_settling_now(parties: Parties) -> bool:
+    case = parties.case(CASE)
+    assert case is not None
+    at = parties.ledger.now + timedelta(minutes=1)
+    return is_settling(case.state, case.history.values(), "AL", parties.now, at)
+
+
+def due_of_erasure(parties: Parties) -> datetime | None:
+    folded = obligations([one.as_act() for one in parties.events(CASE)], parties.read().agreement)
+    (one,) = (o for o in folded.by_id.values() if o.kind is ObligationKind.ERASURE)
+    return one.due
 
 
 def test_it_may_decline_and_others_owe_it_nothing(parties: Parties) -> None:

@@ -16,7 +16,7 @@ from api.client.schemas.personal import Language
 from api.paper.protocol_changes import sentences
 from api.paper.subject_access.wording import wording
 from ledger.procedure.amendments import AmendmentState, text_digest
-from ledger.procedure.protocol import Protocol, check_known
+from ledger.procedure.protocol import NewerTextError, Protocol, read_recorded_text
 from ledger.procedure.protocol_changes import ProtocolChange
 
 
@@ -47,10 +47,12 @@ def checked_digest(amendment: AmendmentDocument) -> str:
 
 
 def read_text(text: Mapping[str, Any]) -> Protocol:
-    """Read a text from the node. Raises ``ValueError``."""
-    check_known(text)
+    """Read a text from the node.
+
+    Raises ``ValueError``: ``NewerTextError`` if the text needs a later program.
+    """
     try:
-        return Protocol.model_validate(text)
+        return read_recorded_text(text)
     except ValidationError as error:
         raise ValueError(f"the node gave a text that does not hold: {error}") from None
 
@@ -139,6 +141,20 @@ def show_parties(protocol: Protocol) -> None:
             escape(f"{party.name} ({party.code})"), str(len(own)), ", ".join(coordinators)
         )
     out.print(table)
+
+
+def show_parties_if_read(one: AmendmentDocument) -> None:
+    """Print the parties of a proposed text, or that this program cannot read the text."""
+    try:
+        text = read_text(one.text)
+    except NewerTextError as error:
+        said = (
+            f"  This program cannot read the proposed text ({error}). Update this program and your"
+            " node before you accept it; to decline it is possible."
+        )
+        out.print(f"[yellow]{escape(said)}[/]", soft_wrap=True, highlight=False)
+        return
+    show_parties(text)
 
 
 def _moment(moment: datetime) -> str:

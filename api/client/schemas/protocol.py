@@ -166,6 +166,8 @@ class AmendmentDocument(Document):
     declined_because: str | None = None
     """The reason that this party gave."""
     text: Mapping[str, JsonValue]
+    is_read: bool = True
+    """Whether the node's program can read the text. If not, update the node before you accept."""
 
 
 class PartyDocument(Document):
