@@ -12,8 +12,10 @@ from api.client.schemas.health import Effect
 from api.http.access import Caller
 from api.http.error_handlers import ANSWER_HEADERS, PAGE_POLICY
 from api.keys.key_ends import EndingKey, concerns, ending_keys
+from api.node.joined_parties import RULE as RESTART_DUE
 from api.node.node import Node
 from api.paper.languages.found import offered
+from api.paper.protocol_changes import fact as fact_text
 from api.paper.subject_access.wording import Wording, wording
 from api.runtime.readiness import of_effect
 from api.runtime.trouble import Trouble
@@ -65,9 +67,16 @@ def _templates() -> Environment:
 
 
 def _troubles(request: Request) -> list[Trouble]:
-    """Return the troubles that make this node not ready, which every page shows."""
+    """Return the troubles that every page shows.
+
+    They are those that make this node not ready, and that a party which joined is not served yet.
+    """
     node: Node | None = getattr(request.app.state, "node", None)
-    return [] if node is None else of_effect(node.troubles, at_least=Effect.NOT_READY)
+    if node is None:
+        return []
+    found = node.troubles
+    grave = of_effect(found, at_least=Effect.NOT_READY)
+    return [one for one in found if one in grave or one.rule == RESTART_DUE]
 
 
 def _keys_end(caller: Caller | None) -> list[EndingKey]:
@@ -77,6 +86,18 @@ def _keys_end(caller: Caller | None) -> list[EndingKey]:
     registry = caller.registry
     found = ending_keys(registry, {caller.agency.party}, clock.now())
     return [key for key in found if concerns(caller.agency, key, registry)]
+
+
+def _fact_texts(request: Request, words: Words) -> list[tuple[str, str]]:
+    """Return each fact that a rule of the protocol names, with its text."""
+    protocol = protocol_of(request)
+    rules = protocol.actions.values() if protocol is not None else ()
+    names = {
+        fact
+        for rule in rules
+        for fact in (*rule.requires, *rule.requires_for_child, *rule.forbidden_while)
+    }
+    return [(name, fact_text(name, words.things)) for name in sorted(names)]
 
 
 def page(
@@ -96,6 +117,7 @@ def page(
             n=words.texts.count,
             find_text=words.texts.find,
             why_texts=words.texts.names("why."),
+            fact_texts=lambda: _fact_texts(request, words),
             w=words.things,
             language=language,
             languages=offered(protocol_of(request)),

@@ -25,17 +25,6 @@ from ledger.vocabulary.upcasting import upcasters
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _MOST_CHARACTERS = 256 * 1024
-_REFUSALS = (
-    "amendment-accepted",
-    "amendment-day",
-    "amendment-digest",
-    "amendment-known",
-    "another-history",
-    "coordinators-only",
-    "revoked-key",
-    "unknown-amendment",
-)
-"""The rules whose refusals the script says in the language of the page."""
 
 
 class TextToCheck(Document):
@@ -73,7 +62,6 @@ def agreement(request: Request, caller: TheCaller) -> Response:
         next_version=found.latest.protocol.version + 1,
         schemas={kind: upcasters().version(kind) for kind in AMENDMENT_KINDS},
         most=_MOST_CHARACTERS,
-        refusals=_REFUSALS,
         named=names(protocol, (), words),
     )
 

@@ -3,7 +3,7 @@
 
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
-import { text } from "./texts.js";
+import { reason, text } from "./texts.js";
 
 const form = document.getElementById("agency-form");
 const part = (id) => document.getElementById(id);
@@ -24,7 +24,7 @@ async function send(kind, version, open, tell) {
     });
     if (answer.ok) return true;
     const told = await answer.json();
-    tell(text("act.refused", { reason: told.detail ?? told.title }));
+    tell(text("act.refused", { reason: reason(told, answer.status) }));
   } catch {
     tell(text("js.offline"));
   }

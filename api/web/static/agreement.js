@@ -7,7 +7,7 @@ import * as drafts from "./drafts.js";
 import * as keys from "./keys.js";
 import { checkLog, pin, Wrong } from "./log_check.js";
 import { issue } from "./sd_jwt.js";
-import { text } from "./texts.js";
+import { reason, text } from "./texts.js";
 
 const review = document.getElementById("review");
 const part = (id) => document.getElementById(id);
@@ -190,10 +190,8 @@ async function send() {
   } else if (answer.status >= 500 || answer.status === 429 || answer.status === 401) {
     trouble(text(answer.status === 401 ? "agreement.signed_out" : "agreement.unanswered"));
   } else {
-    const known = text(`why.${said.rule}`);
-    const reason = known.startsWith("why.") ? said.detail ?? said.title : known;
     close(); // what was refused is not sent again; the form keeps what was typed
-    trouble(text("act.refused", { reason }));
+    trouble(text("act.refused", { reason: reason(said, answer.status) }));
   }
 }
 

@@ -3,7 +3,7 @@
 
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
-import { text } from "./texts.js";
+import { reason, text } from "./texts.js";
 
 const form = document.getElementById("key-form");
 const part = (id) => document.getElementById(id);
@@ -34,7 +34,7 @@ async function send(own, kind, version, open, tell) {
     });
     const told = await answer.json();
     if (answer.ok) return signed.id;
-    tell(text("act.refused", { reason: told.detail ?? told.title }));
+    tell(text("act.refused", { reason: reason(told, answer.status) }));
   } catch {
     tell(text("js.offline"));
   }

@@ -6,9 +6,19 @@ export function text(name, values = {}) {
   return said.replace(/\{(\w+)\}/g, (place, key) => values[key] ?? place);
 }
 
+// The rules that end with a fact of the case, and the text that has the fact in it.
+const OF_FACTS = [["requires-", "requires"], ["not-while-", "not_while"], ["safeguard-", "safeguard"]];
+
 /** The reason of a refusal, in the page's language where the page has a text for its rule. */
 export function reason(problem, status) {
-  const name = `why.${problem.rule}`;
+  const rule = String(problem.rule ?? "");
+  const found = OF_FACTS.find(([start]) => rule.startsWith(start));
+  if (found) {
+    const fact = rule.slice(found[0].length);
+    const said = text(`fact.${fact}`);
+    return text(`why.${found[1]}`, { fact: said === `fact.${fact}` ? fact : said });
+  }
+  const name = `why.${rule}`;
   const said = text(name);
   return said === name || said.includes("{") ? problem.detail ?? problem.title ?? String(status) : said;
 }

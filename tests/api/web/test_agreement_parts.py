@@ -1,5 +1,6 @@
 """The parts of the agreement page: rules in words, versions, and what each party has said."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -18,6 +19,7 @@ def amendment(text: Protocol, accepted: str, **more: object) -> Amendment:
     required = frozenset({one.code for one in text.parties})
     return Amendment(
         proposal=UUID(int=1),
+        version=text.version,
         text=text,
         recorded=text_of(text),
         digest=text_digest(text_of(text)),
@@ -66,6 +68,14 @@ def test_each_party_s_answer_is_told() -> None:
     declined = {"state": AmendmentState.DECLINED, "closed_at": 42}
     assert answers(amendment(text, "XK", declined_by="ME", **declined))["ME"] == "declined"
     assert answers(amendment(text, "XK", declined_by="XK", **declined))["XK"] == "withdrawn"
+
+
+def test_a_text_that_only_a_later_program_reads_has_no_differences() -> None:
+    text = amended(shipped_protocol(), title="Another title")
+    unread = replace(amendment(text, "XK"), text=None)
+    (row,) = proposal_rows(Agreement.of(shipped_protocol()), [unread], WORDS)
+    assert row.changes == ()
+    assert dict(row.answers)["ME"] == "missing"
 
 
 def test_a_party_that_joins_is_named() -> None:

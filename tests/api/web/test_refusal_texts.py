@@ -1,0 +1,111 @@
+"""Each refusal of the rules that a page can receive is said in the language of the page."""
+
+import ast
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from unittest.mock import MagicMock
+
+import pytest
+
+from api.paper.languages.found import shipped
+from api.web.refusal_text import reason
+from api.web.rendering import Words
+from api.web.texts import texts
+from ledger.refusals import Ground, Refusal
+
+ROOT = Path(__file__).parents[3]
+DECIDING = (
+    *sorted((ROOT / "ledger" / "procedure").glob("*.py")),
+    *sorted((ROOT / "ledger" / "signing").glob("*.py")),
+    ROOT / "ledger" / "application.py",
+    ROOT / "api" / "http" / "access.py",
+    ROOT / "api" / "services" / "append_service.py",
+)
+"""The files that refuse what a signed-in person does."""
+OF_NODES_AND_PROGRAMS = frozenset(
+    {
+        "already-anchored",
+        "assertion-missing",
+        "cross-site",
+        "disclosures-stay",
+        "two-credentials",
+    }
+)
+"""Refusals of requests that no page makes."""
+HEADS = {
+    "requires-": ("requires-case_opened",),
+    "not-while-": ("not-while-case_closed",),
+    "safeguard-": ("safeguard-guardian_appointed",),
+    "no-such-": ("no-such-service", "no-such-measure"),
+    "own-": ("own-service", "own-measure"),
+    "unconfirmed-": (
+        "unconfirmed-adult-by-birthdate",
+        "unconfirmed-child-by-birthdate",
+        "unconfirmed-older-than-100",
+    ),
+}
+"""The rules with a part that is put in, by how they begin."""
+
+
+def rules_in(file: Path) -> Iterator[str]:
+    """Yield each rule that a file's refusals name."""
+    tree = ast.parse(file.read_text())
+    module = importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
+    makers = {"Refusal": 1}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            names = [one.arg for one in node.args.args]
+            if "rule" in names:
+                makers[node.name] = names.index("rule")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            place = makers.get(node.func.id)
+            if place is not None:
+                given = {one.arg: one.value for one in node.keywords}
+                rule = node.args[place] if len(node.args) > place else given.get("rule")
+                if rule is not None:
+                    yield from named(rule, module)
+
+
+def named(rule: ast.expr, module: ModuleType) -> Iterator[str]:
+    """Yield the rules that an expression may be; nothing for one that is handed on."""
+    if isinstance(rule, ast.Constant):
+        yield str(rule.value)
+    elif isinstance(rule, ast.JoinedStr):
+        (head, *_) = (one.value for one in rule.values if isinstance(one, ast.Constant))
+        yield from HEADS[str(head)]
+    elif isinstance(rule, ast.IfExp):
+        yield from named(rule.body, module)
+        yield from named(rule.orelse, module)
+    else:
+        found = module
+        for name in ast.unparse(rule).split("."):
+            found = getattr(found, name, None)  # type: ignore[assignment]
+        if isinstance(found, str):
+            yield found
+
+
+def every_rule() -> set[str]:
+    found = {rule for file in DECIDING for rule in rules_in(file)}
+    return found - OF_NODES_AND_PROGRAMS
+
+
+def test_the_rules_are_found() -> None:
+    found = every_rule()
+    assert len(found) > 150
+    assert {"lead", "unknown-version", "unread-proposal", "no-such-service"} <= found
+
+
+@pytest.mark.parametrize("language", shipped())
+def test_each_refusal_is_said_in_every_language(language: str) -> None:
+    things = MagicMock()
+    things.kind.side_effect = lambda name: f"<{name}>"
+    words = Words(texts(language), things)
+    untold = [
+        rule
+        for rule in sorted(every_rule())
+        if "English" in reason(Refusal(Ground.INVALID, rule, "English"), words)
+    ]
+    assert untold == [], "add why.RULE to the catalogues of api/locale, with what to do"
