@@ -33,8 +33,8 @@ def uncopied_troubles(position: int | None) -> Sequence[Trouble]:
         return ()
     message = (
         f"{needs_update(position)} Until then this copy of the ledger ends before it, and its"
-        " witness cosigns nothing from there on. What the log signs is checked all the same, without"
-        " reading the events. Actions are passed on; their receipts come after the update. This is"
-        " no fault of the ledger."
+        " witness cosigns nothing from there on. What the log signs is checked all the same,"
+        " without reading the events. Actions are passed on; their receipts come after the update."
+        " This is no fault of the ledger."
     )
     return (Trouble(rule=RULE, message=message, effect=Effect.NOT_READY, title=_TITLE),)
