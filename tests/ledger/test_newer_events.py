@@ -113,21 +113,26 @@ def kept_sizes(copy: Copy, table: str) -> list[int]:
     return [row["size"] for row in rows]
 
 
-def stopped_before(log: Log, copy: Copy, source: LogSource) -> int:
-    """Have an older copy stop before an event of a later program. Return the event's position."""
+def newer_event(log: Log) -> int:
+    """Record an event of a later program. Return its position; the log signed a note before it."""
     log.open_case()
     log.publication.sign()
     newer = name_contact(log)
     log.open_case()
-    copy.mirror.step(source)
-    assert copy.mirror.size == newer - 1
     return newer
 
 
-def stay_stopped(copy: Copy, source: LogSource, *, steps: int = 1) -> None:
-    for _ in range(steps):
-        with pytest.raises(NewerEventError):
-            copy.mirror.step(source)
+def stop_before(newer: int, copy: Copy, source: LogSource) -> None:
+    """Have an older copy stop before an event."""
+    with without_kind(ACT):
+        copy.mirror.step(source)
+        assert copy.mirror.size == newer - 1
+        stay_stopped(copy.mirror, source)
+
+
+def stay_stopped(mirror: Mirror, source: LogSource) -> None:
+    with without_kind(ACT), pytest.raises(NewerEventError):
+        mirror.step(source)
 
 
 def update(log: Log, copy: Copy, source: LogSource) -> None:
@@ -140,25 +145,23 @@ def update(log: Log, copy: Copy, source: LogSource) -> None:
 def test_an_older_copy_follows_what_the_log_signs_and_has_it_after_the_update(
     log: Log, copy: Copy, database: str
 ) -> None:
-    source = LogSource(log)
-    with without_kind(ACT):
-        stopped_before(log, copy, source)
-        stay_stopped(copy, source)
-        sizes = [log.ledger.head()]
-        log.open_case()
-        log.open_case()
-        stay_stopped(copy, source, steps=2)
-        sizes.append(log.ledger.head())
-        assert kept_sizes(copy, "unread_signed") == sizes
-        # The same after a restart.
-        again = Mirror(copy.ledger, copy.database, log.policy)
-        log.open_case()
-        for _ in range(2):
-            with pytest.raises(NewerEventError):
-                again.step(source)
-        sizes.append(log.ledger.head())
-        assert kept_sizes(copy, "unread_signed") == sizes
-        assert copy.mirror.evidence() == []
+    source, sizes = LogSource(log), []
+    stop_before(newer_event(log), copy, source)
+    sizes.append(log.ledger.head())
+    log.open_case()
+    log.open_case()
+    for _ in range(2):
+        stay_stopped(copy.mirror, source)
+    sizes.append(log.ledger.head())
+    assert kept_sizes(copy, "unread_signed") == sizes
+    # The same after a restart.
+    log.open_case()
+    again = Mirror(copy.ledger, copy.database, log.policy)
+    for _ in range(2):
+        stay_stopped(again, source)
+    sizes.append(log.ledger.head())
+    assert kept_sizes(copy, "unread_signed") == sizes
+    assert copy.mirror.evidence() == []
     update(log, copy, source)
     assert copy.tables() == copy.tables(database)
     assert kept_sizes(copy, "unread_signed") == []
@@ -171,29 +174,26 @@ def test_an_older_copy_follows_what_the_log_signs_and_has_it_after_the_update(
 def test_a_fork_of_what_an_older_copy_cannot_read_is_told(
     log: Log, copy: Copy, *, published: bool
 ) -> None:
-    source = LogSource(log)
-    with without_kind(ACT):
-        stopped_before(log, copy, source)
-        stay_stopped(copy, source)
-        size = log.ledger.head()
-        forged = log.note(size, b"\x01" * 32)
-        stranger = log.note(size, b"\x02" * 32, signer())
-        stay_stopped(copy, source.lying(stranger))  # anyone may write such a note
-        assert copy.mirror.evidence() == []
-        mirror = copy.mirror
-        step = mirror.step_published if published else mirror.step
-        with pytest.raises(DivergedError, match="another history"):
-            step(Publishing(log, forged) if published else source.lying(forged))
-    (found,) = copy.mirror.evidence()
+    source, mirror = LogSource(log), copy.mirror
+    stop_before(newer_event(log), copy, source)
+    size = log.ledger.head()
+    forged = log.note(size, b"\x01" * 32)
+    stranger = log.note(size, b"\x02" * 32, signer())
+    stay_stopped(mirror, source.lying(stranger))  # anyone may write such a note
+    assert mirror.evidence() == []
+    step = mirror.step_published if published else mirror.step
+    with without_kind(ACT), pytest.raises(DivergedError, match="another history"):
+        step(Publishing(log, forged) if published else source.lying(forged))
+    (found,) = mirror.evidence()
     held = Note.parse(found.held)
     assert Checkpoint.parse(held.text).size == size
     assert found.refused == str(forged)
     # Copying waits for a person, and goes on with the events that the log gives.
     with pytest.raises(DivergedError):
-        copy.mirror.step(source)
-    copy.mirror.settle("it was a test")
+        mirror.step(source)
+    mirror.settle("it was a test")
     update(log, copy, source)
-    assert copy.mirror.size == size
+    assert mirror.size == size
 
 
 class Publishing(LogSource):
@@ -210,10 +210,8 @@ class Publishing(LogSource):
 def test_the_events_after_the_update_are_those_that_the_log_signed_before(
     log: Log, copy: Copy
 ) -> None:
-    source = LogSource(log)
-    with without_kind(ACT):
-        newer = stopped_before(log, copy, source)
-        stay_stopped(copy, source)
+    source, newer = LogSource(log), newer_event(log)
+    stop_before(newer, copy, source)
     with psycopg.connect(copy.conninfo) as superuser:  # as if the log had signed another event
         superuser.execute(
             "UPDATE log.unread_leaves SET leaf_hash = %s WHERE position = %s",
