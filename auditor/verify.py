@@ -656,6 +656,8 @@ OF_EDITION_2 = {
     "agency_change_declined",
     "contact_point_named",
     "contact_point_ended",
+    "contact_card_given",
+    "contact_card_ended",
     "coordinator_key_recovered",
     "absence_announced",
     "presence_declared",

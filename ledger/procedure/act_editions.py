@@ -42,6 +42,8 @@ EDITION_OF_ACT: Mapping[str, int] = MappingProxyType(
         "agency_change_declined": 2,
         "contact_point_named": 2,
         "contact_point_ended": 2,
+        "contact_card_given": 2,
+        "contact_card_ended": 2,
     }
 )
 """``key_change_confirmed`` needs a text that names ``confirmed_keys``."""
