@@ -578,6 +578,9 @@ PICKED = {
     "duties.groups",
     "retention.reasons",
     "confirmed_keys.changes",
+    "forms.periods",
+    "forms.sender",
+    "forms.source",
 }
 """The parts of a text whose values are of a list that a program has."""
 

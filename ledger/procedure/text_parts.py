@@ -21,6 +21,9 @@ _PICKED = frozenset(
         "duties.groups",
         "retention.reasons",
         "confirmed_keys.changes",
+        "forms.periods",
+        "forms.sender",
+        "forms.source",
     }
 )
 """The parts whose values are of a list that the program has."""

@@ -259,17 +259,12 @@ def test_a_party_that_joins_again_keeps_its_own_witness(parties: Parties) -> Non
     parties.act(XK, proposal(again.text(parties.text, witness=str(own))))
 
 
-def test_not_all_parties_declare_that_they_leave(
-    parties: Parties, script: ModuleType, earlier: MemoryLedger
-) -> None:
+def test_not_all_parties_declare_that_they_leave(parties: Parties) -> None:
     for agency, code in ((XK, "XK"), (ME, "ME")):
         parties.act(agency, leaving(code, date(2027, 1, 1)))
     assert parties.refused(AL, leaving("AL", date(2027, 1, 1))) == "last-party"
     found = parties.smuggle(AL, leaving("AL", date(2027, 1, 1)))
     assert found == ["the rules refuse it (last-party)"]
-    older = Parties(script, earlier)
-    for agency, code in ((XK, "XK"), (ME, "ME"), (AL, "AL")):
-        older.act(agency, leaving(code, date(2027, 1, 1)))
 
 
 def waiting_for_albania(parties: Parties) -> tuple[LogPolicyAdopted, dict[str, UUID], KeyGrant]:
