@@ -21,6 +21,7 @@ from ledger.procedure.protocol import shipped_protocol
 from tests.support.command_line import ACT, CommandLine
 from tests.support.databases import new_database
 from tests.support.process import PROGRAM
+from tests.support.waiting import until
 
 LINK = r"([a-z]{2}-[a-z-]+) +(http://127\.0\.0\.1:\d+/demo/enrol/[\w-]{22})"
 
@@ -45,7 +46,7 @@ def test_commands_that_open_a_named_database(named: CommandLine, directory: Path
         named.more["CASE_LEDGER_URL"] = node.url
         opened = named.json("act", "-a", "xk-nac", *ACT)
         assert (opened["position"], opened["case_version"]) == (2, 1)
-        (listed,) = named.json("case", "-a", "me-nac")
+        (listed,) = until(lambda: named.json("case", "-a", "me-nac"))
         assert {each["view"]: each["position"] for each in named.json("rebuild", "--all")} == {
             "case_views": 2,
             "audit_trail": 2,
@@ -173,13 +174,13 @@ def test_what_is_wrong_is_said(directory: Path) -> None:
 
 @pytest.mark.parametrize("ends", [False, True])
 def test_at_a_terminal_the_demonstration_goes_on_until_it_is_ended(
-    directory: Path, ends: bool
+    server: str, directory: Path, ends: bool
 ) -> None:
     """Unless it is told to end by itself; then it draws a picture of itself too."""
     leave = ("--no-keep-running", "--picture", str(directory / "demo.svg")) if ends else ()
-    more = {k: v for k, v in os.environ.items() if k == "CASE_LEDGER_DATABASE_URL"}
     port = free_port()
-    cli = CommandLine(directory, {**more, "CASE_LEDGER_PORT": str(port), "COLUMNS": "200"})
+    more = {"CASE_LEDGER_DATABASE_URL": server, "CASE_LEDGER_PORT": str(port), "COLUMNS": "200"}
+    cli = CommandLine(directory, more)
     ours, theirs = pty.openpty()
     running = subprocess.Popen(
         [PROGRAM, "demo", *leave], env=cli.env, stdin=theirs, stdout=theirs, stderr=theirs
