@@ -10,6 +10,7 @@ from api.web.routes import (
     agencies,
     agreement,
     cases,
+    communication_forms,
     coordination,
     entry,
     figures,
@@ -24,6 +25,7 @@ __all__ = ["as_page", "routes"]
 _ROUTERS = (
     entry.router,
     acts.router,
+    communication_forms.router,
     cases.router,
     oversight.router,
     printing.router,

@@ -1,0 +1,60 @@
+"""Where a case stands in the steps of the procedure, by the communication forms that were sent.
+
+A pure function of the case's view and of the kinds of its actions in force.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ledger.procedure.communication_forms import CommunicationForm
+from projections.folds.case_view import FormView
+
+
+class StepStanding(StrEnum):
+    """How far a step of the procedure has come."""
+
+    OPEN = "open"
+    """No form was sent, and an action that it needs is missing."""
+    READY = "ready"
+    """Every action that the form needs is recorded; it was not sent."""
+    SENT = "sent"
+    ACKNOWLEDGED = "acknowledged"
+    ANSWERED = "answered"
+    """The form that answers it was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProceduralStep:
+    """A step of the procedure in one case."""
+
+    form: CommunicationForm
+    standing: StepStanding
+    sendings: tuple[FormView, ...]
+    """Each time that the form was sent, the oldest first."""
+    missing: tuple[str, ...]
+    """The kinds of action that the form needs and that are not in force."""
+
+
+def procedural_steps(
+    forms: Iterable[CommunicationForm], sent: Iterable[FormView], kinds: Collection[str]
+) -> Iterator[ProceduralStep]:
+    """Yield the steps in the order of the protocol.
+
+    ``sent`` are the case's sendings, the oldest first; ``kinds`` are those of its actions in force.
+    """
+    sendings = tuple(sent)
+    for form in forms:
+        own = tuple(one for one in sendings if one.number == form.number)
+        needed = (part.action for part in form.parts if part.required)
+        missing = tuple(kind for kind in needed if kind not in kinds)
+        yield ProceduralStep(form, _standing(own, missing), own, missing)
+
+
+def _standing(sendings: tuple[FormView, ...], missing: tuple[str, ...]) -> StepStanding:
+    if not sendings:
+        return StepStanding.OPEN if missing else StepStanding.READY
+    last = sendings[-1]
+    if last.answered:
+        return StepStanding.ANSWERED
+    return StepStanding.ACKNOWLEDGED if last.acknowledged else StepStanding.SENT
