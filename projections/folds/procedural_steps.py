@@ -17,7 +17,7 @@ class StepStanding(StrEnum):
     OPEN = "open"
     """No form was sent, and an action that it needs is missing."""
     READY = "ready"
-    """Every action that the form needs is recorded; it was not sent."""
+    """Every action that the form needs is recorded, and the form that it answers was sent."""
     SENT = "sent"
     ACKNOWLEDGED = "acknowledged"
     ANSWERED = "answered"
@@ -43,17 +43,20 @@ def procedural_steps(
 
     ``sent`` are the case's sendings, the oldest first; ``kinds`` are those of its actions in force.
     """
-    sendings = tuple(sent)
-    for form in forms:
+    known, sendings = tuple(forms), tuple(sent)
+    asked = {one.number for one in sendings}
+    for form in known:
         own = tuple(one for one in sendings if one.number == form.number)
         needed = (part.action for part in form.parts if part.required)
         missing = tuple(kind for kind in needed if kind not in kinds)
-        yield ProceduralStep(form, _standing(own, missing), own, missing)
+        asking = {one.number for one in known if one.answered_by == form.number}
+        is_ready = not missing and (not asking or bool(asking & asked))
+        yield ProceduralStep(form, _standing(own, is_ready=is_ready), own, missing)
 
 
-def _standing(sendings: tuple[FormView, ...], missing: tuple[str, ...]) -> StepStanding:
+def _standing(sendings: tuple[FormView, ...], *, is_ready: bool) -> StepStanding:
     if not sendings:
-        return StepStanding.OPEN if missing else StepStanding.READY
+        return StepStanding.READY if is_ready else StepStanding.OPEN
     last = sendings[-1]
     if last.answered:
         return StepStanding.ANSWERED

@@ -120,9 +120,8 @@ def preview_form(
     one = sendable(chosen, case.state, case.history, caller.agency, protocol)
     can_send = one is not None and (offer.refusal is None or offer.refusal.rule != "role")
     filled = [] if one is None else contents(chosen, one.proposed, known.trail, known.held)
-    (step,) = (
-        step for step in steps_of([chosen], known.view, known.trail) if step.form.number == number
-    )
+    steps = steps_of(protocol.forms or (), known.view, known.trail)
+    step = next(step for step in steps if step.form.number == number)
     return page(
         request,
         "form_send.html",

@@ -1,0 +1,158 @@
+"""All ten forms of the shipped protocol: sent, acknowledged, answered, and on paper."""
+
+from io import BytesIO
+from uuid import UUID
+
+import pytest
+from pypdf import PdfReader
+
+from api.paper.languages.found import shipped
+from api.web.texts import texts
+from ledger.log.merkle import leaf_hash
+from ledger.log.paper_code import paper_code
+from ledger.procedure.form_rules import SendableForm, sendable_forms
+from ledger.procedure.protocol import Agency
+from ledger.system import clock
+from ledger.vocabulary.communication_forms import FormAcknowledged, FormSent
+from ledger.vocabulary.levels import Level
+from projections.folds.obligation_terms import ObligationKind, ObligationState
+from tests.api.test_subject_access import squeezed
+from tests.api.web.test_printing import KOSOVO, MONTENEGRO, disclosed, oversight
+from tests.support.serving import Server
+from tests.support.story import Told
+from tests.support.web import signed_in
+
+REMARKS = "Vërejtje për palën tjetër."
+Sent = dict[int, tuple[UUID, int, str]]
+"""Of each form the sending, its position and the addressee."""
+
+
+def sender(node: Server, case_id: UUID, number: int) -> tuple[Agency, SendableForm]:
+    case = node.node.ledger.case(case_id)
+    assert case is not None
+    protocol = node.agencies.protocol
+    for agency in protocol.working_agencies:
+        for one in sendable_forms(case.state, case.history, agency, protocol):
+            if one.form.number == number:
+                return agency, one
+    raise AssertionError(f"nobody can send form {number}")
+
+
+@pytest.fixture(scope="module")
+def sent(node: Server, story: Told) -> Sent:
+    """Every form, the answers to what asks for them; all but the last are acknowledged."""
+    case_id, told = story.cases["A"], {}
+    for number in range(1, 11):
+        agency, one = sender(node, case_id, number)
+        version = node.node.ledger.case(case_id).version  # type: ignore[union-attr]
+        action = FormSent(
+            acted_at=clock.now(),
+            form_number=number,
+            addressee=one.addressees[0],
+            actions=one.proposed,
+            answers=one.answers[0] if one.answers else None,
+            remarks=REMARKS,
+        )
+        with node.client(agency.id) as client:
+            receipt = client.append(action, case_id, version)
+        told[number] = (receipt.action_id, receipt.position, one.addressees[0])
+        if number < 10 and one.form.answered_by is None:
+            with node.client(one.addressees[0]) as client:
+                answer = FormAcknowledged(acted_at=clock.now(), sent=receipt.action_id)
+                receipt = client.append(answer, case_id, version + 1)
+    with node.client(KOSOVO) as client:
+        list(client.trail(case_id, at_least=receipt.position))
+        client.case(case_id, at_least=receipt.position)
+    return told
+
+
+def test_every_form_is_sent_and_what_it_asks_for_is_owed(
+    node: Server, story: Told, sent: Sent
+) -> None:
+    with node.client("xk-nac") as client:
+        owed = list(client.obligations(case_id=story.cases["A"]))
+        view = client.case(story.cases["A"]).view
+    forms = {one.number: one for one in view.forms}
+    assert sorted(forms) == list(range(1, 11))
+    assert [number for number, one in forms.items() if one.answered] == [1, 3, 7]
+    assert [number for number, one in forms.items() if not one.acknowledged] == [10]
+    acknowledgements = [one for one in owed if one.kind is ObligationKind.FORM_ACKNOWLEDGEMENT]
+    answers = [one for one in owed if one.kind is ObligationKind.FORM_ANSWER]
+    assert {one.concerning for one in answers} == {sent[number][0] for number in (1, 3, 7)}
+    assert {one.state for one in answers} == {ObligationState.DISCHARGED}
+    open_ones = [one for one in acknowledgements if one.state is ObligationState.OPEN]
+    assert [one.concerning for one in open_ones] == [sent[10][0]]
+    assert open_ones[0].debtor_agency == sent[10][2]
+
+
+def test_the_page_of_the_steps_says_how_far_each_is(node: Server, story: Told, sent: Sent) -> None:
+    assert sent
+    for language in shipped():
+        with signed_in(node, "me-nac") as browser:
+            browser.cookies.set("case-ledger-language", language)
+            page = browser.get(f"/cases/{story.cases['A']}/forms").text
+        for form in node.agencies.protocol.forms or ():
+            assert form.title_in(language) in page
+            assert form.step_in(language) in page
+        text = texts(language).text
+        assert page.count(f'<span class="tag answered">{text("forms.standing.answered")}') == 3
+        assert page.count(f'<span class="tag sent">{text("forms.standing.sent")}') == 1
+
+
+@pytest.mark.parametrize(("here", "there"), [("sq", "cnr"), ("cnr", "en")])
+def test_each_is_printed_in_two_languages_side_by_side(
+    node: Server, story: Told, sent: Sent, here: str, there: str
+) -> None:
+    personal = disclosed(Level.PERSONAL, "xk") | disclosed(Level.PERSONAL, "me")
+    protocol = node.agencies.protocol
+    for number, (action, position, _) in sent.items():
+        with signed_in(node, "me-nac") as browser:
+            browser.cookies.set("case-ledger-language", here)
+            path = f"/cases/{story.cases['A']}/forms/sent/{action}/form.pdf?beside={there}"
+            answer = browser.get(path)
+        assert answer.status_code == 200, answer.text
+        pages = PdfReader(BytesIO(answer.content)).pages
+        text = squeezed("".join(page.extract_text() for page in pages))
+        (row,) = node.node.ledger.rows_at([position])
+        assert paper_code(leaf_hash(bytes(row.state))) in text
+        assert squeezed(REMARKS) in text
+        for language in (here, there):
+            form = protocol.forms_by_number[number]
+            assert squeezed(form.title_in(language)) in text
+            assert squeezed(texts(language).text("forms.source.assumption")) in text
+        assert str(position) in text
+        assert [one for one in personal if one in text] == []
+
+
+def test_who_has_no_part_in_the_case_sees_no_form_of_it(
+    node: Server, story: Told, sent: Sent
+) -> None:
+    case_id, action = story.cases["A"], sent[1][0]
+    paths = ("forms", "forms/1", f"forms/sent/{action}", f"forms/sent/{action}/form.pdf?beside=sq")
+    for path in paths:
+        with signed_in(node, "al-nac") as browser:
+            assert browser.get(f"/cases/{case_id}/{path}").status_code == 404
+    with signed_in(node, oversight(node)) as browser:
+        seen = browser.get(f"/cases/{case_id}/forms/sent/{action}").text
+        assert REMARKS not in seen
+        printed = browser.get(f"/cases/{case_id}/forms/sent/{action}/form.pdf?beside=sq")
+    text = "".join(page.extract_text() for page in PdfReader(BytesIO(printed.content)).pages)
+    assert squeezed(REMARKS) not in squeezed(text)
+    with signed_in(node, MONTENEGRO) as browser:
+        for path in (f"forms/sent/{UUID(int=1)}", "forms/77"):
+            assert browser.get(f"/cases/{case_id}/{path}").status_code == 404
+        odd = browser.get(f"/cases/{case_id}/forms/sent/{action}/form.pdf?beside=xx")
+        assert odd.status_code == 422
+
+
+def test_a_paper_is_checked_by_its_position_and_code(node: Server, sent: Sent) -> None:
+    (row,) = node.node.ledger.rows_at([sent[3][1]])
+    code = paper_code(leaf_hash(bytes(row.state)))
+    text = texts("en").text
+    with signed_in(node, "al-nac") as browser:
+        for typed in (code, code.lower().replace("-", " ")):
+            page = browser.get("/paper", params={"position": sent[3][1], "code": typed}).text
+            assert text("paper.true", position=sent[3][1]) in page
+        for position, typed in ((sent[3][1] + 1, code), (sent[3][1], code[:-1] + "A"), (10**9, "")):
+            page = browser.get("/paper", params={"position": position, "code": typed}).text
+            assert text("paper.false", position=position) in page or code[-1] == "A"
