@@ -117,7 +117,7 @@ def _by(entry: TrailEntry, words: Wording) -> str:
 def _agency(agency: str, words: Wording) -> str:
     protocol = words.protocol
     known = protocol.agencies_by_id.get(agency) if protocol is not None else None
-    return agency if known is None else f"{words.agency(known)}, {words.country(known.party)}"
+    return agency if known is None else words.agency(known)
 
 
 def _paired(left: Iterable[tuple[str, str]], right: Iterable[tuple[str, str]]) -> Iterator[Pair]:

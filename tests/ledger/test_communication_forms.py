@@ -94,7 +94,7 @@ def test_the_answer_is_another_form(case: RecordedCase) -> None:
         refused(case, "me-nac", sent(case, RECEIPT, "xk-nac", actions=(request,))) == "form-content"
     )
     text = list(TEXT["forms"])
-    filled = [*text[RECEIPT - 1]["parts"], {"action": "information_requested"}]
+    filled = [{"action": "information_requested", "required": True}]
     text[RECEIPT - 1] = text[RECEIPT - 1] | {"parts": filled}
     answer = sent(
         case, RECEIPT, "xk-nac", actions=(request,), answers=sending, acted_at=START + 9 * DAY

@@ -14,6 +14,7 @@ from ledger.procedure.form_rules import SendableForm, sendable_forms
 from ledger.procedure.protocol import Agency
 from ledger.system import clock
 from ledger.vocabulary.communication_forms import FormAcknowledged, FormSent
+from ledger.vocabulary.coordination import CaseManagerNamed
 from ledger.vocabulary.levels import Level
 from projections.folds.obligation_terms import ObligationKind, ObligationState
 from tests.api.test_subject_access import squeezed
@@ -23,8 +24,8 @@ from tests.support.story import Told
 from tests.support.web import signed_in
 
 REMARKS = "Vërejtje për palën tjetër."
-Sent = dict[int, tuple[UUID, int, str]]
-"""Of each form the sending, its position and the addressee."""
+Sent = dict[int, tuple[UUID, int, str, str]]
+"""Of each form the sending, its position, the addressee and the sender."""
 
 
 def sender(node: Server, case_id: UUID, number: int) -> tuple[Agency, SendableForm]:
@@ -42,6 +43,16 @@ def sender(node: Server, case_id: UUID, number: int) -> tuple[Agency, SendableFo
 def sent(node: Server, story: Told) -> Sent:
     """Every form, the answers to what asks for them; all but the last are acknowledged."""
     case_id, told = story.cases["A"], {}
+    manager = CaseManagerNamed(
+        acted_at=clock.now(),
+        full_name="Invented Person",
+        function="Social worker",
+        institution="Centre for social work",
+        telephone_24h="+382 20 000 000",
+        languages=("cnr",),
+    )
+    with node.client("me-nac") as client:
+        client.append(manager, case_id, client.case(case_id).view.version)
     for number in range(1, 11):
         agency, one = sender(node, case_id, number)
         version = node.node.ledger.case(case_id).version  # type: ignore[union-attr]
@@ -55,7 +66,7 @@ def sent(node: Server, story: Told) -> Sent:
         )
         with node.client(agency.id) as client:
             receipt = client.append(action, case_id, version)
-        told[number] = (receipt.action_id, receipt.position, one.addressees[0])
+        told[number] = (receipt.action_id, receipt.position, one.addressees[0], agency.id)
         if number < 10 and one.form.answered_by is None:
             with node.client(one.addressees[0]) as client:
                 answer = FormAcknowledged(acted_at=clock.now(), sent=receipt.action_id)
@@ -105,8 +116,8 @@ def test_each_is_printed_in_two_languages_side_by_side(
 ) -> None:
     personal = disclosed(Level.PERSONAL, "xk") | disclosed(Level.PERSONAL, "me")
     protocol = node.agencies.protocol
-    for number, (action, position, _) in sent.items():
-        with signed_in(node, "me-nac") as browser:
+    for number, (action, position, _, by) in sent.items():
+        with signed_in(node, by) as browser:
             browser.cookies.set("case-ledger-language", here)
             path = f"/cases/{story.cases['A']}/forms/sent/{action}/form.pdf?beside={there}"
             answer = browser.get(path)
@@ -115,7 +126,7 @@ def test_each_is_printed_in_two_languages_side_by_side(
         text = squeezed("".join(page.extract_text() for page in pages))
         (row,) = node.node.ledger.rows_at([position])
         assert paper_code(leaf_hash(bytes(row.state))) in text
-        assert squeezed(REMARKS) in text
+        assert squeezed(REMARKS) in text, number
         for language in (here, there):
             form = protocol.forms_by_number[number]
             assert squeezed(form.title_in(language)) in text
