@@ -22,7 +22,13 @@ from api.runtime.settings import Settings
 from ledger.log.note import VerifierKey
 from ledger.log.policy import Policy, TrustedWitness
 from ledger.procedure.named_checkpoint import named_by
-from ledger.procedure.protocol import COORDINATOR, NODE, KeyChange, Protocol
+from ledger.procedure.protocol import (
+    COORDINATOR,
+    NODE,
+    KeyChange,
+    Protocol,
+    with_assumptions_adopted,
+)
 from ledger.signing import keys
 from ledger.signing.key_possession import grant_of, request_of
 from ledger.system.polling import Polling
@@ -177,7 +183,7 @@ def play_nodes(settings: Settings, *, as_json: bool) -> None:
 
     Raises ``DemoError``, ``MachineError``.
     """
-    protocol = settings.load_protocol()
+    protocol = with_assumptions_adopted(settings.load_protocol())
     if not has_story(protocol):
         raise DemoError(
             f"demo-nodes plays the story of other agencies than those of {protocol.id};"

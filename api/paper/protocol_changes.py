@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from api.paper.subject_access.wording import Wording
-from ledger.procedure.protocol import KeyChange, Operation
+from ledger.procedure.protocol import KeyChange, Operation, Standing
 from ledger.procedure.protocol_changes import ProtocolChange
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.levels import FieldGroup
@@ -59,6 +59,8 @@ def _told(change: str, name: str, value: str, words: Wording) -> str:
         return "—"
     if name == "after" and change.partition("_")[0] in _OF_FACTS:
         return _each(value, lambda one: fact(one, words))
+    if change == "standing" and name in ("before", "after"):
+        return words.picked(Standing(value))
     if change == "agency_role" and name in ("before", "after"):
         return words.role(value)
     if change == "status":

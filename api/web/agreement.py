@@ -8,8 +8,8 @@ from api.paper import protocol_changes
 from api.paper.subject_access.wording import Wording
 from ledger.procedure.agreement import Agreement, ProtocolVersion
 from ledger.procedure.amendments import Amendment, AmendmentState, text_digest
-from ledger.procedure.protocol import Operation, Protocol
-from ledger.procedure.protocol_changes import changes
+from ledger.procedure.protocol import Marked, Operation, Protocol
+from ledger.procedure.protocol_changes import accountability_changes, changes
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.picklists import Stage
 
@@ -46,6 +46,9 @@ class Deadline:
     """Whose turn it is: ``lead``, ``destination`` or ``any``."""
     days: int | None
     children_only: bool
+    standing: str
+    """The authority of the deadline, in words; empty where the text has no mark."""
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class ReadingByDuty:
     after: tuple[str, ...]
     abroad: bool
     """Whether they may also release it to other countries."""
+    standing: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +119,15 @@ def deadlines(protocol: Protocol, words: Wording) -> list[Deadline]:
             by=step.by,
             days=step.within_days,
             children_only=step.children_only,
+            standing=_standing(step, words),
+            source=step.source or "",
         )
         for step in protocol.expected
     ]
+
+
+def _standing(part: Marked, words: Wording) -> str:
+    return "" if part.standing is None else words.picked(part.standing)
 
 
 def access(protocol: Protocol, words: Wording) -> list[tuple[str, list[tuple[str, ...]]]]:
@@ -142,6 +153,8 @@ def duties(protocol: Protocol, words: Wording) -> list[ReadingByDuty]:
             groups=tuple(map(words.picked, duty.groups)),
             after=tuple(protocol_changes.fact(one, words) for one in duty.after),
             abroad=duty.to_other_countries,
+            standing=_standing(duty, words),
+            source=duty.source or "",
         )
         for duty in protocol.duties
     ]
@@ -149,8 +162,10 @@ def duties(protocol: Protocol, words: Wording) -> list[ReadingByDuty]:
 
 def other_rules(protocol: Protocol, words: Wording) -> tuple[str, ...]:
     """Return the rules on retention, confirmed keys and absent parties, as sentences."""
-    without = protocol.model_copy(update={"retention": (), "confirmed_keys": (), "quorum": None})
-    return _told(without, protocol, words)
+    unlike = {"retention": (), "confirmed_keys": (), "quorum": None, "person_record": None}
+    told = list(_told(protocol.model_copy(update=unlike), protocol, words))
+    terms = accountability_changes(protocol.accountability_terms)
+    return (*told, *protocol_changes.sentences(terms, words))
 
 
 def version_rows(

@@ -104,6 +104,9 @@ class Printing:
     def _due(self, one: DueStep) -> tuple[str, str, str]:
         text, things = self.words.texts.text, self.words.things
         what, due = things.kind(one.step.action), one.step.due
+        if due is None and (guide := one.step.expected_by) is not None:
+            day = things.due_day(guide, one.step.party)
+            return what, text("due.assumed", day=day), self._owes(one.step)
         if due is None:
             return what, text("due.none"), self._owes(one.step)
         when = "due.late" if one.urgency is Urgency.LATE else "due.by"

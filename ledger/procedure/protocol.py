@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import Field, ValidationError, model_validator
 
-from ledger.procedure.communication_forms import CommunicationForm, check_forms
+from ledger.procedure.communication_forms import CommunicationForm, FormSource, check_forms
 from ledger.system.zones import is_area_name, is_known_zone
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import LedgerModel
@@ -47,6 +47,8 @@ _LOCAL_DAYS_SINCE = 2
 """From this edition on, a protocol may count deadlines by days of local time."""
 _QUORUM_SINCE = 2
 """From this edition on, a protocol may say how many parties publish and decide."""
+_MARKS_SINCE = 2
+"""From this edition on, a period that the text does not have is only assumed."""
 COORDINATOR: Role = "coordinator"
 OVERSIGHT: Role = "oversight"
 NODE: Role = "node"
@@ -106,7 +108,39 @@ class ActionRule(LedgerModel):
     """The roles that review only what an agency of another party did."""
 
 
-class Expectation(LedgerModel):
+class Standing(StrEnum):
+    """The authority that a deadline, a period or a duty of the protocol has."""
+
+    SOURCE = "source"
+    """A published source has it: :attr:`Marked.source` names the source."""
+    ASSUMPTION = "assumption"
+    """The authors of this program assumed it. It makes no party late."""
+    ADOPTED = "adopted"
+    """The parties adopted it, as they may adopt an assumption by an amendment."""
+
+
+class Marked(LedgerModel):
+    """A part of the protocol that says which authority it has.
+
+    A part without a mark stands as the parties signed it."""
+
+    standing: Standing | None = None
+    source: Annotated[str, Field(min_length=1, max_length=600)] | None = None
+    """The published text, or what of the part a published text has."""
+
+    @model_validator(mode="after")
+    def _names_its_source(self) -> Self:
+        if self.standing is Standing.SOURCE and self.source is None:
+            raise ValueError('standing = "source" needs a source')
+        return self
+
+    @property
+    def is_assumed(self) -> bool:
+        """Return whether the part is only assumed: no party is late by it."""
+        return self.standing is Standing.ASSUMPTION
+
+
+class Expectation(Marked):
     """A next step that the procedure expects while some facts hold and another does not."""
 
     action: str
@@ -148,7 +182,7 @@ class Operation(StrEnum):
     No access matrix has it: a country may always have back what its own agencies disclosed."""
 
 
-class Duty(LedgerModel):
+class Duty(Marked):
     """The groups that roles may read by duty of the protocol while some facts hold of a case."""
 
     roles: tuple[Role, ...]
@@ -176,7 +210,7 @@ class KeyConfirmation(LedgerModel):
     """The roles that confirm, in another party than that of the key's agency."""
 
 
-class Retention(LedgerModel):
+class Retention(Marked):
     """The period for which data on a person is kept after the case was closed."""
 
     days: RetentionDays
@@ -188,7 +222,7 @@ class Retention(LedgerModel):
     The default is an assumption of this program, not a period that an authority set."""
 
 
-class WithdrawalTerms(LedgerModel):
+class WithdrawalTerms(Marked):
     """How a party leaves the agreement.
 
     The defaults are assumptions of this program, not periods that an authority set.
@@ -200,7 +234,7 @@ class WithdrawalTerms(LedgerModel):
     """Within so many days of its last day it confirms that it erased what it had received."""
 
 
-class PersonRecord(LedgerModel):
+class PersonRecord(Marked):
     """The periods that concern what is recorded on a person.
 
     The defaults are assumptions of this program, not periods that an authority set."""
@@ -212,7 +246,18 @@ class PersonRecord(LedgerModel):
     agency that appointed the guardian are told."""
 
 
-class Quorum(LedgerModel):
+class Accountability(Marked):
+    """The periods in which parties account to each other for what they did.
+
+    The defaults are assumptions of this program, not periods that an authority set."""
+
+    review_days: Annotated[int, Field(ge=1, le=3660)] = 3
+    """Within so many days an access in danger to life is reviewed."""
+    erasure_days: Annotated[int, Field(ge=1, le=3660)] = 7
+    """Within so many days each country of a case confirms an erasure."""
+
+
+class Quorum(Marked):
     """The number of parties that publish and decide while the others are away.
 
     Without it every party's witness publishes, and every party's coordinator decides.
@@ -275,6 +320,8 @@ class Protocol(LedgerModel):
     person_record: PersonRecord | None = None
     """Without it, a request to rectify has no deadline, and no agency is told of a coming of age.
     """
+    accountability: Accountability | None = None
+    """Without it, the defaults of :class:`Accountability` count, from edition 2 on as assumed."""
     quorum: Quorum | None = None
     """Without one, nothing is published and no log policy is adopted without every party."""
     withdrawal: WithdrawalTerms | None = None
@@ -501,6 +548,14 @@ class Protocol(LedgerModel):
         return every if quorum is None else min(quorum.coordinators, every)
 
     @property
+    def accountability_terms(self) -> Accountability:
+        """Return the periods of reviews and of erasures."""
+        if self.accountability is not None:
+            return self.accountability
+        assumed = Standing.ASSUMPTION if self.edition >= _MARKS_SINCE else None
+        return Accountability(standing=assumed)
+
+    @property
     def withdrawal_terms(self) -> WithdrawalTerms:
         """Return the terms on which a party leaves."""
         return self.withdrawal or WithdrawalTerms()
@@ -599,6 +654,27 @@ class Protocol(LedgerModel):
 def with_agencies(protocol: Protocol, agencies: tuple[Agency, ...]) -> Protocol:
     """Return a protocol with other agencies. The text and its rules stay as they are."""
     return _with(protocol, agencies=agencies)
+
+
+def with_assumptions_adopted(protocol: Protocol) -> Protocol:
+    """Return a protocol whose parties adopt all that its text marks as assumed."""
+
+    def adopted(part: Marked) -> Marked:
+        return part.model_copy(update={"standing": Standing.ADOPTED}) if part.is_assumed else part
+
+    changed: dict[str, object] = {
+        name: tuple(map(adopted, getattr(protocol, name)))
+        for name in ("expected", "duties", "retention")
+    }
+    for name in ("accountability", "withdrawal", "person_record", "quorum"):
+        part = getattr(protocol, name)
+        changed[name] = None if part is None else adopted(part)
+    adopted_periods = {"periods": FormSource.ADOPTED}
+    changed["forms"] = tuple(
+        form.model_copy(update=adopted_periods) if form.periods is FormSource.ASSUMPTION else form
+        for form in protocol.forms or ()
+    )
+    return _with(protocol, **changed)
 
 
 def with_left_parties(protocol: Protocol, left: Mapping[str, date]) -> Protocol:

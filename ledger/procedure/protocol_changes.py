@@ -13,10 +13,12 @@ from typing import Any
 
 from ledger.procedure.accessions import accession_of, coordinators_keys, joining_parties
 from ledger.procedure.protocol import (
+    Accountability,
     ActionRule,
     Duty,
     Expectation,
     KeyConfirmation,
+    Marked,
     Operation,
     Protocol,
     Retention,
@@ -91,6 +93,9 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "form_added": ("number", "title"),
     "form_removed": ("number", "title"),
     "form_changed": ("number", "title", "parts"),
+    "accountability": ("review_days", "erasure_days"),
+    "standing": ("part", "before", "after"),
+    "source": ("part", "before", "after"),
     "other": ("part",),
 }
 """Every change, with the names of its values."""
@@ -127,6 +132,8 @@ def changes(before: Protocol, after: Protocol) -> tuple[ProtocolChange, ...]:
         _duties(before.duties, after.duties),
         _retention(before.retention, after.retention),
         _person_record(before, after),
+        _accountability(before, after),
+        _standings(before, after),
         _confirmations(before.confirmed_keys, after.confirmed_keys),
         _forms(before, after),
         _others(before, after),
@@ -155,7 +162,7 @@ def _general(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
     if bool(before.local_days) != bool(after.local_days):
         yield _change("local_days" if after.local_days else "local_days_no_more")
     quorum = after.quorum
-    if before.quorum != quorum:
+    if _unmarked(before.quorum) != _unmarked(quorum):
         if quorum is None:
             yield _change("quorum_no_more")
         else:
@@ -169,17 +176,17 @@ def _general(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
 
 def _withdrawal(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
     terms = after.withdrawal_terms
-    if before.withdrawal_terms != terms:
+    if _unmarked(before.withdrawal_terms) != _unmarked(terms):
         yield _change(
             "withdrawal", notice_days=terms.notice_days, erase_within_days=terms.erase_within_days
         )
-    elif before.withdrawal != after.withdrawal:
+    elif (before.withdrawal is None) != (after.withdrawal is None):
         yield _change("other", part="withdrawal")
 
 
 def _person_record(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
     periods = after.person_record
-    if before.person_record == periods:
+    if _unmarked(before.person_record) == _unmarked(periods):
         return
     if periods is None:
         yield _change("person_record_no_more")
@@ -189,6 +196,60 @@ def _person_record(before: Protocol, after: Protocol) -> Iterator[ProtocolChange
             rectification_days=periods.rectification_days,
             of_age_weeks=periods.of_age_weeks,
         )
+
+
+def _accountability(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    new = after.accountability_terms
+    if _unmarked(before.accountability_terms) != _unmarked(new):
+        yield _periods_of(new)
+    elif (before.accountability is None) != (after.accountability is None):
+        yield _change("other", part="accountability")
+
+
+def accountability_changes(terms: Accountability) -> Iterator[ProtocolChange]:
+    """Yield the periods of reviews and erasures and their mark, as of a text that adds them."""
+    yield _periods_of(terms)
+    if terms.standing is not None:
+        yield _change("standing", part="accountability", before="-", after=terms.standing)
+
+
+def _periods_of(terms: Accountability) -> ProtocolChange:
+    return _change("accountability", review_days=terms.review_days, erasure_days=terms.erasure_days)
+
+
+def _unmarked(part: Marked | None) -> Marked | None:
+    """Return a part without its mark."""
+    return None if part is None else part.model_copy(update={"standing": None, "source": None})
+
+
+def _marked(protocol: Protocol) -> Mapping[str, Marked]:
+    """Return the parts of a text that may have a mark, by a name that stays between versions."""
+    parts: dict[str, Marked] = {}
+    for step in protocol.expected:
+        parts[f"expected {step.action} ({', '.join(step.after)})"] = step
+    for duty in protocol.duties:
+        parts[f"duties {', '.join(duty.roles)} ({', '.join(duty.after)})"] = duty
+    for rule in protocol.retention:
+        reasons = f" ({', '.join(rule.reasons)})" if rule.reasons else ""
+        parts[f"retention{reasons}"] = rule
+    for name in ("accountability", "withdrawal", "person_record", "quorum"):
+        part = getattr(protocol, name)
+        if part is not None:
+            parts[name] = part
+    return parts
+
+
+def _standings(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    """Yield each mark that changed of a part that both texts have, or that a new part has."""
+    old = _marked(before)
+    for name, part in _marked(after).items():
+        was = old.get(name, Marked())
+        for change, first, second in (
+            ("standing", was.standing, part.standing),
+            ("source", was.source, part.source),
+        ):
+            if first != second:
+                yield _change(change, part=name, before=first or "-", after=second or "-")
 
 
 def _parties(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
@@ -365,7 +426,13 @@ def _step(
         yield _change("expected_of", **told, roles=after.roles)
     if after.applies_to_open and after != before:
         yield _change("deadline_of_open_steps", **told)
-    rest = {"within_days": days, "roles": after.roles, "applies_to_open": after.applies_to_open}
+    rest = {
+        "within_days": days,
+        "roles": after.roles,
+        "applies_to_open": after.applies_to_open,
+        "standing": after.standing,
+        "source": after.source,
+    }
     if before.model_copy(update=rest) != after:
         yield _change("expected_otherwise", **told)
 
@@ -408,8 +475,9 @@ def _duty_cells(duties: Iterable[Duty], abroad: bool) -> set[tuple[str, str, tup
 def _retention(
     before: tuple[Retention, ...], after: tuple[Retention, ...]
 ) -> Iterator[ProtocolChange]:
+    unmarked = {_unmarked(rule) for rule in before}
     for rule in after:
-        if rule not in before:
+        if _unmarked(rule) not in unmarked:
             yield _change(
                 "retention",
                 reasons=[reason.value for reason in rule.reasons] or "-",
@@ -466,7 +534,7 @@ def _forms(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
 _TOLD = {
     "title", "version", "edition", "quorum", "parties", "agencies", "roles", "actions",
     "expected", "access", "duties", "retention", "confirmed_keys", "withdrawal", "person_record",
-    "languages", "labels", "local_days", "forms",
+    "languages", "labels", "local_days", "accountability", "forms",
 }  # fmt: skip
 """The parts that the functions above compare."""
 

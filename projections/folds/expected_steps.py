@@ -1,23 +1,30 @@
 """The steps that are owed in a case, by which agency and by when, and the steps expected next."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from uuid import UUID
 
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_state import CaseState
+from ledger.procedure.communication_forms import CommunicationForm, FormSource
 from ledger.procedure.dates import quarter_end
 from ledger.procedure.held_parts import last_lifted
-from ledger.procedure.protocol import Agency, Expectation, Protocol
+from ledger.procedure.protocol import (
+    Accountability,
+    Agency,
+    Expectation,
+    Marked,
+    Protocol,
+    Standing,
+)
 from ledger.procedure.time_zones import end_of_day, end_of_local_day, zone_of, zone_of_days
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
 from projections.folds.obligation_terms import ObligationKind
 
-_REVIEW_WITHIN_DAYS = 3
-_ERASE_WITHIN_DAYS = 7
 COMING_OF_AGE = "coming of age"
 """What the assessment of age at the coming of age stands on."""
 _LAST = datetime.max.replace(tzinfo=UTC)
@@ -33,6 +40,12 @@ class ExpectedStep(LedgerModel):
     """The one agency that owes it, where only one does."""
     roles: tuple[str, ...] = ()
     due: UtcDatetime | None = None
+    """By when it must be done; nobody is late before."""
+    expected_by: UtcDatetime | None = None
+    """By when it is expected by a deadline that the protocol only assumes. It makes nobody late."""
+    standing: Standing | None = None
+    """The authority of the deadline; ``None`` where the protocol has no mark, or an action set it.
+    """
     concerning: UUID | None = None
     """The action that asks for it: a request, an agreed joint action, an offer."""
     told_from: UtcDatetime | None = None
@@ -63,7 +76,11 @@ def expected_steps(
     ``acts`` are the case's acts by id.
     """
     steps = [owed.step for owed in owed_steps(state, agreement, acts) if owed.is_next]
-    return tuple(sorted(steps, key=lambda s: (s.due or _LAST, s.action, str(s.concerning))))
+
+    def order(step: ExpectedStep) -> tuple[datetime, str, str]:
+        return step.due or step.expected_by or _LAST, step.action, str(step.concerning)
+
+    return tuple(sorted(steps, key=order))
 
 
 def owed_steps(
@@ -96,13 +113,15 @@ def _rectifications(
         if asked.party in agreement.at(state.position, state.last_recorded_at).left_parties:
             continue  # it may take none of these steps any more
         periods = protocol.person_record
-        days = None if periods is None else periods.rectification_days
+        due = None
+        if periods is not None:
+            due = _after_days(asked.since, periods.rectification_days, [asked.party], protocol)
         step = ExpectedStep(
             action="identity_recorded",
             party=asked.party,
             agency=protocol.answering_for(asked.by).id,
-            due=None if days is None else _after_days(asked.since, days, [asked.party], protocol),
             concerning=request,
+            **_dated(periods, due),
         )
         yield _asked(ObligationKind.RECTIFICATION, step)
 
@@ -147,9 +166,13 @@ class _Deadlines:
     agreement: Agreement
     acts: Mapping[UUID, Act]
 
-    def after_days(self, asked: UUID | None, since: datetime, days: int, party: str) -> datetime:
-        """Return when a step is due that ``party`` owes within so many days."""
-        return _after_days(since, days, [party], self._under(asked))
+    def of_terms(
+        self, asked: UUID | None, since: datetime, days: Callable[[Accountability], int], party: str
+    ) -> Mapping[str, Any]:
+        """Return the dates of a step that ``party`` owes within ``days`` of the terms."""
+        protocol = self._under(asked)
+        terms = protocol.accountability_terms
+        return _dated(terms, _after_days(since, days(terms), [party], protocol))
 
     def end_of(self, asked: UUID, day: str | None, party: str) -> datetime | None:
         """Return the end of the day that the action ``asked`` named to ``party``."""
@@ -176,11 +199,12 @@ def _of_procedure(
             since = max(since, state.child_since)
         days = expectation.within_days
         debtors = [party] if party is not None else state.parties
+        when = None if days is None else _after_days(since, days, debtors, begun_under)
         step = ExpectedStep(
             action=expectation.action,
             party=party,
             roles=expectation.roles,
-            due=None if days is None else _after_days(since, days, debtors, begun_under),
+            **_dated(expectation, when),
         )
         basis = f"{'+'.join(expectation.after)} until {expectation.until}"
         yield OwedStep(ObligationKind.PROCEDURE, step, basis, until=expectation.until)
@@ -250,10 +274,10 @@ def _of_forms(
         to = protocol.answering_for(sent.addressee)
         asked = _AskedByForm(action, sent.since, to, then)
         if not sent.acknowledged:
-            step = asked.step("form_acknowledged", form.acknowledge_within_days)
+            step = asked.step("form_acknowledged", form, form.acknowledge_within_days)
             yield _asked(ObligationKind.FORM_ACKNOWLEDGEMENT, step, sent.by)
         if form.answered_by is not None and not sent.answered:
-            step = asked.step("form_sent", form.answer_within_days)
+            step = asked.step("form_sent", form, form.answer_within_days)
             yield _asked(ObligationKind.FORM_ANSWER, step, sent.by, is_next=sent.acknowledged)
 
 
@@ -266,7 +290,7 @@ class _AskedByForm:
     to: Agency
     protocol: Protocol
 
-    def step(self, action: str, days: int | None) -> ExpectedStep:
+    def step(self, action: str, form: CommunicationForm, days: int | None) -> ExpectedStep:
         due = None
         if days is not None:
             due = _after_days(self.since, days, [self.to.party], self.protocol)
@@ -274,9 +298,16 @@ class _AskedByForm:
             action=action,
             party=self.to.party,
             agency=self.to.id,
-            due=due,
             concerning=self.sending,
+            **_dated(Marked(standing=_STANDING_OF_PERIODS[form.periods], source="-"), due),
         )
+
+
+_STANDING_OF_PERIODS = {
+    FormSource.SOURCED: Standing.SOURCE,
+    FormSource.ASSUMPTION: Standing.ASSUMPTION,
+    FormSource.ADOPTED: Standing.ADOPTED,
+}
 
 
 def _of_coordination(state: CaseState, protocol: Protocol, when: _Deadlines) -> Iterator[OwedStep]:
@@ -308,8 +339,8 @@ def _of_accountability(
                 action="break_glass_reviewed",
                 party=party,
                 roles=protocol.reviewing_roles("break_glass_reviewed", party, actor),
-                due=when.after_days(opened, access.since, _REVIEW_WITHIN_DAYS, party),
                 concerning=opened,
+                **when.of_terms(opened, access.since, lambda terms: terms.review_days, party),
             )
             yield _asked(ObligationKind.BREAK_GLASS_REVIEW, step)
     if protocol.left_parties:
@@ -320,8 +351,8 @@ def _of_accountability(
             step = ExpectedStep(
                 action="erasure_confirmed",
                 party=party,
-                due=when.after_days(order, since, _ERASE_WITHIN_DAYS, party),
                 concerning=order,
+                **when.of_terms(order, since, lambda terms: terms.erasure_days, party),
             )
             yield _asked(ObligationKind.ERASURE, step)
     yield from _of_destructions(state, when)
@@ -334,10 +365,10 @@ def _of_destructions(state: CaseState, when: _Deadlines) -> Iterator[OwedStep]:
             step = ExpectedStep(
                 action="destruction_confirmed",
                 party=party,
-                due=when.after_days(
-                    destruction.order, destruction.since, _ERASE_WITHIN_DAYS, party
-                ),
                 concerning=destruction.order,
+                **when.of_terms(
+                    destruction.order, destruction.since, lambda terms: terms.erasure_days, party
+                ),
             )
             yield _asked(ObligationKind.DESTRUCTION, step)
 
@@ -354,7 +385,7 @@ def _of_leaving(
     No day is set while a legal hold is in force. Once the last one is lifted, the days for the
     erasure begin anew.
     """
-    within_days = protocol.withdrawal_terms.erase_within_days
+    terms = protocol.withdrawal_terms
     pending = state.erasure.pending if state.erasure is not None else ()
     for party in state.parties:
         day = protocol.left_parties.get(party)
@@ -366,7 +397,12 @@ def _of_leaving(
         step = ExpectedStep(
             action="erasure_confirmed",
             party=party,
-            due=None if state.holds else _after_days(since, within_days, [party], protocol),
+            **_dated(
+                terms,
+                None
+                if state.holds
+                else _after_days(since, terms.erase_within_days, [party], protocol),
+            ),
         )
         yield OwedStep(ObligationKind.ERASURE, step, f"withdrawal on {day}")
 
@@ -407,6 +443,14 @@ def _owed(
         due=when.end_of(concerning, due, answering.party),
         concerning=concerning,
     )
+
+
+def _dated(part: Marked | None, when: datetime | None) -> Mapping[str, Any]:
+    """Return the dates of a step by a part of the protocol, which may be assumed only."""
+    standing = part.standing if part is not None and when is not None else None
+    if standing is Standing.ASSUMPTION:
+        return {"expected_by": when, "standing": standing}
+    return {"due": when, "standing": standing}
 
 
 def _after_days(since: datetime, days: int, debtors: Iterable[str], protocol: Protocol) -> datetime:

@@ -16,7 +16,7 @@ from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
 from ledger.procedure.case_fold import annulled_ids, annuls, applied
 from ledger.procedure.case_state import CaseState
-from ledger.procedure.protocol import Protocol
+from ledger.procedure.protocol import Protocol, Standing
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
 from projections.folds.expected_steps import OwedStep, owed_steps
@@ -58,6 +58,10 @@ class Obligation(LedgerModel):
     """The action that asks for it: a request, an agreed joint action, an offer."""
     opened: Deed
     due: UtcDatetime | None = None
+    expected_by: UtcDatetime | None = None
+    """By when it is expected by a deadline that the protocol only assumes. It makes nobody late."""
+    standing: Standing | None = None
+    """The authority of the deadline, where the protocol marks it."""
     told_from: UtcDatetime | None = None
     """From when on the debtor is told of it; ``None`` for a few days before it is due."""
     state: ObligationState = ObligationState.OPEN
@@ -253,6 +257,8 @@ def _opened(
         concerning=step.concerning,
         opened=deed,
         due=step.due,
+        expected_by=step.expected_by,
+        standing=step.standing,
         told_from=step.told_from,
         state=ObligationState.OPEN,
         outcome=None,
@@ -270,6 +276,8 @@ def _as_it_stands(
     """
     stands = {
         "due": owed.step.due,
+        "expected_by": owed.step.expected_by,
+        "standing": owed.step.standing,
         "told_from": owed.step.told_from,
         "creditors": _creditors(owed, state, protocol),
     }

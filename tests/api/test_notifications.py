@@ -180,6 +180,7 @@ def test_what_will_be_due_is_told_and_again_when_it_is_overdue(case: Case) -> No
             connection.execute(
                 "UPDATE views.obligations SET due = due - interval '4 days',"
                 " document = jsonb_set(document, '{due}', to_jsonb(due - interval '4 days'))"
+                " WHERE due IS NOT NULL"
             )
         notifier.look()
         notifier.send()

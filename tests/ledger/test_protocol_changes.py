@@ -48,8 +48,8 @@ def test_the_same_text_changes_nothing() -> None:
             ("role_added", {"role": "labour_inspector"}),
         ),
         (
-            {"expected": [TEXT["expected"][0] | {"within_days": 1}, *TEXT["expected"][1:]]},
-            ("deadline", {"days_before": "10", "days": "1"}),
+            {"expected": [TEXT["expected"][1] | {"within_days": 4}, *TEXT["expected"][2:]]},
+            ("deadline", {"days_before": "1", "days": "4"}),
         ),
         ({"expected": TEXT["expected"][1:]}, ("expected_no_more", {"action": "victim_identified"})),
         (

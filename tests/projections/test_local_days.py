@@ -9,12 +9,13 @@ import pytest
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement, ProtocolVersion
 from ledger.procedure.case_fold import fold
-from ledger.procedure.protocol import NewerTextError, Protocol, check_known, shipped_protocol
+from ledger.procedure.protocol import NewerTextError, Protocol, check_known
 from ledger.procedure.protocol_changes import changes
 from ledger.procedure.time_zones import zone_of
 from projections.folds.expected_steps import ExpectedStep, expected_steps
+from tests.support.agencies import adopted_protocol
 
-SHIPPED = shipped_protocol()
+SHIPPED = adopted_protocol()
 TEXT = SHIPPED.model_dump(mode="json", exclude_none=True)
 # 23:30 on 1 March in UTC is 00:30 on 2 March in Kosovo, and noon on 2 March in Tonga.
 ASKED = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)

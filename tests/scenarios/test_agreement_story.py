@@ -27,7 +27,7 @@ from api.exchange.mirror_sync import HttpSource
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.procedure.amendments import text_of
-from ledger.procedure.protocol import Protocol, shipped_protocol
+from ledger.procedure.protocol import Protocol
 from ledger.replication.mirror import Mirror
 from ledger.signing import keys
 from ledger.store.database import Database
@@ -50,7 +50,7 @@ from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.registration import KeyRegistered, NamedCheckpoint
 from projections.folds.obligations import Obligation
 from tests.support.actions import START, opening
-from tests.support.agencies import PAST, Agencies
+from tests.support.agencies import PAST, Agencies, adopted_protocol
 from tests.support.amending import proposal
 from tests.support.auditor import run_auditor
 from tests.support.databases import new_database
@@ -223,7 +223,7 @@ class Story:
 @pytest.fixture
 def story(server: str, migrated: str, tmp_path: Path) -> Iterator[Story]:
     """A ledger that adopted the protocol before one kind of action had a rule."""
-    told = text_of(shipped_protocol())
+    told = text_of(adopted_protocol())
     rules = {kind: rule for kind, rule in told["actions"].items() if kind != NEW_KIND}
     terms = {"actions": rules, "withdrawal": {"notice_days": 1, "erase_within_days": 30}}
     own = Agencies(Protocol.model_validate(told | terms))
@@ -253,7 +253,7 @@ def test_a_ledger_whose_agreement_lives(story: Story, monkeypatch: pytest.Monkey
         story.holds()
     a_centre_with_two_leads_retires(story)
     story.holds(everywhere=True)
-    for step in (a_new_kind_gets_its_rule, a_deadline_shortens):
+    for step in (a_new_kind_gets_its_rule, a_deadline_changes):
         step(story, early)
         story.holds()
     a_role_moves(story)
@@ -282,7 +282,7 @@ def a_shelter_opens_and_is_used(story: Story, _: UUID) -> None:
 
 def a_directorate_is_renamed(story: Story, early: UUID) -> None:
     """The trail shows the name of its own time before and after."""
-    old = shipped_protocol().agencies_by_id[POLICE].name
+    old = adopted_protocol().agencies_by_id[POLICE].name
     story.acts(XK, "agencies", "rename", POLICE, "--name", "The new directorate", "--yes")
     later = story.opens(POLICE)
     agreement = story.served.node.ledger.adopted().agreement
@@ -328,28 +328,28 @@ def a_new_kind_gets_its_rule(story: Story, early: UUID) -> None:
         with pytest.raises(RefusedError) as refused:
             client.append(urgent, early, 1)
         assert refused.value.problem.status in (403, 409, 422)
-        rule = text_of(shipped_protocol())["actions"][NEW_KIND]
+        rule = text_of(adopted_protocol())["actions"][NEW_KIND]
         story.adopts({"actions": story.text["actions"] | {NEW_KIND: rule}})
         client.append(urgent, early, 1)
 
 
-def a_deadline_shortens(story: Story, early: UUID) -> None:
+def a_deadline_changes(story: Story, early: UUID) -> None:
     """What is owed already keeps its deadline; a new case has the new one."""
-    before = story.due(early, "victim_identified").due
+    before = story.due(early, "risk_assessed").due
     story.adopts(
         {
             "expected": [
-                one | {"within_days": 5} if one["action"] == "victim_identified" else one
+                one | {"within_days": 5} if one["action"] == "risk_assessed" else one
                 for one in story.text["expected"]
             ]
         }
     )
     later = story.opens(POLICE)
-    assert story.due(early, "victim_identified").due == before
-    shortened = story.due(later, "victim_identified")
+    assert story.due(early, "risk_assessed").due == before
+    changed = story.due(later, "risk_assessed")
     assert before is not None
-    assert shortened.due is not None
-    assert shortened.due - shortened.opened.acted_at == timedelta(days=5)
+    assert changed.due is not None
+    assert changed.due - changed.opened.acted_at == timedelta(days=5)
 
 
 def a_role_moves(story: Story) -> None:

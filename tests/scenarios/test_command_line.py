@@ -17,7 +17,9 @@ import pytest
 
 from api.demo.enrolment import enrolled
 from api.demo.node_process import NodeProcess, free_port
+from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import shipped_protocol
+from tests.support.agencies import adopted_protocol
 from tests.support.command_line import ACT, CommandLine
 from tests.support.databases import new_database
 from tests.support.process import PROGRAM
@@ -67,6 +69,9 @@ def test_from_the_first_key_to_the_last_view(directory: Path) -> None:
     refused = cli.run("adopt", "--as", "xk-nac", code=1)
     assert "me-nac" in refused.stderr
     others = [f"{a}={made[a]['public']}" for a in ("me-nac", "al-nac")]
+    text = directory / "adopted.json"  # the parties adopt the assumed deadlines
+    text.write_text(json.dumps(text_of(adopted_protocol())))
+    cli.more["CASE_LEDGER_PROTOCOL"] = str(text)
     adopted = cli.json(
         "adopt", "--as", "xk-nac", "--coordinator", others[0], "--coordinator", others[1]
     )

@@ -8,7 +8,13 @@ from joserfc.jwk import OKPKey
 
 from ledger.application import Ledger
 from ledger.procedure.amendments import text_of
-from ledger.procedure.protocol import COORDINATOR, KeyChange, Protocol, shipped_protocol
+from ledger.procedure.protocol import (
+    COORDINATOR,
+    KeyChange,
+    Protocol,
+    shipped_protocol,
+    with_assumptions_adopted,
+)
 from ledger.signing import keys, signed_action
 from ledger.signing.key_possession import grant_of, request_of
 from ledger.signing.sd_jwt import SdJwt
@@ -23,11 +29,16 @@ from ledger.vocabulary.registration import (
 PAST = datetime(2025, 1, 1, tzinfo=UTC)
 
 
+def adopted_protocol() -> Protocol:
+    """Return the protocol that ships, whose parties adopted its assumed deadlines."""
+    return with_assumptions_adopted(shipped_protocol())
+
+
 @dataclass
 class Agencies:
     """A key for every agency of a protocol."""
 
-    protocol: Protocol = field(default_factory=shipped_protocol)
+    protocol: Protocol = field(default_factory=adopted_protocol)
     keys: dict[str, OKPKey] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from ledger.procedure.protocol import Operation, Protocol
+from ledger.procedure.protocol import Marked, Operation, Protocol
 from ledger.vocabulary.levels import FieldGroup
 
 _LETTERS = {
@@ -45,8 +45,8 @@ def access_page(protocol: Protocol) -> str:
         "",
         "Field groups that a role reads without consent, while these facts hold of a case.",
         "",
-        "| role | groups | while | also to other countries |",
-        "|---|---|---|---|",
+        "| role | groups | while | also to other countries | stands on |",
+        "|---|---|---|---|---|",
         *_duties(protocol),
         "",
         "## Retention",
@@ -55,8 +55,8 @@ def access_page(protocol: Protocol) -> str:
         "The erasure is announced on the ledger for the days of grace before it. "
         "Both are readings of the procedure, not periods that an authority set.",
         "",
-        "| closed for | days | days of grace |",
-        "|---|---|---|",
+        "| closed for | days | days of grace | stands on |",
+        "|---|---|---|---|",
         *_retention(protocol),
         "",
         "## Actions",
@@ -101,12 +101,23 @@ def _cell(protocol: Protocol, role: str, group: FieldGroup) -> str:
 def _duties(protocol: Protocol) -> Iterator[str]:
     for duty in protocol.duties:
         abroad = "yes" if duty.to_other_countries else ""
-        yield f"| {_names(duty.roles)} | {_names(duty.groups)} | {_names(duty.after)} | {abroad} |"
+        yield (
+            f"| {_names(duty.roles)} | {_names(duty.groups)} | {_names(duty.after)} | {abroad} |"
+            f" {_standing(duty)} |"
+        )
 
 
 def _retention(protocol: Protocol) -> Iterator[str]:
     for rule in protocol.retention:
-        yield f"| {_names(rule.reasons) or 'any other reason'} | {rule.days} | {rule.grace_days} |"
+        yield (
+            f"| {_names(rule.reasons) or 'any other reason'} | {rule.days} | {rule.grace_days} |"
+            f" {_standing(rule)} |"
+        )
+
+
+def _standing(part: Marked) -> str:
+    """Return the authority of a part; a part without a mark stands as the parties signed it."""
+    return part.standing.value if part.standing is not None else "as signed"
 
 
 def _second_parties(protocol: Protocol) -> Iterator[str]:

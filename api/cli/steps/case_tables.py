@@ -15,6 +15,7 @@ from api.client.schemas import AgencyWithKeys, DisclosedFields, Event, Outcome
 from ledger.procedure.erasures import ErasedData, ErasureReason, erased_data
 from projections.folds.audit_trail import Change, TrailEntry
 from projections.folds.case_view import CaseView, Turn
+from projections.folds.expected_steps import ExpectedStep
 
 _TURN_STYLE = {Turn.OURS: "bold yellow", Turn.THEIRS: "dim", Turn.ANY: ""}
 _COUNTRY = {"XK": "Kosovo", "ME": "Montenegro", "AL": "Albania", "oversight": "Oversight"}
@@ -63,7 +64,7 @@ def case_list(views: Iterable[CaseView], now: datetime) -> Table:
             view.priority.value,
             view.lead_agency,
             ", ".join(view.parties),
-            _due(words(ours.action), ours.due, now) if ours else Text("-", style="dim"),
+            _due(words(ours.action), ours, now) if ours else Text("-", style="dim"),
         )
     return table
 
@@ -260,7 +261,7 @@ def _joint_actions(view: CaseView) -> Iterable[Text]:
 def _expected(view: CaseView, now: datetime) -> Iterable[Text]:
     for step in view.expected:
         who = step.agency or (step.party if step.party else "any party")
-        line = _due(f"{_TURN_MARK[step.turn]} {words(step.action)}: {who}", step.due, now)
+        line = _due(f"{_TURN_MARK[step.turn]} {words(step.action)}: {who}", step, now)
         line.stylize(_TURN_STYLE[step.turn])
         yield line
 
@@ -282,8 +283,10 @@ def _section(title: str, lines: Iterable[Text]) -> list[RenderableType]:
     return [Text(f"\n{title}", style="bold"), bulleted]
 
 
-def _due(what: str, due: datetime | None, now: datetime) -> Text:
-    text = Text(what)
+def _due(what: str, step: ExpectedStep, now: datetime) -> Text:
+    text, due = Text(what), step.due
+    if due is None and step.expected_by is not None:
+        return text.append(f" (expected by {step.expected_by:%d %b %Y}, assumed)")
     if due is None:
         return text
     if due < now:

@@ -27,10 +27,16 @@ def obligation_table(obligations: Iterable[Obligation], now: datetime) -> Table:
             owed.debtor_agency or owed.debtor or "any party",
             owed.creditor_agency or ", ".join(owed.creditors),
             f"{owed.opened.acted_at:%d %b %Y}",
-            f"{owed.due:%d %b %Y}" if owed.due else "",
+            _due(owed),
             _state(owed, now),
         )
     return table
+
+
+def _due(owed: Obligation) -> str:
+    if owed.due is not None:
+        return f"{owed.due:%d %b %Y}"
+    return f"({owed.expected_by:%d %b %Y}, assumed)" if owed.expected_by is not None else ""
 
 
 def times_table(times: Iterable[ResponseTimes]) -> Table:

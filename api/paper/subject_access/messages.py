@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from api.paper.subject_access.value_shapes import Plain, shapes
-from ledger.procedure.protocol import KeyChange, Operation, shipped_protocol
+from ledger.procedure.protocol import KeyChange, Operation, Standing, shipped_protocol
 from ledger.procedure.protocol_changes import CHANGES
 from ledger.procedure.registry import SignatureState
 from ledger.signing.signed_action import Mark
@@ -179,6 +179,7 @@ _PICKLISTS: tuple[type[StrEnum], ...] = (
     Mark,
     SignatureState,
     Stage,
+    Standing,
     TraffickingStatus,
 )
 """Those that the document shows besides the picklists of the actions' fields."""
