@@ -139,12 +139,18 @@ def erase_ended(vault: Vault, registry: Registry) -> int:
     return _erase(vault, ended)
 
 
-def erase_received(vault: Vault, registry: Registry) -> int:
-    """Erase the cards of all other parties, as the vault's party left. Return how many."""
-    others = [
-        card.id for one in registry.contacts if one.party != vault.party for card in one.cards
+def erase_as_left(vault: Vault, registry: Registry, party: str) -> int:
+    """Erase the cards that end as ``party`` has left, and return how many.
+
+    Those are the cards of that party, and in its own vault those of all others.
+    """
+    ended = [
+        card.id
+        for one in registry.contacts
+        if (one.party != party if vault.party == party else one.party == party)
+        for card in one.cards
     ]
-    return _erase(vault, others)
+    return _erase(vault, ended)
 
 
 def _erase(vault: Vault, cards: Sequence[UUID]) -> int:

@@ -142,10 +142,14 @@ class ParcelReceipt(PeriodicWorker):
 
     def fetch(self) -> bool:
         """Take in the parcels that wait, and return whether more may wait."""
-        if self._ledger.known_registry is None and self._ledger.registry() is None:
+        registry = self._ledger.known_registry or self._ledger.registry()
+        if registry is None:
             return False
+        left = registry.protocol_today(clock.now()).left_parties
         more = False
         for vault in self._vaults:
+            if vault.party in left:
+                continue  # nothing is sent to a party that left, and the mailbox refuses it
             place = self._places.setdefault(vault.party, _MailboxPlace())
             more |= self._fetch_set_aside(vault, place)
             more |= self._fetch_new(vault, place)

@@ -11,10 +11,15 @@ from ledger.system import clock
 def absence_report(
     database: Database, policy_at: PolicyAt, registry: Registry, party: str
 ) -> AbsenceReport:
-    """Return a party's announced absences, and the decisions and publications without it."""
+    """Return a party's announced absences, and the decisions and publications without it.
+
+    Of a party that left, the publications are those without the witness that it had last.
+    """
     quorum = registry.protocol_today(clock.now()).quorum_in_force
     _, size = sizes(database)
-    witness = policy_at(size).witnesses.get(party)
+    policies = (policy_at(size), *(agreed.policy for agreed in reversed(registry.policies)))
+    found = (policy.witnesses.get(party) for policy in policies)
+    witness = next((one for one in found if one is not None), None)
     return AbsenceReport(
         party=party,
         announced=tuple(

@@ -172,12 +172,17 @@ class Eraser(PeriodicWorker):
         """Erase what a country that left had received, and confirm it. Returns how many cases.
 
         A case waits while the country owes an answer in it, or while a legal hold is in force. The
-        country's own fields stay.
+        country's own fields stay. The contact cards of the country end in every vault, and those of
+        the others in its own.
         """
         registry, now = self._ledger.registry(), times.now
         if registry is None or now is None:
             return 0
         protocol, count = registry.protocol_today(now), 0
+        for party, left_on in protocol.left_parties.items():
+            if times.have_been_after(datetime.combine(left_on, time_of_day(), UTC), _MARGIN):
+                for vault in self._vaults:
+                    contact_cards.erase_as_left(vault, registry, party)
         for vault in self._vaults:
             day = protocol.left_parties.get(vault.party)
             if day is None:
@@ -186,7 +191,6 @@ class Eraser(PeriodicWorker):
             since = datetime.combine(day, time_of_day(), UTC)
             if not times.have_been_after(since, _MARGIN):
                 continue
-            contact_cards.erase_received(vault, registry)
             for case_id in self._every(vault.party):
                 case = self._ledger.case(case_id)
                 if self.is_stopping:

@@ -8,7 +8,7 @@ that joined later is not. Deciding an event uses its position as well
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.protocol import Protocol
@@ -29,6 +29,12 @@ class Membership:
     party: str
     since: datetime
     until: datetime | None
+
+    @property
+    def years(self) -> tuple[int, int]:
+        """Return the first and the last year, in UTC, in which the country is a party."""
+        last = self.until - timedelta(microseconds=1) if self.until is not None else datetime.max
+        return self.since.year, last.year
 
     def overlaps(self, first: datetime, last: datetime) -> bool:
         """Return whether the country is a party at any time from ``first`` to ``last``."""

@@ -7,7 +7,7 @@ was killed had begun the file, and the next run removes it.
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
@@ -79,6 +79,9 @@ class Manifest(LedgerModel):
     """The last checkpoint that was published then, with its signatures; it may cover less."""
     parties: tuple[str, ...] = ()
     """Every country that was a party up to there; none in exports of earlier programs."""
+    party_years: Mapping[str, tuple[tuple[int, int], ...]] = {}
+    """The first and the last year of each time in which a country was a party, in UTC; none in
+    exports of earlier programs."""
     tables: dict[str, TableDescription]
     files: tuple[FileEntry, ...]
     program_version: str | None = None

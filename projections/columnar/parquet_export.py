@@ -5,14 +5,13 @@ one kind's events of one range of positions. The memory in use does not grow wit
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ledger.events.newer_event import NewerEventError
 from ledger.procedure.agreement import Agreement
-from ledger.procedure.parties_of_time import parties_between
+from ledger.procedure.parties_of_time import memberships
 from ledger.system.version import program_version
 from ledger.vocabulary.upcasting import upcasters
 from projections.columnar.cases import CASES, CASES_VERSION, write_cases
@@ -93,7 +92,8 @@ def export(
         manifest = Manifest(
             protocol=agreement.protocol_id,
             ledger_id=str(agreement.ledger_id),
-            parties=_parties(source, agreement, target),
+            parties=tuple(sorted(years := _party_years(source, agreement, target))),
+            party_years=years,
             upto=target,
             root=source.root(target).hex(),
             checkpoint=source.checkpoint(),
@@ -105,16 +105,20 @@ def export(
         return manifest
 
 
-def _parties(source: SnapshotSource, agreement: Agreement, upto: int) -> tuple[str, ...]:
-    """Return every country that was a party at any time up to a position.
+def _party_years(
+    source: SnapshotSource, agreement: Agreement, upto: int
+) -> dict[str, tuple[tuple[int, int], ...]]:
+    """Return the years in which each country was a party, by what was in force at a position.
 
     A party that left stays, since the cases of its time are in the export. A party whose version of
     the protocol is not in force by then is not among them.
     """
     (last,) = source.rows(upto - 1, upto)
-    return tuple(
-        sorted(parties_between(agreement, datetime.min.replace(tzinfo=UTC), last.recorded_at))
-    )
+    years: dict[str, tuple[tuple[int, int], ...]] = {}
+    for one in memberships(agreement):
+        if one.since <= last.recorded_at:
+            years[one.party] = (*years.get(one.party, ()), one.years)
+    return years
 
 
 def descriptions() -> dict[str, TableDescription]:

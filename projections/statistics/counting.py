@@ -5,6 +5,7 @@ not hold them. A country that holds them may count records of its own; see :func
 """
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,29 @@ def count_cases(
     years = sorted({int(value["year"]) for value in values})
     known = _categories(parties, years)
     cube = Cube(tuple(dimensions), tuple(known[name] for name in dimensions))
+    cube = replace(cube, impossible=_impossible(cube, manifest))
     counts: dict[Cell, int] = {}
     for value in values:
         cell = tuple(value[name] for name in dimensions)
+        if cell in cube.impossible:
+            continue  # a country that joined later says that it acted before
         counts[cell] = counts.get(cell, 0) + 1
     return cube, counts, manifest
+
+
+def _impossible(cube: Cube, manifest: Manifest) -> frozenset[Cell]:
+    """Return the cells of countries in years in which they were no party."""
+    if not {"year", "country"} <= set(cube.dimensions) or not manifest.party_years:
+        return frozenset()
+    year, country = cube.dimensions.index("year"), cube.dimensions.index("country")
+    return frozenset(
+        cell
+        for cell in cube.inner()
+        if not any(
+            first <= int(cell[year] or 0) <= last
+            for first, last in manifest.party_years.get(cell[country] or "", ())
+        )
+    )
 
 
 def count_records(file: Path, dimensions: Sequence[str]) -> tuple[Cube, dict[Cell, int]]:

@@ -22,6 +22,9 @@ class Cube:
 
     dimensions: tuple[str, ...]
     categories: tuple[tuple[str, ...], ...]
+    impossible: frozenset[Cell] = frozenset()
+    """The cells without a total that everyone knows to be empty, such as a country in a year in
+    which it was no party. No table lists them, and they protect no other count."""
 
     def __post_init__(self) -> None:
         size = prod(len(values) + 1 for values in self.categories)
@@ -38,6 +41,12 @@ class Cube:
     def cells(self) -> Iterator[Cell]:
         """Yield every cell, totals included."""
         yield from product(*((None, *values) for values in self.categories))
+
+    def listed(self) -> Iterator[Cell]:
+        """Yield every cell that a table lists, totals included: not those that must be empty."""
+        for cell in self.cells():
+            if not self.impossible or any(one not in self.impossible for one in self.below(cell)):
+                yield cell
 
     def below(self, cell: Cell) -> Iterator[Cell]:
         """Yield the cells without a total whose sum is a cell."""

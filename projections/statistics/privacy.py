@@ -35,7 +35,7 @@ def noisy(cube: Cube, counts: Counts, epsilon: float) -> dict[Cell, int]:
 
     Raises ``ValueError`` if ``epsilon`` is not above 0 and at most 10.
     """
-    cells = list(cube.inner())
+    cells = [cell for cell in cube.inner() if cell not in cube.impossible]
     measurement = _measurement(epsilon)
     released = measurement([counts.get(cell, 0) for cell in cells])
     return dict(zip(cells, map(int, released), strict=True))

@@ -139,6 +139,8 @@ class Protection:
         """
         touched = set()
         for corner, _ in corners:
+            if corner in self.cube.impossible:
+                return None
             choices = ((value,) if n in turned else (value, None) for n, value in enumerate(corner))
             for changed in product(*choices):
                 if changed not in self.hidden:

@@ -131,7 +131,7 @@ def _grown(series: Series, cube: Cube) -> Cube:
         tuple(dict.fromkeys((*before, *now)))
         for before, now in zip(series.categories, cube.categories, strict=True)
     )
-    return Cube(cube.dimensions, tuple(merged))
+    return Cube(cube.dimensions, tuple(merged), cube.impossible)
 
 
 def _protected(cube: Cube, series: Series, used: Counts) -> tuple[Protection, list[Cell]]:

@@ -164,7 +164,7 @@ def _rows(cube: Cube, told: Counts) -> list[list[Any]]:
     """Return a row for each cell, totals too, without a count if the cell is hidden."""
     return [
         [*(TOTAL if value is None else value for value in cell), told.get(cell)]
-        for cell in cube.cells()
+        for cell in cube.listed()
     ]
 
 
@@ -200,7 +200,7 @@ def _about(
         epsilon=epsilon,
         position=position,
         root=root,
-        cells=sum(1 for _ in cube.cells()),
+        cells=sum(1 for _ in cube.listed()),
         shown=len(told),
         note=note,
     )

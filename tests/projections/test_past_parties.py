@@ -9,7 +9,13 @@ import pytest
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement, ProtocolVersion
 from ledger.procedure.amendments import text_of
-from ledger.procedure.parties_of_time import parties_at, parties_between, protocol_at
+from ledger.procedure.parties_of_time import (
+    Membership,
+    memberships,
+    parties_at,
+    parties_between,
+    protocol_at,
+)
 from ledger.procedure.protocol import Protocol, shipped_protocol
 from ledger.procedure.withdrawals import Withdrawal
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
@@ -102,6 +108,13 @@ def test_memberships_are_by_time(agreement: Agreement) -> None:
         for year in (2026, 2028)
     }
     assert names == {2026: "Republic of Kosovo", 2028: "Kosovo, renamed"}
+
+
+def test_the_years_of_a_party_are_in_an_export(agreement: Agreement) -> None:
+    years = {one.party: one.years for one in memberships(agreement)}
+    assert years == {"XK": (1, 9999), "ME": (1, 9999), "AL": (1, 2026), "MK": (2027, 9999)}
+    until_new_year = Membership("AL", JOINED, datetime(2029, 1, 1, tzinfo=UTC))
+    assert until_new_year.years == (2027, 2028)
 
 
 def test_a_party_that_left_is_in_the_report_of_its_last_year_and_in_no_later_one(

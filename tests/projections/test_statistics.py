@@ -2,8 +2,10 @@
 
 import csv
 import json
+import shutil
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -104,6 +106,34 @@ def test_hiding_small_counts_alone_is_not_enough() -> None:
     # It is not bought by hiding everything: the totals and most counts are there.
     assert (None, None) in told.counts
     assert len(told.counts) >= 10
+
+
+def test_a_count_that_everyone_knows_to_be_empty_protects_nobody() -> None:
+    """A country that joined later has no cases of the years before: a reader knows that."""
+    cube, empty = cube_of(2, 2), ("a1", "b1")
+    counts = dict(zip(cube.inner(), (2, 30, 40, 0), strict=True))
+    known = replace(cube, impossible=frozenset({empty}))
+    told, _ = first(known, counts)
+    assert Attacker(known, {**told.counts, empty: 0}).finds(people(counts), K) == set()
+    assert told.counts.keys() <= set(known.listed()) - {empty}
+    # Without that knowledge the empty count is used to protect the small one.
+    forgetful, _ = first(cube, counts)
+    assert Attacker(cube, {**forgetful.counts, empty: 0}).finds(people(counts), K)
+
+
+def test_years_before_a_country_joined_are_in_no_table(columns: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "export"
+    shutil.copytree(columns, directory)
+    manifest = json.loads((directory / "manifest.json").read_text())
+    assert manifest["party_years"]["ME"] == [[1, 9999]]
+    _, counts, _ = count_cases(directory, {"XK", "ME", "AL"}, ["year", "country"])
+    ((year, _), *_) = counts
+    manifest["party_years"]["ME"] = [[int(year) + 1, 9999]]
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    cube, fewer, _ = count_cases(directory, {"XK", "ME", "AL"}, ["year", "country"])
+    assert (year, "ME") in counts.keys() & cube.impossible
+    assert (year, "ME") not in fewer.keys() | set(cube.listed())
+    assert (year, "XK") in set(cube.listed())
 
 
 def test_two_small_counts_do_not_protect_each_other() -> None:

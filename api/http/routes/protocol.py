@@ -166,7 +166,7 @@ def get_absence(
             "whole-ledger",
             "What a party misses is shown to coordinators, oversight bodies and nodes.",
         )
-    if party not in caller.protocol.party_codes:
+    if party not in caller.registry.directory.party_codes:  # also of a party that left
         raise Refusal(Ground.UNKNOWN, "unknown-party", "This is no party of the protocol.", "party")
     return absence_report(node.database, node.policy_at, caller.registry, party)
 
