@@ -1,7 +1,7 @@
 """The ledger as an ``eventsourcing`` application: decide, append, read back."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 from typing import cast
@@ -23,9 +23,11 @@ from ledger.procedure.deciding import (
     check_case,
     decide_on_case,
     decide_on_protocol,
+    others_of,
     stale,
     version_of,
 )
+from ledger.procedure.merged_cases import OtherCases
 from ledger.procedure.named_checkpoint import among_first
 from ledger.procedure.protocol import NewerTextError
 from ledger.procedure.registry import Registry
@@ -65,6 +67,8 @@ class Decision:
     """The case before the action."""
     at: datetime
     """The time by which the rules were asked."""
+    others: OtherCases = field(default_factory=dict)
+    """The other cases that the rules read."""
 
     def holds_at(self, moment: datetime) -> bool:
         """Return whether the rules also accept the action at the time that will be stored."""
@@ -303,8 +307,9 @@ class Ledger(Application[UUID]):
             case = self._read(case_id, registry)
         self.check_understood()
         at = self.rows.next_time()
+        others = others_of(action, case, self._known)
         try:
-            event = decide_on_case(action, case, case_version, registry, at)
+            event = decide_on_case(action, case, case_version, registry, at, others)
         except Refusal:
             if (row := self.receipt_of(action)) is not None:
                 return row
@@ -312,10 +317,11 @@ class Ledger(Application[UUID]):
             registry, case = self.adopted(), self._read(case_id, registry)
             self.check_understood()
             at = self.rows.next_time(ask=True)
-            if registry is known[0] and case is known[1] and at == known[2]:
+            others = self._others(action, case, registry)
+            if registry is known[0] and case is known[1] and at == known[2] and not others:
                 raise
-            event = decide_on_case(action, case, case_version, registry, at)
-        return Decision(event, registry, case, at)
+            event = decide_on_case(action, case, case_version, registry, at, others)
+        return Decision(event, registry, case, at, others)
 
     def record(
         self, decided: Decision | RecordedRow, *, since: float | None = None
@@ -418,6 +424,11 @@ class Ledger(Application[UUID]):
             row = self.rows.find_action(action.id)
             if row is not None and row.position > size:
                 continue  # no event of that size has the id
+            others = {
+                other: known
+                for other in self._others(action, case, registry)
+                if (known := self.case(other, upto_position=size)) is not None
+            }
             try:
                 if row is not None:
                     self._check_same(row, action)
@@ -426,18 +437,35 @@ class Ledger(Application[UUID]):
                     decide_on_protocol(action, registry, at, among_first(size, self.root_at))
                 else:
                     check_case(action, case_id)
-                    decide_on_case(action, case, case_version, registry, at)
+                    decide_on_case(action, case, case_version, registry, at, others)
             except Refusal as refusal:
                 return RefusedAt(refusal, size, at)
             return None
         return None
 
-    def events_upto(self, size: int, case_id: UUID | None) -> list[ActionRecorded]:
-        """Return the events of the protocol, and of a case, among the first ``size``, in order."""
-        ledger_id = self.adopted().ledger_id
+    def _others(self, action: SignedAction, case: Case | None, registry: Registry) -> OtherCases:
+        """Return the other cases that the rules read for an action, as the database has them."""
+        return others_of(action, case, lambda other: self._read_other(other, registry))
+
+    def _read_other(self, case_id: UUID, registry: Registry) -> Case | None:
+        return None if case_id == registry.ledger_id else self._read(case_id, registry)
+
+    def events_upto(
+        self, size: int, case_id: UUID | None, action: SignedAction | None = None
+    ) -> list[ActionRecorded]:
+        """Return the events of the protocol, and of a case, among the first ``size``, in order.
+
+        With ``action``, those of the other cases that the rules read for it are among them.
+        """
+        registry = self.adopted()
+        ledger_id = registry.ledger_id
         found = self._events(ledger_id)
         if case_id is not None and case_id != ledger_id:
             found += self._events(case_id)
+            if action is not None:
+                case = self.case(case_id, upto_position=size)
+                for other in self._others(action, case, registry).keys() - {case_id}:
+                    found += self._events(other)
         return sorted((e for e in found if _position(e) <= size), key=_position)
 
     def _known(self, case_id: UUID) -> Case | None:
@@ -505,7 +533,12 @@ def _holds(decision: Decision, at: datetime) -> bool:
     event, registry = decision.event, decision.registry
     try:
         cases.decide(
-            decision.case, event.action, event.originator_id, registry.next_protocol(at), at
+            decision.case,
+            event.action,
+            event.originator_id,
+            registry.next_protocol(at),
+            at,
+            others=decision.others,
         )
     except Refusal:
         return False

@@ -22,7 +22,7 @@ from ledger.system import clock
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault import sealed_parcels
-from ledger.vault.required_disclosures import has_case_fields, released_digests
+from ledger.vault.required_disclosures import has_case_fields, is_told, released_digests
 from ledger.vault.vault import Vault, Vaults
 
 _BATCH = 200
@@ -30,8 +30,8 @@ _EVERY_SECONDS = 0.5
 _BETWEEN_BATCHES_SECONDS = 0.05
 """So that under load they are batches, and requests come first."""
 _BACKOFF = Backoff(0.2, 2.0)
-_ANNULS = "correction"
-"""The kind of action that may annul what a parcel is about, or what made a country party."""
+_TAKES_BACK = frozenset({"correction", "merge_declined", "merge_undone"})
+"""The kinds of actions that may take back what a parcel is about, or what made a country party."""
 
 
 class _Way(NamedTuple):
@@ -150,7 +150,7 @@ class DisclosureExchange(PeriodicWorker):
             if case is None:
                 continue
             is_party = way.recipient in case.state.parties
-            if any(row.kind == _ANNULS for row in rows):
+            if any(row.kind in _TAKES_BACK for row in rows):
                 # A parcel that waits for its recipient is taken back if nothing of it may be read.
                 away = case.annulled if is_party else case.history.keys()
                 way.vault.sent.look_again(way.recipient, away)
@@ -164,7 +164,10 @@ class DisclosureExchange(PeriodicWorker):
             wanted += [
                 (act.id, None)
                 for act in sent
-                if _is_own(way, act, registry) and act.digests and has_case_fields(act.kind)
+                if _is_own(way, act, registry)
+                and act.digests
+                and has_case_fields(act.kind)
+                and is_told(act, way.recipient)
             ]
             released += [
                 (action, act.id)

@@ -16,7 +16,7 @@ from ledger.procedure.protocol import Operation, Protocol
 from ledger.procedure.readings import Asked
 from ledger.system import clock
 from ledger.vault.held_fields import Held
-from ledger.vault.required_disclosures import FieldPart, has_case_fields, stated
+from ledger.vault.required_disclosures import FieldPart, has_case_fields, is_told, stated
 from ledger.vault.sealed_parcels import Presentation
 from ledger.vault.vault import Vault
 from ledger.vocabulary.picklists import Purpose
@@ -42,7 +42,10 @@ def presentations_for(
     acts = [
         act
         for act, case in _acts_with_cases(ledger, action_ids)
-        if act.digests and recipient in case.state.parties and act.id not in case.annulled
+        if act.digests
+        and recipient in case.state.parties
+        and act.id not in case.annulled
+        and _may_have(act, recipient, protocol)
     ]
     ids = [act.id for act in acts]
     if not ids:
@@ -69,6 +72,11 @@ def presentations_for(
             text = texts[act.id] + "".join(f"{one.encoded}~" for one in given)
             found[act.id] = Presentation(presentation=text, in_part=None if is_whole else True)
     return found
+
+
+def _may_have(act: Act, recipient: str, protocol: Protocol) -> bool:
+    """Return whether a country gets an action's fields: it is told them, or they are its own."""
+    return is_told(act, recipient) or protocol.agencies_by_id[act.agency].party == recipient
 
 
 def acts_of(ledger: Ledger, action_ids: Collection[UUID]) -> Sequence[Act]:

@@ -13,9 +13,10 @@ from uuid import UUID
 from ledger.events.act import Act
 from ledger.procedure import rules
 from ledger.procedure.case_fold import annulled_ids
-from ledger.procedure.case_state import CaseState
+from ledger.procedure.case_state import CaseState, MergedInto
 from ledger.procedure.dates import SINCE_EDITION
 from ledger.procedure.form_rules import sendable_forms
+from ledger.procedure.merged_cases import NO_OTHERS, OtherCases
 from ledger.procedure.protocol import NODE, OVERSIGHT, Agency, Operation, Protocol
 from ledger.procedure.retention import retention_rule
 from ledger.refusals import Ground, Refusal
@@ -24,7 +25,13 @@ from ledger.vocabulary.coordination import ConsentWithdrawn
 from ledger.vocabulary.erasure import RetentionAnnounced
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.person import IdentityRecorded
-from ledger.vocabulary.picklists import AgeGroup, ConsentScope, CorrectionEffect, StatementGround
+from ledger.vocabulary.picklists import (
+    AgeGroup,
+    ConsentScope,
+    CorrectionEffect,
+    MergeDeclineReason,
+    StatementGround,
+)
 from ledger.vocabulary.types import format_utc
 
 _NOBODY = UUID(int=0)
@@ -48,12 +55,14 @@ def offers(
     protocol: Protocol,
     now: datetime,
     key_id: str = "",
+    others: OtherCases = NO_OTHERS,
 ) -> Mapping[str, Offer]:
     """Return, for every kind of action, whether ``agency`` could take it now.
 
-    ``key_id`` is the key with which the agency would sign.
+    ``key_id`` is the key with which the agency would sign. ``others`` has the cases that this one
+    may be merged with, and those that it was merged with.
     """
-    asked = _Asked(state, history, agency, protocol, now, key_id)
+    asked = _Asked(state, history, agency, protocol, now, key_id, others)
     return {kind: asked.offer(kind) for kind in protocol.actions}
 
 
@@ -65,6 +74,7 @@ class _Asked:
     protocol: Protocol
     now: datetime
     key_id: str
+    others: OtherCases
 
     def offer(self, kind: str) -> Offer:
         named = self._named(kind)
@@ -79,13 +89,13 @@ class _Asked:
         name, candidates = named
         accepted, refusals = [], []
         for value in candidates or (str(_NOBODY),):
-            refusal = self._refusal(kind, {**self._fields(kind), name: value})
+            refusal = self._refusal(kind, {**self._fields(kind, value), name: value})
             if refusal is None:
                 accepted.append(value)
             else:
                 refusals.append(refusal)
         if accepted:
-            return Offer(kind, None, {name: tuple(accepted), **self._groups(kind)})
+            return Offer(kind, None, {name: tuple(accepted), **self._groups(kind, accepted[0])})
         told = [r for r in refusals if r.ground is not Ground.INVALID]
         return Offer(kind, told[0] if told else _nothing_to_name(kind))
 
@@ -104,7 +114,7 @@ class _Asked:
             digests=frozenset(),
         )
         try:
-            rules.decide(self.state, self.history, act, self.protocol, self.now)
+            rules.decide(self.state, self.history, act, self.protocol, self.now, None, self.others)
         except Refusal as refusal:
             return refusal
         return None
@@ -144,6 +154,20 @@ class _Asked:
                 return "hold", _ids(s.holds)
             case "retention_announced":
                 return "closed_at", [format_utc(s.closed_at)] if s.closed_at is not None else []
+            case "cases_unlinked":
+                return "link", _ids(s.links)
+            case "merge_proposed":
+                return "addressee", agencies
+            case "merge_accepted":
+                return "proposal", _ids(self._proposed())
+            case "case_merged":
+                return "acceptance", _ids(self._accepted())
+            case "merge_declined":
+                own = s.merge_proposal
+                return "proposal", _ids([own.proposal] if own is not None else [])
+            case "merge_undone":
+                into = s.merged_into
+                return "merge", _ids([into.action] if into is not None else s.taken_in)
             case "erasure_approved":
                 proposal = s.erasure.proposal if s.erasure is not None else None
                 return "proposal", _ids([proposal] if proposal is not None else [])
@@ -158,9 +182,82 @@ class _Asked:
                 return "order", _ids([s.erasure.order])
         return None
 
-    def _fields(self, kind: str) -> dict[str, Any]:
-        """Return the other fields that the rules read, with values that cause no refusal."""
+    def _proposed(self) -> Mapping[UUID, UUID]:
+        """Return the cases that are proposed to be merged into another one, by the proposal."""
+        return {
+            other.state.merge_proposal.proposal: case_id
+            for case_id, other in self.others.items()
+            if other.state.merge_proposal is not None
+        }
+
+    def _accepted(self) -> Mapping[UUID, UUID]:
+        """Return the cases that accepted to take this one in, by the acceptance."""
+        own = self.state.case_id if self.state is not None else None
+        return {
+            acceptance: case_id
+            for case_id, other in self.others.items()
+            for acceptance, taken in other.state.taken_in.items()
+            if taken.case == own
+        }
+
+    def _merge_fields(self, kind: str, value: str | None) -> dict[str, Any]:
+        """Return the fields of an action on a merge that follow from what it names."""
+        state = self.state
+        if state is None or value is None:
+            # There is no case that could be merged: the rules say so before they read more.
+            return {"addressee": self.agency.id, "countries": [self.agency.party]}
+        if kind == "merge_proposed":
+            to = self.protocol.agencies_by_id[value].party
+            return {"told": sorted({self.agency.party, to})}
+        case_id = {**self._proposed(), **self._accepted()}.get(UUID(value))
+        if kind == "merge_accepted":
+            other = self.others[case_id] if case_id is not None else None
+            return {
+                "ended_case": str(case_id or _NOBODY),
+                "countries": list(other.state.parties) if other is not None else [],
+                "opened_at": format_utc(
+                    next(iter(other.history.values())).acted_at if other is not None else self.now
+                ),
+            }
+        if kind == "case_merged":
+            return {"continues_in": str(case_id or _NOBODY)}
+        if kind == "merge_undone" and state.merged_into is not None:
+            into = state.merged_into
+            undoing = self._undoing(into)
+            return {
+                "continued_in": str(into.case),
+                **({"undoing": str(undoing)} if undoing is not None else {}),
+            }
+        return {}
+
+    def _undoing(self, into: MergedInto) -> UUID | None:
+        other = self.others.get(into.case)
+        acts = other.history.values() if other is not None else ()
+        return next(
+            (
+                act.id
+                for act in acts
+                if act.kind == "merge_undone" and act.fields["merge"] == str(into.acceptance)
+            ),
+            None,
+        )
+
+    def _fields(self, kind: str, value: str | None = None) -> dict[str, Any]:
+        """Return the other fields that the rules read, with values that cause no refusal.
+
+        ``value`` is what the action names.
+        """
         match kind:
+            case "merge_proposed" | "merge_accepted" | "case_merged" | "merge_undone":
+                return self._merge_fields(kind, value)
+            case "merge_declined":
+                own = self.state.merge_proposal if self.state is not None else None
+                to = self.protocol.agencies_by_id[own.addressee] if own is not None else None
+                is_asked = to is not None and to.party == self.agency.party
+                reasons = MergeDeclineReason
+                return {"reason": reasons.NOT_CERTAIN if is_asked else reasons.WITHDRAWN}
+            case "cases_linked":
+                return {"told": [self.agency.party]}
             case "correction":
                 return {"effect": CorrectionEffect.CLARIFIED.value}
             case "identity_recorded":
@@ -245,8 +342,14 @@ class _Asked:
         facts = self.state.facts
         return tuple(scope for scope in scopes if f"consent_{scope}" in facts)
 
-    def _groups(self, kind: str) -> Mapping[str, tuple[str, ...]]:
+    def _groups(self, kind: str, value: str | None = None) -> Mapping[str, tuple[str, ...]]:
         """Return the other choices, such as the field groups that the access matrix allows."""
+        if kind in ("merge_accepted", "case_merged", "merge_undone"):
+            named = self._merge_fields(kind, value)
+            return {
+                name: (given,) if isinstance(given, str) else tuple(given)
+                for name, given in named.items()
+            }
         if kind == RetentionAnnounced.kind:
             return {"kept_days": (str(self._announcement()["kept_days"]),)}
         if kind == FormSent.kind:

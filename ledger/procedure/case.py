@@ -9,8 +9,9 @@ from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
 from ledger.procedure import rules
 from ledger.procedure.agreement import Agreement
-from ledger.procedure.case_fold import annulled_ids, annuls, applied, fold
+from ledger.procedure.case_fold import annulled_ids, applied, fold, takes_back
 from ledger.procedure.case_state import CaseState
+from ledger.procedure.merged_cases import NO_OTHERS, OtherCases
 from ledger.procedure.protocol import Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.signing.signed_action import Mark, SignedAction
@@ -105,11 +106,13 @@ def decide(
     now: datetime,
     *,
     not_before: datetime | None = None,
+    others: OtherCases = NO_OTHERS,
 ) -> ActionRecorded:
     """Return the event that ``action`` becomes.
 
     ``protocol`` is the version in force for that event. ``not_before`` is the earliest time of the
-    decision, if that is before ``now``. Raises ``Refusal`` if the rules refuse the action.
+    decision, if that is before ``now``. ``others`` has the other cases that the rules read. Raises
+    ``Refusal`` if the rules refuse the action.
     """
     if protocol.edition >= 2:
         _check_nothing_in_clear(action)
@@ -134,6 +137,7 @@ def decide(
         protocol,
         now,
         not_before,
+        others,
     )
     # What is recorded must be readable: an action that no fold can apply is not recorded.
     _, is_applied = applied(case.state if case else None, proposed, protocol)
@@ -174,8 +178,9 @@ def after_event(
 def after(case: Case | None, act: Act, agreement: Agreement) -> tuple[Case | None, bool]:
     """Return the case after ``act``, and whether the act was applied.
 
-    An act that annuls has all acts before it folded anew. An act that cannot be applied stays in
-    the history as one that is not understood. Each act is folded by the version of its own time.
+    An act that annuls or undoes has all acts before it folded anew. An act that cannot be applied
+    stays in the history as one that is not understood. Each act is folded by the version of its own
+    time.
     """
     protocol = agreement.of_act(act)
     if case is None:
@@ -187,6 +192,6 @@ def after(case: Case | None, act: Act, agreement: Agreement) -> tuple[Case | Non
     history = case.history.followed_by(
         act if is_applied else replace(act, kind=NOT_UNDERSTOOD, fields={})
     )
-    if is_applied and annuls(act):
+    if is_applied and takes_back(act):
         state = fold(tuple(history.values()), agreement)
     return Case(case.id, act.version, state or case.state, history), is_applied

@@ -19,15 +19,20 @@ from ledger.procedure.case_state import (
     Erasure,
     HoldInForce,
     LeadOffer,
+    LinkInForce,
     MeasureInForce,
+    MergedInto,
     OpenJointAction,
     OpenRequest,
+    Parted,
     PlannedReturn,
+    ProposedMerge,
     RectificationAsked,
     SentForm,
     ServiceInForce,
     SharingInForce,
     ShelterInForce,
+    TakenIn,
 )
 from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.picklists import (
@@ -45,6 +50,8 @@ def effect(state: CaseState, act: Act, protocol: Protocol) -> dict[str, Any]:
         return _break_glass_opened(state, act, protocol)
     if act.kind == "erasure_confirmed":
         return _erasure_confirmed(state, act, protocol)
+    if act.kind == "merge_proposed":
+        return _merge_proposed(state, act, protocol)
     if (of_party := _EFFECTS_OF_PARTY.get(act.kind)) is not None:
         return of_party(state, act, protocol.agencies_by_id[act.agency].party)
     by_kind = _EFFECTS.get(act.kind)
@@ -362,7 +369,13 @@ def _erasure_confirmed(state: CaseState, act: Act, protocol: Protocol) -> dict[s
     if party in protocol.left_parties and not is_ordered:
         return _part_ended(state, party)
     if erasure is None or not state.is_erased:
-        erasure = Erasure.model_construct(ground=None, since=act.acted_at, pending=state.parties)
+        order = act.fields.get("order") if state.merged_into is not None else None
+        erasure = Erasure.model_construct(
+            ground=None,
+            since=act.acted_at,
+            order=UUID(order) if order else None,  # given in the case that continues
+            pending=state.parties,
+        )
     update = {
         "pending": tuple(p for p in erasure.pending if p != party),
         "confirmed": (*erasure.confirmed, party),
@@ -429,6 +442,89 @@ def _part_ended(state: CaseState, party: str) -> dict[str, Any]:
     }
 
 
+def _linked(state: CaseState, act: Act, party: str) -> dict[str, Any]:
+    link = LinkInForce.model_construct(
+        by=act.agency, party=party, told=tuple(act.fields["told"]), since=act.acted_at
+    )
+    return {"links": {**state.links, act.id: link}}
+
+
+def _unlinked(state: CaseState, act: Act) -> dict[str, Any]:
+    return {"links": _without(state.links, act.fields["link"])}
+
+
+def _merge_proposed(state: CaseState, act: Act, protocol: Protocol) -> dict[str, Any]:
+    addressee = act.fields["addressee"]
+    party = protocol.agencies_by_id[addressee].party
+    proposed = ProposedMerge.model_construct(
+        proposal=act.id,
+        by=act.agency,
+        addressee=addressee,
+        since=act.acted_at,
+        answer_by=act.fields.get("answer_by"),
+        joined=party if party not in state.parties else None,
+    )
+    return {"merge_proposal": proposed}
+
+
+def _merge_declined(state: CaseState, _: Act) -> dict[str, Any]:
+    """Return the changes of a declined merge.
+
+    The country that the proposal alone had brought into the case leaves it again.
+    """
+    proposed = state.merge_proposal
+    joined = proposed.joined if proposed is not None else None
+    return {
+        "merge_proposal": None,
+        "parties": tuple(party for party in state.parties if party != joined),
+    }
+
+
+def _merge_accepted(state: CaseState, act: Act) -> dict[str, Any]:
+    taken = TakenIn.model_construct(
+        case=UUID(act.fields["ended_case"]),
+        proposal=UUID(act.fields["proposal"]),
+        by=act.agency,
+        since=act.acted_at,
+    )
+    opened = state.facts["case_opened"]
+    since = min(opened.since, datetime.fromisoformat(act.fields["opened_at"]))
+    return {
+        "taken_in": {**state.taken_in, act.id: taken},
+        # Nobody gains time by a merge: deadlines run from the earlier opening.
+        "facts": {**state.facts, "case_opened": opened.model_copy(update={"since": since})},
+    }
+
+
+def _case_merged(_: CaseState, act: Act) -> dict[str, Any]:
+    into = MergedInto.model_construct(
+        case=UUID(act.fields["continues_in"]),
+        action=act.id,
+        acceptance=UUID(act.fields["acceptance"]),
+        since=act.acted_at,
+    )
+    return {
+        "merged_into": into,
+        "status": CaseStatus.CLOSED,
+        # The closing of the case that continues counts for both.
+        "closure": None,
+        "closed_at": None,
+        "retention": None,
+        "erasure": None,
+        "merge_proposal": None,
+        "lead_offer": None,
+    }
+
+
+def _merge_undone(state: CaseState, act: Act) -> dict[str, Any]:
+    """Return the changes beside those of the fold, which leaves out the undone merge."""
+    continued_in = act.fields.get("continued_in")
+    if continued_in is None:
+        return {}
+    parted = Parted.model_construct(case=UUID(continued_in), undoing=UUID(act.fields["undoing"]))
+    return {"parted": {**state.parted, act.id: parted}}
+
+
 def _without(mapping: Mapping[UUID, Any], key: str) -> dict[UUID, Any]:
     gone = UUID(key)
     return {k: v for k, v in mapping.items() if k != gone}
@@ -461,6 +557,11 @@ _EFFECTS: Mapping[str, Callable[[CaseState, Act], dict[str, Any]]] = {
     "case_reopened": _reopened,
     "consent_withdrawn": _consent_withdrawn,
     "sharing_ended": _sharing_ended,
+    "cases_unlinked": _unlinked,
+    "merge_accepted": _merge_accepted,
+    "case_merged": _case_merged,
+    "merge_declined": _merge_declined,
+    "merge_undone": _merge_undone,
     "legal_hold_lifted": _hold_lifted,
     "retention_announced": _retention_announced,
     "erasure_proposed": _erasure_proposed,
@@ -480,5 +581,6 @@ _EFFECTS_OF_PARTY: Mapping[str, Callable[[CaseState, Act, str], dict[str, Any]]]
     "break_glass_reviewed": _break_glass_reviewed,
     "legal_hold_placed": _hold_placed,
     "destruction_confirmed": _destruction_confirmed,
+    "cases_linked": _linked,
 }
 """Effects in which the party of the acting agency counts."""

@@ -15,6 +15,7 @@ from ledger.procedure.case_effects import effect
 from ledger.procedure.case_state import CaseState, FactInForce, LackingSafeguard
 from ledger.procedure.protocol import ActionRule, Protocol
 from ledger.vocabulary import CASE_ACTIONS, NOT_UNDERSTOOD
+from ledger.vocabulary.linking import MergeUndone
 from ledger.vocabulary.picklists import (
     AgeGroup,
     CaseStatus,
@@ -30,11 +31,11 @@ return was decided does not undo the decision. Proceedings and coordination run 
 
 
 def fold(acts: Sequence[Act], agreement: Agreement) -> CaseState | None:
-    """Return the state after ``acts``, without the acts that a later correction annuls.
+    """Return the state after ``acts``, without the acts that a later act annuls or undoes.
 
     Each act is folded by the version of the protocol that judged it.
     """
-    annulled = annulled_ids(acts)
+    annulled = without_effect(acts)
     state: CaseState | None = None
     for act in acts:
         state, _ = applied(state, act, agreement.of_act(act), annulled=act.id in annulled)
@@ -82,8 +83,25 @@ def annulled_ids(acts: Iterable[ActionLike]) -> frozenset[UUID]:
 
 
 def annuls(act: ActionLike) -> bool:
-    """Return whether ``act`` annuls an earlier act, so that the case must be folded anew."""
+    """Return whether ``act`` annuls an earlier act."""
     return act.kind == "correction" and act.fields["effect"] == CorrectionEffect.ANNULLED
+
+
+def takes_back(act: ActionLike) -> bool:
+    """Return whether ``act`` annuls or undoes an earlier act: the case is then folded anew."""
+    return act.kind == MergeUndone.kind or annuls(act)
+
+
+def without_effect(acts: Iterable[ActionLike]) -> frozenset[UUID]:
+    """Return the ids of the actions that others among ``acts`` annul or undo.
+
+    What an undone merge said stays said: its disclosures are not those of an annulled action.
+    """
+    return frozenset(
+        UUID(str(act.fields["merge" if act.kind == MergeUndone.kind else "corrects"]))
+        for act in acts
+        if takes_back(act)
+    )
 
 
 def evolve(
@@ -113,9 +131,13 @@ def evolve(
     if stage in _ADVANCES and _ADVANCES.index(stage) > _ADVANCES.index(state.stage):
         changes["stage"] = stage
     changes |= effect(state, act, protocol)
-    joining = [c for c in addressed_parties(act, protocol) if c not in state.parties]
+    addressed = addressed_parties(act, protocol)
+    joining = [c for c in addressed if c not in state.parties]
     if joining:
         changes["parties"] = (*state.parties, *dict.fromkeys(joining))
+    proposed = state.merge_proposal
+    if proposed is not None and proposed.joined in addressed and "merge_proposal" not in changes:
+        changes["merge_proposal"] = proposed.model_copy(update={"joined": None})
     after = state.model_copy(update=changes)
     unguarded = _unguarded(state, after, act, rule)
     if unguarded == after.unguarded:
@@ -165,6 +187,10 @@ CHANGES_PARTIES = frozenset(
         "lead_transfer_offered",
         "joint_action_agreed",
         "correction",
+        "merge_proposed",
+        "merge_accepted",
+        "merge_declined",
+        "merge_undone",
     }
 )
 """The kinds of actions after which other countries may be party to a case than before."""
@@ -175,13 +201,13 @@ def addressed_parties(act: Act, protocol: Protocol) -> tuple[str, ...]:
     fields = act.fields
     countries: list[str] = []
     match act.kind:
-        case "case_opened" | "meeting_held":
+        case "case_opened" | "meeting_held" | "merge_accepted":
             countries += fields["countries"]
         case "return_decided":
             countries.append(fields["destination"])
     agencies: list[str] = []
     match act.kind:
-        case "information_requested" | "form_sent":
+        case "information_requested" | "merge_proposed" | "form_sent":
             agencies.append(fields["addressee"])
         case "lead_transfer_offered":
             agencies.append(fields["to_agency"])

@@ -168,6 +168,55 @@ class LackingSafeguard(_StatePart):
     """The facts that the protocol requires of that action for a child."""
 
 
+class LinkInForce(_StatePart):
+    """A link to another case, which the countries in ``told`` alone can read."""
+
+    by: str
+    party: str
+    told: tuple[str, ...]
+    since: UtcDatetime
+
+
+class ProposedMerge(_StatePart):
+    """A proposal that this case shall end and continue in another, which has no answer yet."""
+
+    proposal: UUID
+    by: str
+    addressee: str
+    since: UtcDatetime
+    answer_by: str | None = None
+    joined: str | None = None
+    """The country that is party to the case by this proposal alone."""
+
+
+class TakenIn(_StatePart):
+    """A case of the same person that this case took in."""
+
+    case: UUID
+    proposal: UUID
+    by: str
+    since: UtcDatetime
+
+
+class MergedInto(_StatePart):
+    """The case in which this one continues."""
+
+    case: UUID
+    action: UUID
+    """The action by which this case ended."""
+    acceptance: UUID
+    """The acceptance in the case that continues."""
+    since: UtcDatetime
+
+
+class Parted(_StatePart):
+    """A case that this one was merged into, until the merge was undone."""
+
+    case: UUID
+    undoing: UUID
+    """The undoing in that case."""
+
+
 class Erasure(_StatePart):
     """The erasure of all that is held on the person: proposed, then owed, then confirmed."""
 
@@ -245,6 +294,15 @@ class CaseState(_StatePart):
     """Actions in force that were taken without a child's safeguards."""
     destructions: Mapping[UUID, Destruction] = {}
     """Destructions of annulled actions' disclosures, by the proposal."""
+
+    links: Mapping[UUID, LinkInForce] = {}
+    merge_proposal: ProposedMerge | None = None
+    taken_in: Mapping[UUID, TakenIn] = {}
+    """The cases of the same person that were merged into this one, by the acceptance."""
+    merged_into: MergedInto | None = None
+    """The case in which this one continues; this one has ended."""
+    parted: Mapping[UUID, Parted] = {}
+    """The cases that this one was merged into once, by the undoing of the merge."""
 
     @property
     def is_erased(self) -> bool:

@@ -4,7 +4,7 @@ The ledger node decides so before it appends. Whoever has the events of a size c
 decision that the ledger node took then (:func:`refusal_by`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -14,6 +14,7 @@ from ledger.events.event_bytes import MAX_BYTES
 from ledger.procedure import case as cases
 from ledger.procedure import registry as registries
 from ledger.procedure.case import Case
+from ledger.procedure.merged_cases import NO_OTHERS, OtherCases, read_others
 from ledger.procedure.named_checkpoint import RootAt, check_named_checkpoint
 from ledger.procedure.protocol import read_recorded_text
 from ledger.procedure.registry import Registry
@@ -26,12 +27,18 @@ _SEALED_BYTES = 100
 
 
 def decide_on_case(
-    action: SignedAction, case: Case | None, case_version: int, registry: Registry, at: datetime
+    action: SignedAction,
+    case: Case | None,
+    case_version: int,
+    registry: Registry,
+    at: datetime,
+    others: OtherCases = NO_OTHERS,
 ) -> ActionRecorded:
     """Return the event that a case action becomes, if it is recorded at the time ``at``.
 
     ``case`` is the case that the action names. ``case_version`` is the version that the agency
-    acted on. Raises ``Refusal`` if the rules refuse the action.
+    acted on. ``others`` has the other cases that the rules read. Raises ``Refusal`` if the rules
+    refuse the action.
     """
     check_size(action)
     check_protocol(action, registry)
@@ -39,7 +46,7 @@ def decide_on_case(
     if case_id == registry.ledger_id:
         raise Refusal(Ground.INVALID, "case-id", "This id is the protocol's, not a case's.", "case")
     authenticate(action, registry, at)
-    event = cases.decide(case, action, case_id, registry.next_protocol(at), at)
+    event = cases.decide(case, action, case_id, registry.next_protocol(at), at, others=others)
     if case_version != version_of(case):
         raise stale(version_of(case))
     return event
@@ -94,30 +101,45 @@ def refusal_by(
 ) -> Refusal | None:
     """Return the refusal of a signed action after ``events``, or ``None`` if it is accepted.
 
-    ``events`` are those of the protocol and of the case, by position, from the adoption on.
+    ``events`` are those of the protocol, of the case and of the other cases that the rules read, by
+    position, from the adoption on.
     ``signed`` is the SD-JWT without disclosures. ``case_id`` is ``None`` for an act on the
     protocol. ``at`` is the time of the decision, and counts as no earlier than the last event.
     ``root_at`` is of the events of the size at which the action was decided.
     """
     registry: Registry | None = None
-    case: Case | None = None
+    known: dict[UUID, Case] = {}
     for event in events:
         if event.recorded_at is not None:
             at = max(at, event.recorded_at)
         if registry is None or event.originator_id == registry.ledger_id:
             registry, _ = registries.applied(registry, event)
         else:
-            case, _ = cases.after_event(case, event, registry.agreement)
+            case_after, _ = cases.after_event(
+                known.get(event.originator_id), event, registry.agreement
+            )
+            if case_after is not None:
+                known[event.originator_id] = case_after
     try:
         action = signed_action.read(signed_action.parse(signed))
         if case_id is None:
             decide_on_protocol(action, registry, at, root_at)
         elif registry is not None:
             check_case(action, case_id)
-            decide_on_case(action, case, case_version, registry, at)
+            case = known.get(case_id)
+            others = others_of(action, case, known.get)
+            decide_on_case(action, case, case_version, registry, at, others)
     except Refusal as refusal:
         return refusal
     return None
+
+
+def others_of(
+    action: SignedAction, case: Case | None, read: Callable[[UUID], Case | None]
+) -> OtherCases:
+    """Return the other cases that the rules read to decide on an action on ``case``."""
+    state = case.state if case is not None else None
+    return read_others(action.kind, action.fields, state, read)
 
 
 def check_case(action: SignedAction, case_id: UUID) -> None:

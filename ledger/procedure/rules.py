@@ -12,6 +12,13 @@ from ledger.procedure.case_state import CaseState
 from ledger.procedure.dates import check_dates
 from ledger.procedure.form_rules import check_acknowledged, check_sent
 from ledger.procedure.legal_basis import Basis, release_bases
+from ledger.procedure.merged_cases import (
+    NO_OTHERS,
+    OtherCases,
+    all_concluded,
+    erased_with,
+    held_elsewhere,
+)
 from ledger.procedure.protocol import COORDINATOR, ActionRule, Agency, Operation, Protocol
 from ledger.procedure.retention import (
     erasable_from,
@@ -22,7 +29,7 @@ from ledger.procedure.retention import (
 from ledger.refusals import Ground, Refusal
 from ledger.vocabulary import NOT_UNDERSTOOD
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import LegalBasis, StatementGround
+from ledger.vocabulary.picklists import LegalBasis, MergeDeclineReason, StatementGround
 from ledger.vocabulary.types import format_utc
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -40,6 +47,8 @@ class Proposal:
     now: datetime
     not_before: datetime
     """When it was judged at the earliest: ``now``, unless it is judged again after the fact."""
+    others: OtherCases
+    """The other cases that the action or the case names, by id."""
 
 
 Check = Callable[[Proposal], None]
@@ -52,11 +61,13 @@ def decide(
     protocol: Protocol,
     now: datetime,
     not_before: datetime | None = None,
+    others: OtherCases = NO_OTHERS,
 ) -> None:
     """Check an action against the rules.
 
     ``history`` holds the case's earlier actions by id. ``act.version`` is the version that the
     action would get. ``not_before`` is the earliest time at which the action was first judged.
+    ``others`` has the other cases that the rules read (:mod:`ledger.procedure.merged_cases`).
     Raises ``Refusal`` with the rule, and with the field if one is at fault.
     """
     rule = protocol.actions.get(act.kind)
@@ -105,7 +116,9 @@ def decide(
         _only_settles(act, agency, state, protocol)
     if state.is_erased and act.kind not in _AFTER_ERASURE:
         raise _out("erased-case", "What was held on this person is erased; open a new case.")
-    if state.is_closed and not rule.on_closed_case:
+    if state.merged_into is not None:
+        _still_taken_after_merge(act, state)
+    elif state.is_closed and not rule.on_closed_case:
         raise _out("closed-case", "The case is closed; reopen it first.")
     required = (*rule.requires, *(rule.requires_for_child if state.is_child else ()))
     for fact in required:
@@ -128,7 +141,7 @@ def decide(
             raise _out(f"not-while-{fact}", f"{act.kind} is not possible while {fact} holds.")
     _bodies_of_the_case(act, agency, state, protocol)
     check_dates(act, state, history, protocol, now)
-    proposal = Proposal(state, history, act, agency, protocol, now, not_before or now)
+    proposal = Proposal(state, history, act, agency, protocol, now, not_before or now, others)
     _independent(proposal, rule)
     check = _CHECKS.get(act.kind)
     if check is not None:
@@ -159,6 +172,22 @@ def _left(agency: Agency, protocol: Protocol) -> Refusal:
         f"{agency.party} left the agreement on {protocol.left_parties[agency.party]}: its agencies"
         " answer what they owe and confirm the erasure, and do nothing else.",
     )
+
+
+def _still_taken_after_merge(act: Act, state: CaseState) -> None:
+    """Check that a case that ended by a merge takes the action still.
+
+    Raises ``Refusal`` (``merged-case``) with the case in which it continues.
+    """
+    is_taken = act.kind in _AFTER_MERGE
+    if act.kind == "identity_recorded":
+        is_taken = act.fields.get("request") is not None
+    if not is_taken and state.merged_into is not None:
+        raise _out(
+            "merged-case",
+            f"This case was merged and continues in case {state.merged_into.case}; take the action"
+            " there.",
+        )
 
 
 def _without_safeguard(kind: str, fact: str, state: CaseState) -> Refusal:
@@ -231,6 +260,32 @@ _AFTER_LEAVING = frozenset(
 )
 """The actions that agencies of a party that left may take, each only where the party owes it."""
 _NONE = str(UUID(int=0))
+_AFTER_MERGE = frozenset(
+    {
+        # What was begun or asked for in the case before it ended is settled in it.
+        "information_acknowledged",
+        "information_provided",
+        "information_declined",
+        "information_released",
+        "joint_action_done",
+        "rectification_declined",
+        "shelter_left",
+        "service_ended",
+        "protection_measure_ended",
+        "consent_withdrawn",
+        "sharing_ended",
+        "cases_unlinked",
+        "correction",
+        # Its fields may be needed in danger to life, and each such access is reviewed.
+        "break_glass_opened",
+        "break_glass_reviewed",
+        "legal_hold_lifted",
+        "erasure_confirmed",
+        "destruction_confirmed",
+        "merge_undone",
+    }
+)
+"""The actions that a case takes after it was merged into another one."""
 _AFTER_ERASURE = frozenset(
     {"erasure_confirmed", "destruction_confirmed", "break_glass_reviewed", "correction"}
 )
@@ -245,9 +300,16 @@ _LASTING = frozenset(
         "erasure_confirmed",
         "destruction_approved",
         "destruction_confirmed",
+        "merge_proposed",
+        "merge_accepted",
+        "case_merged",
+        "merge_declined",
+        "merge_undone",
     }
 )
-"""What cannot be annulled: what was released, opened or erased stays so."""
+"""What cannot be annulled: what was released, opened or erased stays so.
+
+A proposed merge is withdrawn, and a merge is undone, by actions of their own."""
 BREAK_GLASS_LASTS = timedelta(hours=24)
 ANNOUNCED_AFTER_AT_MOST = timedelta(days=2 * 366)
 """So long after the earliest time an erasure by retention may be announced, by a node.
@@ -258,7 +320,7 @@ POSTPONED_AT_MOST = timedelta(days=10 * 366)
 
 _AGENCY_FIELDS = ("addressee", "to_agency", "responsible")
 
-_COUNTRY_FIELDS = ("host", "destination", "recipient", "recipients")
+_COUNTRY_FIELDS = ("host", "destination", "recipient", "recipients", "told")
 
 
 def _independent(p: Proposal, rule: ActionRule) -> None:
@@ -616,8 +678,25 @@ def _hold_lifted(p: Proposal) -> None:
 def _erasable(p: Proposal) -> None:
     if not p.state.is_closed:
         raise _out("open-case", "The case is open; what is held on the person is needed.")
+    _unheld(p)
+
+
+def _unheld(p: Proposal) -> None:
+    """Check that no hold is in force in the case or in one that was merged with it."""
     if p.state.holds:
         raise _out("legal-hold", "A legal hold is in force; nothing may be erased.")
+    if not all_concluded(p.state, p.others):
+        raise _out(
+            "merge-not-concluded",
+            "This case took in another one that has not ended yet; record case_merged there, or"
+            " undo the merge.",
+        )
+    if held_elsewhere(p.state, p.others):
+        raise _out(
+            "legal-hold",
+            "A legal hold is in force in a case that was merged with this one; nothing may be"
+            " erased.",
+        )
 
 
 def _retention_announced(p: Proposal) -> None:
@@ -705,20 +784,31 @@ def _erasure_confirmed(p: Proposal) -> None:
         if erasure.order != (UUID(order) if order else None):
             raise _invalid("no-such-order", "The erasure was ordered otherwise.", "order")
         return
+    continuing = erased_with(p.state.merged_into, p.others) if p.state.merged_into else None
+    if continuing is not None and continuing.erasure is not None:
+        _unheld(p)
+        if continuing.erasure.order != (UUID(order) if order else None):
+            raise _invalid("no-such-order", "The erasure was ordered otherwise.", "order")
+        return
     if p.agency.party in p.protocol.left_parties:
         _erased_on_leaving(p, order)
         return
+    if p.state.merged_into is not None:
+        raise _out(
+            "merged-case", "What is held in this case is erased with the case that it continues in."
+        )
     if order is not None:
         raise _invalid("no-such-order", "No such erasure was approved.", "order")
     due = retention_over(p.state, p.protocol)
     if due is None or p.now + CLOCK_SKEW < due:
         raise _out("retention", "The period of retention is not over, or a hold is in force.")
+    _unheld(p)
     if must_be_announced(p.protocol):
         _announced_long_enough(p)
 
 
 def _destruction_proposed(p: Proposal) -> None:
-    _no_hold(p)
+    _unheld(p)
     named = p.history.get(UUID(p.act.fields["annulled"]))
     if named is None or named.kind == NOT_UNDERSTOOD:
         raise _invalid("unknown-action", "No such action in this case.", "annulled")
@@ -743,7 +833,7 @@ def _destruction_proposed(p: Proposal) -> None:
 
 
 def _destruction_approved(p: Proposal) -> None:
-    _no_hold(p)
+    _unheld(p)
     proposal = UUID(p.act.fields["proposal"])
     proposed = p.state.destructions.get(proposal)
     if proposed is None or proposed.order is not None:
@@ -761,11 +851,6 @@ def _destruction_confirmed(p: Proposal) -> None:
         raise _invalid("no-such-order", "No such destruction was approved.", "order")
     if p.agency.party not in ordered.pending:
         raise _out("already-confirmed", "This country has confirmed or owes no destruction.")
-
-
-def _no_hold(p: Proposal) -> None:
-    if p.state.holds:
-        raise _out("legal-hold", "A legal hold is in force; nothing may be destroyed.")
 
 
 def _erased_on_leaving(p: Proposal, order: str | None) -> None:
@@ -818,7 +903,176 @@ def _announced_long_enough(p: Proposal) -> None:
         )
 
 
+def _leads(p: Proposal) -> bool:
+    """Return whether the agency leads the case or coordinates for the country that does."""
+    lead = p.protocol.leading(p.state.lead_agency, p.state.parties)
+    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == lead.party
+    return p.agency.id == lead.id or its_coordinator
+
+
+def _told(p: Proposal, *others: str) -> None:
+    """Check that the countries that get an action's ``case`` fields are of the case.
+
+    The agency's own country and ``others`` are among them.
+    """
+    told = set(p.act.fields["told"])
+    if not told <= {*p.state.parties, *others}:
+        raise _invalid("told", "Name countries that are party to this case.", "told")
+    if not told >= {p.agency.party, *others}:
+        named = ", ".join(sorted({p.agency.party, *others}))
+        raise _invalid("told", f"Name {named} among the countries that are told.", "told")
+
+
+def _unlinked(p: Proposal) -> None:
+    link = p.state.links.get(UUID(p.act.fields["link"]))
+    if link is None:
+        raise _invalid("no-such-link", "No such link is in force in this case.", "link")
+    if link.party != p.agency.party:
+        raise _not_allowed("own-link", "The country that linked the cases ends the link.")
+
+
+def _merge_proposed(p: Proposal) -> None:
+    if not _leads(p):
+        raise _not_allowed("lead", "The lead agency or its coordinator proposes a merge.")
+    if p.state.merge_proposal is not None:
+        raise _out("merge-proposed", "A merge is proposed already; withdraw it first.")
+    to = p.protocol.agencies_by_id[p.act.fields["addressee"]]
+    if to.id == p.agency.id:
+        raise _invalid("own-proposal", "A merge is proposed to another agency.", "addressee")
+    if to.international or to.role not in p.protocol.actions["merge_accepted"].roles:
+        raise _invalid(
+            "lead-role", f"A {to.role} leads no case; name the lead agency.", "addressee"
+        )
+    _told(p, to.party)
+
+
+def _merge_accepted(p: Proposal) -> None:
+    if not _leads(p):
+        raise _not_allowed("lead", "The lead agency of this case or its coordinator accepts.")
+    fields = p.act.fields
+    ended, proposal = UUID(fields["ended_case"]), UUID(fields["proposal"])
+    if any(taken.case == ended for taken in p.state.taken_in.values()):
+        raise _out("taken-in", "This case has taken in that case already.", "act.ended_case")
+    if p.state.merge_proposal is not None:
+        raise _out("merge-proposed", "This case is proposed to end itself; withdraw that first.")
+    other = p.others.get(ended) if ended != p.state.case_id else None
+    proposed = other.history.get(proposal) if other is not None else None
+    to = (
+        p.protocol.agencies_by_id.get(proposed.fields["addressee"])
+        if proposed is not None and proposed.kind == "merge_proposed"
+        else None
+    )
+    if other is None or proposed is None or to is None or to.party != p.agency.party:
+        # Says the same of a case that does not exist and of one that the agency may not see.
+        raise _invalid(
+            "no-such-merge", "That case has no proposal of a merge to this country.", "proposal"
+        )
+    if proposed.agency == p.agency.id:
+        raise _not_allowed(
+            "second-agency", "This agency proposed the merge; another one accepts it."
+        )
+    opened = next(iter(other.history.values())).acted_at
+    if datetime.fromisoformat(fields["opened_at"]) != opened:
+        raise _invalid(
+            "merge-opening", f"That case was opened at {format_utc(opened)}.", "opened_at"
+        )
+
+
+def _case_merged(p: Proposal) -> None:
+    open_proposal = p.state.merge_proposal
+    if open_proposal is None:
+        raise _out("no-merge-proposed", "No merge is proposed in this case; propose it first.")
+    fields = p.act.fields
+    other = p.others.get(UUID(fields["continues_in"]))
+    accepted = other.history.get(UUID(fields["acceptance"])) if other is not None else None
+    if (
+        accepted is None
+        or accepted.kind != "merge_accepted"
+        or UUID(accepted.fields["proposal"]) != open_proposal.proposal
+        or UUID(accepted.fields["ended_case"]) != p.state.case_id
+    ):
+        raise _invalid("no-such-merge", "The merge is not accepted in that case.", "acceptance")
+    if not _leads(p) and accepted.agency != p.agency.id:
+        raise _not_allowed("lead", "The lead agency, its coordinator or the accepting agency.")
+    author = p.protocol.agencies_by_id[accepted.agency]
+    if missing := set(p.state.parties) - {author.party, *accepted.fields["countries"]}:
+        raise _out(
+            "merge-countries",
+            f"The acceptance brings {', '.join(sorted(missing))} not into the case that continues;"
+            " undo it there and accept again.",
+        )
+    if not all_concluded(p.state, p.others):
+        raise _out(
+            "merge-not-concluded",
+            "This case took in another one that has not ended yet; record case_merged there first.",
+        )
+
+
+def _merge_declined(p: Proposal) -> None:
+    open_proposal = p.state.merge_proposal
+    if open_proposal is None or open_proposal.proposal != UUID(p.act.fields["proposal"]):
+        raise _invalid("no-such-merge", "No such merge is proposed in this case.", "proposal")
+    to = p.protocol.answering_for(open_proposal.addressee)
+    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == to.party
+    withdraws = p.act.fields["reason"] == MergeDeclineReason.WITHDRAWN
+    if withdraws and not _leads(p):
+        raise _not_allowed("lead", "The lead agency or its coordinator withdraws the proposal.")
+    if not withdraws and p.agency.id != to.id and not its_coordinator:
+        raise _not_allowed(
+            "addressee", f"Only {to.id} or its country's coordinator declines the merge."
+        )
+
+
+def _merge_undone(p: Proposal) -> None:
+    fields = p.act.fields
+    merge, undoing = UUID(fields["merge"]), fields.get("undoing")
+    into = p.state.merged_into
+    if into is not None:
+        other = p.others.get(into.case)
+        undone = other.history.get(UUID(undoing)) if other is not None and undoing else None
+        if into.action != merge:
+            raise _invalid("no-such-merge", "This case did not end by that action.", "merge")
+        if fields.get("continued_in") != str(into.case):
+            raise _invalid("no-such-merge", f"It continued in case {into.case}.", "continued_in")
+        if (
+            undone is None
+            or undone.kind != "merge_undone"
+            or UUID(undone.fields["merge"]) != into.acceptance
+        ):
+            raise _out(
+                "undone-elsewhere-first",
+                f"The merge is undone in case {into.case} first; name that action.",
+                "act.undoing",
+            )
+        return
+    taken = p.state.taken_in.get(merge)
+    if taken is None:
+        raise _invalid("no-such-merge", "This case took in no case by that action.", "merge")
+    for name in ("undoing", "continued_in"):
+        if fields.get(name) is not None:
+            raise _invalid("not-here", "Leave this out in the case that continued.", name)
+    other = p.others.get(taken.case)
+    proposed = other.history.get(taken.proposal) if other is not None else None
+    bodies = [p.history[merge].agency, *([proposed.agency] if proposed is not None else [])]
+    if not _leads(p) and not any(_acts_for(p, body) for body in bodies):
+        raise _not_allowed("lead", "An agency that leads or led one of the cases undoes the merge.")
+
+
+def _acts_for(p: Proposal, agency: str) -> bool:
+    """Return whether the acting agency is ``agency``, answers for it or coordinates for it."""
+    answering = p.protocol.answering_for(agency)
+    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == answering.party
+    return p.agency.id == answering.id or its_coordinator
+
+
 _CHECKS: Mapping[str, Check] = {
+    "cases_linked": _told,
+    "cases_unlinked": _unlinked,
+    "merge_proposed": _merge_proposed,
+    "merge_accepted": _merge_accepted,
+    "case_merged": _case_merged,
+    "merge_declined": _merge_declined,
+    "merge_undone": _merge_undone,
     "case_reopened": _reopened,
     "case_closed": _closed,
     "identity_recorded": _identity_recorded,

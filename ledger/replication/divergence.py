@@ -17,6 +17,7 @@ from ledger.log.checkpoint import Checkpoint
 from ledger.log.merkle import Beginning, Frontier, leaf_hash
 from ledger.log.note import Note, verify
 from ledger.log.policy import Policy
+from ledger.procedure.merged_cases import joined_cases, named_cases
 from ledger.procedure.registry import AgreedPolicy, policy_in_force
 from ledger.replication.event_source import MirrorSource, SourceError, check_signed, parsed
 from ledger.store.database import Database
@@ -126,12 +127,17 @@ class Continuation:
         replay.actions |= self._ledger.recorded_actions(ids, upto=self._after)
         if replay.registry is None:
             return
-        for case_id in {action.case_id for action in actions if action.case_id}:
+        waiting = [action.case_id for action in actions if action.case_id]
+        for action in actions:
+            waiting += named_cases(action.kind, action.fields)
+        while waiting:
+            case_id = waiting.pop()
             if case_id not in replay.versions:
                 case = self._ledger.case(case_id, upto_position=self._after)
                 if case is not None:
                     replay.cases[case_id] = case
                     replay.versions[case_id] = case.version
+                    waiting += joined_cases(case.state)
 
 
 def find_divergence(

@@ -24,11 +24,12 @@ from ledger.log.signed_decision import (
     SignedDecision,
 )
 from ledger.procedure.deciding import refusal_by
+from ledger.procedure.merged_cases import reads_others
 from ledger.procedure.named_checkpoint import among_first
 from ledger.procedure.registry import registry_of
 from ledger.procedure.text_parts import names_nothing_new
 from ledger.refusals import Refusal
-from ledger.signing.signed_action import Mark, read_recorded
+from ledger.signing.signed_action import Mark, SignedAction, read_recorded
 from ledger.store.database import Database
 from ledger.store.event_rows import RecordedRow
 from ledger.system import clock
@@ -53,8 +54,11 @@ class EventLookup(Protocol):
     def with_action_id(self, action_id: UUID) -> RecordedRow | None:
         """Return the event with an action's id; it may have another content than the action."""
 
-    def of(self, case_id: UUID | None, size: int) -> Iterable[ActionRecorded]:
-        """Return the events of the protocol, and of a case, among the first ``size``, in order."""
+    def of(self, case_id: UUID | None, size: int, action: SignedAction) -> Iterable[ActionRecorded]:
+        """Return the events of the protocol, and of a case, among the first ``size``, in order.
+
+        Those of the other cases that the rules read for ``action`` are among them.
+        """
 
     def root_at(self, size: int) -> bytes | None:
         """Return the root of the first ``size`` events; ``None`` if there are fewer."""
@@ -74,8 +78,8 @@ class LedgerEvents:
     def with_action_id(self, action_id: UUID) -> RecordedRow | None:
         return self._ledger.row_of_action(action_id)
 
-    def of(self, case_id: UUID | None, size: int) -> Iterable[ActionRecorded]:
-        return self._ledger.events_upto(size, case_id)
+    def of(self, case_id: UUID | None, size: int, action: SignedAction) -> Iterable[ActionRecorded]:
+        return self._ledger.events_upto(size, case_id, action)
 
     def root_at(self, size: int) -> bytes | None:
         return self._ledger.root_at(size)
@@ -98,10 +102,11 @@ class RowsOfExport:
     def with_action_id(self, action_id: UUID) -> RecordedRow | None:
         return self._by_action.get(action_id)
 
-    def of(self, case_id: UUID | None, size: int) -> Iterable[ActionRecorded]:
+    def of(self, case_id: UUID | None, size: int, action: SignedAction) -> Iterable[ActionRecorded]:
         ledger_id = self._rows[0].originator_id
         wanted = {ledger_id, case_id}
-        return [row.event() for row in self._rows[:size] if row.originator_id in wanted]
+        every = reads_others(action.kind)
+        return [row.event() for row in self._rows[:size] if every or row.originator_id in wanted]
 
     def root_at(self, size: int) -> bytes | None:
         if size > len(self._rows):
@@ -170,7 +175,7 @@ def _held_refusal(
         what = f"no event among the first {size} has this action's id"
         return DecisionCheck(None if is_reused else what, position=position)
     refusal = refusal_by(
-        events.of(statement.case, size),
+        events.of(statement.case, size, read_recorded(signed)),
         signed,
         statement.case,
         statement.acted_on,
@@ -192,7 +197,7 @@ def _may_be_of_older_program(statement: Refused, signed: str, events: EventLooku
     action = read_recorded(signed)
     if statement.rule != Mark.UNKNOWN_VERSION.value or action.kind != "amendment_proposed":
         return False
-    agreement = registry_of(events.of(None, statement.size)).agreement
+    agreement = registry_of(events.of(None, statement.size, action)).agreement
     adopted = [version.recorded for version in agreement.versions]
     return not names_nothing_new(action.fields["protocol"], adopted)
 

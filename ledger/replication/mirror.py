@@ -22,6 +22,7 @@ from ledger.log.checkpoint import Checkpoint
 from ledger.log.merkle import Beginning, Frontier
 from ledger.log.note import Note, NoteError
 from ledger.log.policy import Policy
+from ledger.procedure.merged_cases import joined_cases, named_cases
 from ledger.procedure.registry import policy_in_force
 from ledger.publication.dated_checkpoints import keep_dated
 from ledger.publication.publisher import keep_published, keep_signed
@@ -427,20 +428,26 @@ class Mirror:
         if replay.registry is not None:
             replay.versions[replay.registry.ledger_id] = replay.registry.version
         actions = [action for action, _ in map(readable, entries)]
-        for case_id in {action.case_id for action in actions if action.case_id}:
-            self._load(replay, case_id)
+        waiting = [action.case_id for action in actions if action.case_id]
+        for action in actions:
+            waiting += named_cases(action.kind, action.fields)
+        while waiting:
+            waiting += self._load(replay, waiting.pop())
         self._ledger.check_understood()  # a later program may have copied some before
         replay.actions = self._ledger.recorded_actions([action.id for action in actions])
         self._replay = replay
         return replay
 
-    def _load(self, replay: Revalidation, case_id: UUID) -> None:
+    def _load(self, replay: Revalidation, case_id: UUID) -> list[UUID]:
+        """Read a case, and return the cases that were merged with it."""
         if replay.registry is None or case_id in replay.cases:
-            return
+            return []
         case = self._ledger.case(case_id)
-        if case is not None:
-            replay.cases[case_id] = case
-            replay.versions[case_id] = case.version
+        if case is None:
+            return []
+        replay.cases[case_id] = case
+        replay.versions[case_id] = case.version
+        return list(joined_cases(case.state))
 
     def _diverge(self, source: MirrorSource, what: str, refused: Note) -> NoReturn:
         with self._database.connection() as connection:

@@ -110,7 +110,7 @@ def must_hold(case: Case, party: str, protocol: Protocol) -> tuple[RequiredPart,
         if origin == party:
             found.append(_due(case, act, FieldPart.OWN, origin, party, released))
             continue
-        if in_case and has_case_fields(act.kind):
+        if in_case and has_case_fields(act.kind) and is_told(act, party):
             found.append(_due(case, act, FieldPart.CASE, origin, party, released))
         digests = released.get((act.id, party), frozenset()) & act.digests
         if in_case and digests:
@@ -152,7 +152,7 @@ def _due(
 ) -> RequiredPart:
     holders: list[str] = [] if origin == party else [origin]
     if part is not FieldPart.RELEASED and has_case_fields(act.kind):
-        holders += case.state.parties
+        holders += [one for one in case.state.parties if is_told(act, one)]
     if part is FieldPart.OWN:
         holders += [to for action, to in released if action == act.id and to in case.state.parties]
     if party not in case.state.parties:
@@ -253,6 +253,15 @@ def _fields_of(deposit: ListedDeposit, kind: str, part: FieldPart) -> Collection
         return deposit.fields.keys()
     names = case_fields(kind)
     return [digest for digest, name in deposit.fields.items() if name in names]
+
+
+def is_told(act: Act, party: str) -> bool:
+    """Return whether a country of the case gets the ``case`` fields of an action.
+
+    An action that says which other case is meant names the countries that may learn it.
+    """
+    told = act.fields.get("told")
+    return told is None or party in told
 
 
 @cache

@@ -17,6 +17,7 @@ from ledger.procedure import case as cases
 from ledger.procedure import registry as registries
 from ledger.procedure.amendments import UNREAD_RULE, is_recorded_unread
 from ledger.procedure.case import Case
+from ledger.procedure.deciding import others_of
 from ledger.procedure.named_checkpoint import RootAt, among_first, check_named_checkpoint
 from ledger.procedure.protocol import LATEST_EDITION, NewerTextError, Protocol
 from ledger.procedure.registry import Registry
@@ -288,7 +289,8 @@ class Revalidation:
             yield "it was signed for another protocol"
         case_id = inspected.row.originator_id
         case = self.cases.get(case_id)
-        decide = partial(cases.decide, case, action, case_id, protocol, recorded_at)
+        others = others_of(action, case, self.cases.get)
+        decide = partial(cases.decide, case, action, case_id, protocol, recorded_at, others=others)
         try:
             decided = decide(not_before=recorded_at if by_stored else recorded_at - DECIDED_WITHIN)
         except Refusal as refusal:

@@ -40,6 +40,15 @@ from ledger.vocabulary.identification import (
     VictimStatusChanged,
 )
 from ledger.vocabulary.inclusion import ReintegrationMonitored, ReintegrationPlanned
+from ledger.vocabulary.linking import (
+    CaseMerged,
+    CasesLinked,
+    CasesUnlinked,
+    MergeAccepted,
+    MergeDeclined,
+    MergeProposed,
+    MergeUndone,
+)
 from ledger.vocabulary.person import (
     AgeAssessed,
     IdentityRecorded,
@@ -166,6 +175,13 @@ CASE_ACTIONS = actions_by_kind(
         BreakGlassReviewed,
         RectificationRequested,
         RectificationDeclined,
+        CasesLinked,
+        CasesUnlinked,
+        MergeProposed,
+        MergeAccepted,
+        CaseMerged,
+        MergeDeclined,
+        MergeUndone,
         LegalHoldPlaced,
         LegalHoldLifted,
         RetentionAnnounced,

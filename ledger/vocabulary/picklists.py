@@ -648,3 +648,38 @@ class VoteSubject(StrEnum):
     """The key that signs the checkpoints: its rotation, and a takeover by another node."""
     WITNESSES = "Witnesses"
     """The witnesses, their keys and addresses, and their quorum."""
+
+
+class CaseRelation(StrEnum):
+    """What a linked case is to the case that it is linked with."""
+
+    SIBLING = "sibling"
+    PARENT = "parent"
+    """The linked case is of a parent."""
+    CHILD = "child"
+    """The linked case is of a child."""
+    SAME_EVENT = "same_event"
+    SAME_EXPLOITER = "same_exploiter"
+    EARLIER_CASE = "earlier_case"
+    """The linked case is an earlier one of the same person."""
+    LATER_CASE = "later_case"
+    WITNESS = "witness"
+
+
+class MergeDeclineReason(StrEnum):
+    """Why two cases are not merged."""
+
+    ANOTHER_PERSON = "another_person"
+    NOT_CERTAIN = "not_certain"
+    OTHER_CASE_ENDS = "other_case_ends"
+    """The same person, but the other case is the one that shall end."""
+    WITHDRAWN = "withdrawn"
+    """The side that proposed the merge takes the proposal back."""
+
+
+class MergeUndoGround(StrEnum):
+    """Why a merge is undone."""
+
+    ANOTHER_PERSON = "another_person"
+    WRONG_CASE = "wrong_case"
+    """The right person, but another case was meant."""

@@ -17,13 +17,18 @@ from ledger.procedure.case_state import (
     HoldInForce,
     LackingSafeguard,
     LeadOffer,
+    LinkInForce,
     MeasureInForce,
+    MergedInto,
+    Parted,
     PlannedReturn,
+    ProposedMerge,
     RectificationAsked,
     SentForm,
     ServiceInForce,
     SharingInForce,
     ShelterInForce,
+    TakenIn,
 )
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.picklists import (
@@ -117,6 +122,18 @@ class DestructionView(Destruction):
     action: UUID
 
 
+class LinkView(LinkInForce):
+    action: UUID
+
+
+class TakenInView(TakenIn):
+    action: UUID
+
+
+class PartedView(Parted):
+    action: UUID
+
+
 class StepView(ExpectedStep):
     turn: Turn
 
@@ -172,6 +189,15 @@ class CaseView(LedgerModel):
     safeguards; what lacks now, if the person is a child."""
     destructions: tuple[DestructionView, ...] = ()
     """Destructions of what annulled actions disclosed: proposed, ordered or confirmed."""
+    links: tuple[LinkView, ...] = ()
+    merge_proposal: ProposedMerge | None = None
+    """A proposal, without an answer, that this case shall end and continue in another."""
+    taken_in: tuple[TakenInView, ...] = ()
+    """The cases of the same person that were merged into this one."""
+    merged_into: MergedInto | None = None
+    """The case in which this one continues; this one has ended."""
+    parted: tuple[PartedView, ...] = ()
+    """The cases that this one was merged into, until the merge was undone."""
     expected: tuple[StepView, ...]
     """Next steps that the procedure or another agency expects, the first due first."""
 
@@ -265,6 +291,9 @@ _BY_ACTION = (
     "rectifications",
     "unguarded",
     "destructions",
+    "links",
+    "taken_in",
+    "parted",
 )
 """Parts that the state keeps by the action that brought them; a view lists them."""
 _COMMON = tuple(

@@ -98,10 +98,28 @@ def owed_steps(
     yield from _of_accountability(state, protocol, when)
     yield from _of_forms(state, protocol, agreement, acts)
     yield from _rectifications(state, agreement, acts)
+    yield from _merges(state, protocol, when)
+    if not state.is_closed or state.merged_into is not None:
+        # What was asked for in a case that was merged is answered in it.
+        yield from _of_coordination(state, protocol, when)
     if not state.is_closed:
         yield from _of_procedure(state, protocol, agreement, acts)
-        yield from _of_coordination(state, protocol, when)
         yield from _coming_of_age(state, protocol, acts)
+
+
+def _merges(state: CaseState, protocol: Protocol, when: "_Deadlines") -> Iterator[OwedStep]:
+    """Yield the answer to a proposal to merge the case into another one."""
+    proposed = state.merge_proposal
+    if proposed is not None and not _has_left(proposed.addressee, protocol):
+        step = _owed(
+            "case_merged",
+            proposed.addressee,
+            proposed.answer_by,
+            proposed.proposal,
+            protocol,
+            when,
+        )
+        yield _asked(ObligationKind.MERGE, step, proposed.by)
 
 
 def _rectifications(

@@ -25,6 +25,8 @@ class ObligationKind(StrEnum):
     """Of what an annulled action disclosed."""
     RECTIFICATION = "rectification"
     """The answer to a request of the person to put the record right."""
+    MERGE = "merge"
+    """The answer to a proposal to merge two cases of one person."""
     COMING_OF_AGE = "coming_of_age"
     """That the age is assessed when a child comes of age, so that what follows is prepared."""
 
@@ -45,6 +47,8 @@ class ObligationOutcome(StrEnum):
     ANNULLED = "annulled"
     """A correction annulled what it stood on: it was never owed."""
     CASE_CLOSED = "case_closed"
+    MERGED = "merged"
+    """The case continues in another one, where the step is owed from the earlier opening on."""
     PASSED_ON = "passed_on"
     """Another country or agency owes it now."""
     NOT_EXPECTED = "not_expected"

@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
-from ledger.procedure.case_fold import annulled_ids, annuls, applied
+from ledger.procedure.case_fold import applied, takes_back, without_effect
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Protocol, Standing
 from ledger.vocabulary.action import LedgerModel
@@ -115,7 +115,7 @@ def obligations(acts: Sequence[Act], agreement: Agreement) -> CaseObligations:
     state: CaseState | None = None
     told = _FoldContext(agreement, {act.id: act for act in acts})
     for place, act in enumerate(acts):
-        if annuls(act):
+        if takes_back(act):
             folded, state = _refolded(folded, acts[: place + 1], told)
         else:
             state, is_applied = applied(state, act, agreement.of_act(act))
@@ -128,7 +128,7 @@ def after_act(
 ) -> CaseObligations:
     """Return the obligations of ``case``, given those before its last ``act`` in ``known``."""
     told = _FoldContext(agreement, case.history)
-    if annuls(act):
+    if takes_back(act):
         return _refolded(known, tuple(case.history.values()), told)[0]
     return _following(known, case.state, act, told)
 
@@ -164,7 +164,7 @@ def _after(
 def _following(
     known: CaseObligations, state: CaseState, act: Act, told: _FoldContext
 ) -> CaseObligations:
-    """Return the obligations after ``act``, which annuls nothing.
+    """Return the obligations after ``act``, which annuls and undoes nothing.
 
     ``state`` is the case's state after ``act``.
     """
@@ -190,12 +190,12 @@ def _following(
 def _refolded(
     known: CaseObligations, acts: Sequence[Act], told: _FoldContext
 ) -> tuple[CaseObligations, CaseState | None]:
-    """Return the obligations without the annulled actions, after an act that annuls.
+    """Return the obligations without the actions that ``acts`` annul or undo.
 
-    An obligation that an annulled action discharged is open again, or discharged by another action.
-    An obligation that stood on an annulled action stays, with the outcome annulled.
+    An obligation that such an action discharged is open again, or discharged by another action.
+    An obligation that stood on such an action stays, with the outcome annulled.
     """
-    annulled = annulled_ids(acts)
+    annulled = without_effect(acts)
     folded = CaseObligations()
     state: CaseState | None = None
     for act in acts:
@@ -230,8 +230,10 @@ def _outcome(
             return ObligationOutcome.DONE
     elif act.kind in (owed.step.action, "information_provided", "form_sent"):
         return ObligationOutcome.DONE
-    elif act.kind in ("information_declined", "rectification_declined"):
+    elif act.kind in ("information_declined", "rectification_declined", "merge_declined"):
         return ObligationOutcome.DECLINED
+    if state.merged_into is not None:
+        return ObligationOutcome.MERGED
     if state.is_closed:
         return ObligationOutcome.CASE_CLOSED
     action, _, _, basis = key

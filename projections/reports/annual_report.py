@@ -17,7 +17,7 @@ from uuid import UUID
 
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
-from ledger.procedure.case_fold import annulled_ids, fold
+from ledger.procedure.case_fold import fold, without_effect
 from ledger.procedure.parties_of_time import parties_between, protocol_at
 from ledger.procedure.protocol import Protocol
 from ledger.vocabulary import NOT_UNDERSTOOD
@@ -262,9 +262,11 @@ class _Counts:
         """Count a case. Events that are not understood, or of no agency, count as nothing."""
         acts = [act for act in acts if act.agency in self._protocol(act).agencies_by_id]
         acts = [act for act in acts if act.kind != NOT_UNDERSTOOD]
-        annulled = annulled_ids(acts)
+        annulled = without_effect(acts)
         kinds = {act.id: act.kind for act in acts}
         stand = [act for act in acts if act.id not in annulled]
+        # The case in which a merged one continues counts the person.
+        is_merged = any(a.kind == "case_merged" and a.acted_at <= self.year.last for a in stand)
         for act in stand:
             if not self.year.has(act.acted_at):
                 continue
@@ -273,7 +275,7 @@ class _Counts:
                 continue
             self.actions[act.kind, agency.party, agency.role] += 1
             match act.kind:
-                case "case_opened":
+                case "case_opened" if not is_merged:
                     self.opened[agency.party] += 1
                 case "case_closed":
                     self.closed[agency.party, act.fields["reason"]] += 1
@@ -281,10 +283,11 @@ class _Counts:
                     mistaken = kinds.get(UUID(act.fields["corrects"]), NOT_UNDERSTOOD)
                     effect, reason = act.fields["effect"], act.fields["reason"]
                     self.corrections[mistaken, agency.party, effect, reason] += 1
-        self._identified(stand)
+        if not is_merged:
+            self._identified(stand)
         self._returned(stand)
         by_the_end = [act for act in stand if act.acted_at <= self.year.last]
-        if by_the_end and by_the_end[0].kind == "case_opened":
+        if not is_merged and by_the_end and by_the_end[0].kind == "case_opened":
             state = fold(by_the_end, self.agreement)
             if state is not None:
                 corridor = tuple(sorted(self.parties.intersection(state.parties)))

@@ -17,7 +17,7 @@ from ledger.events.event import ActionRecorded
 from ledger.events.newer_event import is_understood
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case, after
-from ledger.procedure.case_fold import annulled_ids
+from ledger.procedure.case_fold import without_effect
 from ledger.procedure.case_state import CaseState
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
@@ -77,13 +77,13 @@ def acts_at(acts: Iterable[Act], moment: Moment) -> tuple[Act, ...]:
     """Return the actions that make the state at a moment, in the order in which they do.
 
     For a moment without ``valid_at``, the order is the ledger's, and annulled actions are included.
-    For a moment with ``valid_at``, the order is that of the times of acting, without annulled
-    actions.
+    For a moment with ``valid_at``, the order is that of the times of acting, without those
+    that are annulled or undone.
     """
     known = [act for act in acts if moment.knows(act.position, act.recorded_at)]
     if moment.valid_at is None:
         return tuple(known)
-    annulled = annulled_ids(known)
+    annulled = without_effect(known)
     happened = [a for a in known if a.acted_at <= moment.valid_at and a.id not in annulled]
     # What was taken before the opening is told of the case from its opening on.
     happened.sort(key=lambda act: (act.kind != "case_opened", act.acted_at, act.position))

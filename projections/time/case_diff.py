@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
-from ledger.procedure.case_fold import annuls
+from ledger.procedure.case_fold import takes_back, without_effect
 from ledger.procedure.case_state import CaseState
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
@@ -83,13 +83,13 @@ def difference(
     came = {i: a for i, a in is_now.acts.items() if i not in was.acts}
     went = {i: a for i, a in was.acts.items() if i not in is_now.acts}
     # As valid, an annulled action is not there; its correction is why, though it changes nothing.
-    why = {a.id: a for a in came.values() if annuls(a)} if went else {}
+    why = {a.id: a for a in came.values() if takes_back(a)} if went else {}
     found = []
     for path, old, new in differences("", state_document(was.state), state_document(is_now.state)):
         reasons = [a for a in came.values() if _bears(is_now.changed[a.id], path)]
         gone = [a for a in went.values() if _bears(was.changed[a.id], path)]
         reasons += gone
-        reasons += [a for a in why.values() if UUID(a.fields["corrects"]) in {g.id for g in gone}]
+        reasons += [a for a in why.values() if without_effect([a]) & {g.id for g in gone}]
         positions = tuple(sorted({act.position for act in reasons}))
         found.append(StateDifference(path=path, before=old, after=new, reasons=positions))
     events = [

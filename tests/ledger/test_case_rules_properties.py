@@ -17,12 +17,14 @@ from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case, decide
 from ledger.procedure.case_fold import CHANGES_PARTIES, fold
 from ledger.procedure.protocol import OVERSIGHT
+from ledger.procedure.rules import _AFTER_MERGE
 from ledger.refusals import Refusal
 from ledger.signing import signed_action
 from ledger.signing.sd_jwt import _unb64
 from ledger.signing.signed_action import SignedAction
 from ledger.vocabulary import CASE_ACTIONS, Action
 from tests.support.agencies import Agencies
+from tests.support.counterparts import counterparts
 from tests.support.strategies import actions, found_in, markers, proposals
 
 AGENCIES = Agencies()
@@ -70,7 +72,8 @@ class Walk:
         """Return whether the action is accepted. Any exception but a refusal is an error."""
         signed = sign(agency, action, self.case_id)
         try:
-            accepted = decide(self.case, signed, self.case_id, PROTOCOL, self.now)
+            others = counterparts(signed.kind, self.case.state if self.case else None, PROTOCOL)
+            accepted = decide(self.case, signed, self.case_id, PROTOCOL, self.now, others=others)
         except Refusal as refusal:
             check_refusal(refusal, markers(action))
             return False
@@ -80,7 +83,12 @@ class Walk:
 
     def check_procedure(self, accepted: SignedAction) -> None:
         """Check an accepted action against the acts recorded before it."""
-        if self.is_closed():
+        assert (
+            self.case is None
+            or self.case.state.merged_into is None
+            or (accepted.kind in (*_AFTER_MERGE, "identity_recorded"))
+        )
+        if self.is_closed() and self.case and self.case.state.merged_into is None:
             assert PROTOCOL.actions[accepted.kind].on_closed_case
         if accepted.kind in SECOND:
             proposal = next(a for a in self.acts if str(a.id) == accepted.fields["proposal"])

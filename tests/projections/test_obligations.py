@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
-from ledger.procedure.case_fold import annulled_ids, evolve, fold
+from ledger.procedure.case_fold import evolve, fold, without_effect
 from ledger.procedure.case_state import CaseState
 from ledger.refusals import Refusal
 from ledger.vocabulary import Action
@@ -403,7 +403,7 @@ BASES: Mapping[str, str] = {
 
 def naive_runs(acts: Sequence[Act]) -> set[Run]:
     """Return the obligations after each action in force, cut where each begins and ends."""
-    annulled = annulled_ids(acts)
+    annulled = without_effect(acts)
     state: CaseState | None = None
     owed: list[tuple[set[object], UUID]] = [(set(), UUID(int=0))]
     for act in acts:
@@ -426,7 +426,7 @@ def naive_runs(acts: Sequence[Act]) -> set[Run]:
 def check(known: CaseObligations, case: Case, acts: Sequence[Act]) -> None:
     """Check the invariants of a case's obligations."""
     places = {act.id: act.position for act in acts}
-    annulled = annulled_ids(acts)
+    annulled = without_effect(acts)
     still = [o for o in known.by_id.values() if o.state is ObligationState.OPEN]
     assert {o.id for o in still} == {owing.id for owing in known.open.values()}
     assert len(still) == len(known.open)
@@ -447,7 +447,7 @@ def check(known: CaseObligations, case: Case, acts: Sequence[Act]) -> None:
             o.outcome in (Outcome.DONE, Outcome.DECLINED)
         )
         if is_annulled(o):
-            assert o.closed.kind == "correction"
+            assert o.closed.kind in ("correction", "merge_undone")
         else:
             # No annulled action opens, and none discharges.
             assert not {o.opened.action, o.closed.action} & annulled

@@ -14,6 +14,7 @@ from ledger.refusals import Refusal
 from ledger.signing import signed_action
 from ledger.vocabulary import Action
 from tests.support.agencies import Agencies
+from tests.support.counterparts import counterparts
 from tests.support.strategies import proposals
 
 
@@ -37,7 +38,9 @@ class RecordedCase:
         second = self.second_persons if action.kind.endswith("_approved") else None
         signed = (second or self.agencies).sign(agency, action, self.case_id)
         read = signed_action.read_recorded(signed.without_disclosures())
-        decided = decide(self.case, read, self.case_id, self.agencies.protocol, action.acted_at)
+        protocol = self.agencies.protocol
+        others = counterparts(read.kind, self.case.state if self.case else None, protocol)
+        decided = decide(self.case, read, self.case_id, protocol, action.acted_at, others=others)
         event = ActionRecorded(
             self.case_id,
             decided.originator_version,

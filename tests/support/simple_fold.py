@@ -24,7 +24,8 @@ _OPENS = {
     "protection_measure_taken": "measures", "service_started": "services",
     "information_requested": "open_requests", "joint_action_agreed": "joint_actions",
     "legal_hold_placed": "holds", "sharing_decided": "sharing",
-    "rectification_requested": "rectifications",
+    "rectification_requested": "rectifications", "cases_linked": "links",
+    "merge_accepted": "taken_in",
 }  # fmt: skip
 _ENDS = {
     "protection_measure_ended": ("measures", "measure_action"),
@@ -34,15 +35,17 @@ _ENDS = {
     "legal_hold_lifted": ("holds", "hold"),
     "sharing_ended": ("sharing", "decision"),
     "rectification_declined": ("rectifications", "request"),
+    "cases_unlinked": ("links", "link"),
 }  # fmt: skip
 
 
 def annulled(acts: Iterable[Act]) -> set[str]:
-    """The ids of actions that a correction among these annuls."""
+    """The ids of actions that a correction among these annuls, or that a merge's undoing undoes."""
     return {
-        act.fields["corrects"]
+        act.fields["merge"] if act.kind == "merge_undone" else act.fields["corrects"]
         for act in acts
-        if act.kind == "correction" and act.fields["effect"] == "annulled"
+        if act.kind == "merge_undone"
+        or (act.kind == "correction" and act.fields["effect"] == "annulled")
     }
 
 
@@ -50,6 +53,7 @@ def simple_fold(acts: Iterable[Act], protocol: Protocol) -> dict[str, Any] | Non
     """The parts that are told here, of a case whose annulled acts are left out beforehand."""
     party = {agency.id: agency.party for agency in protocol.agencies}
     told: dict[str, Any] | None = None
+    by_proposal: str | None = None
     for act in acts:
         fields, own = act.fields, party[act.agency]
         if told is None:
@@ -59,7 +63,8 @@ def simple_fold(acts: Iterable[Act], protocol: Protocol) -> dict[str, Any] | Non
                 "priority": "normal", "lead": act.agency, "parties": [own, *fields["countries"]],
                 "shelter": None, "closure": None, "return_to": None, "offered_to": None,
                 "erase_from": None, "age_group": fields["age_group"],
-                "rectifications": set(),
+                "rectifications": set(), "links": set(), "taken_in": set(),
+                "merged_into": None, "to_merge": None,
                 "measures": set(), "services": set(), "open_requests": set(),
                 "joint_actions": set(), "holds": set(), "sharing": set(),
             }  # fmt: skip
@@ -108,12 +113,26 @@ def simple_fold(acts: Iterable[Act], protocol: Protocol) -> dict[str, Any] | Non
             told["status"] = "ClosedReferred" if fields["reason"] == "referred" else "Closed"
         elif act.kind == "case_reopened":
             told["closure"], told["status"], told["erase_from"] = None, "Active", None
+        elif act.kind == "case_merged":
+            told |= {"merged_into": fields["continues_in"], "status": "Closed", "closure": None}
+            told |= {"erase_from": None, "offered_to": None, "to_merge": None}
+        elif act.kind == "merge_declined":
+            told["to_merge"] = None
+            told["parties"] = [one for one in told["parties"] if one != by_proposal]
+        elif act.kind == "merge_accepted":
+            joined = list(fields["countries"])
+        elif act.kind == "merge_proposed":
+            told["to_merge"], joined = fields["addressee"], [party[fields["addressee"]]]
         elif act.kind == "meeting_held":
             joined = list(fields["countries"])
         elif act.kind == "information_requested":
             joined = [party[fields["addressee"]]]
         elif act.kind == "joint_action_agreed":
             joined = [party[agency] for agency in fields["responsible"]]
+        if act.kind == "merge_proposed":
+            by_proposal = joined[0] if joined[0] not in told["parties"] else None
+        elif by_proposal in joined or act.kind in ("case_merged", "merge_declined"):
+            by_proposal = None
         told["parties"] = sorted({*told["parties"], *joined})
     return told
 
@@ -132,7 +151,7 @@ def told_of(state: CaseState | None) -> dict[str, Any] | None:
         return None
     sets = (
         "measures", "services", "open_requests", "joint_actions", "holds", "sharing",
-        "rectifications",
+        "rectifications", "links", "taken_in",
     )  # fmt: skip
     return {
         "status": state.status.value,
@@ -144,6 +163,8 @@ def told_of(state: CaseState | None) -> dict[str, Any] | None:
         "parties": sorted(state.parties),
         "shelter": state.shelter.party if state.shelter else None,
         "closure": state.closure.value if state.closure else None,
+        "merged_into": str(state.merged_into.case) if state.merged_into else None,
+        "to_merge": state.merge_proposal.addressee if state.merge_proposal else None,
         "return_to": state.planned_return.destination if state.planned_return else None,
         "offered_to": state.lead_offer.to if state.lead_offer else None,
         "erase_from": format_utc(state.retention.erase_from) if state.retention else None,

@@ -39,6 +39,15 @@ from ledger.vocabulary.picklists import (
     StatementGround,
 )
 from ledger.vocabulary.types import AgencyId, Country, Language
+from tests.support.counterparts import (
+    ACCEPTANCE,
+    CONTINUING,
+    ENDED,
+    OPENED,
+    PROPOSAL,
+    UNDOING,
+    proposer,
+)
 
 _SECRET_DATES = st.dates(date(2900, 1, 1), date(2950, 12, 31))
 _RECOGNISABLE = re.compile(r"zq[0-9a-f]{16}|999\d{12}|777\d{9}|29[0-5]\d-\d\d-\d\d")
@@ -370,6 +379,8 @@ def _weights(
             yield kind, 40 if state and state.planned_return else 4
         elif kind in _UNDOING or kind in _ASIDE:
             yield kind, 2
+        elif kind in _ERASING:  # seldom possible, and then before the case is opened again
+            yield kind, 60
         elif kind in _REFERRING:
             yield kind, 12
         elif state and any(fact not in state.facts for fact in place.facts):
@@ -433,6 +444,8 @@ def _possible(
         if state is not None and not _holds(rule, state, acted_at):
             continue
         if state is not None and state.is_erased and kind not in _AFTER_ERASURE:
+            continue
+        if state is not None and state.merged_into is not None and kind not in _AFTER_MERGE:
             continue
         able = [agency for role in rule.roles for agency in by_role.get(role, ())]
         if state is None:
@@ -792,6 +805,53 @@ def _destruction_confirmed(
             yield _of(party, able, protocol), {"order": one.order}
 
 
+def _linked(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    return [(_of(party, able, protocol), {"told": (party,)}) for party in state.parties]
+
+
+def _merge_proposed(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    if state.merge_proposal is not None:
+        return
+    leading = _or_its_coordinator(state.lead_agency, able, protocol)
+    own = protocol.agencies_by_id[state.lead_agency].party
+    for to in protocol.agencies:
+        if to.role in protocol.actions["merge_accepted"].roles:
+            told = tuple(dict.fromkeys((own, to.party)))
+            yield [a for a in leading if a != to.id], {"addressee": to.id, "told": told}
+
+
+def _merge_accepted(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    if state.merge_proposal is not None or state.taken_in:
+        return
+    party = protocol.agencies_by_id[proposer(state, protocol)].party
+    fixed = {"ended_case": ENDED, "proposal": PROPOSAL, "countries": (party,), "opened_at": OPENED}
+    yield _or_its_coordinator(state.lead_agency, able, protocol), fixed
+
+
+def _case_merged(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    if state.merge_proposal is not None:
+        leading = _or_its_coordinator(state.lead_agency, able, protocol)
+        yield leading, {"continues_in": CONTINUING, "acceptance": ACCEPTANCE}
+
+
+def _merge_declined(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    own = state.merge_proposal
+    if own is not None:
+        for agency, reason in ((own.addressee, "not_certain"), (state.lead_agency, "withdrawn")):
+            bodies = _or_its_coordinator(agency, able, protocol)
+            yield bodies, {"proposal": own.proposal, "reason": reason}
+
+
+def _merge_undone(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    into = state.merged_into
+    if into is not None:
+        yield able, {"merge": into.action, "continued_in": CONTINUING, "undoing": UNDOING}
+        return
+    for acceptance in state.taken_in:
+        fixed = {"merge": acceptance, "continued_in": None, "undoing": None}
+        yield _or_its_coordinator(state.lead_agency, able, protocol), fixed
+
+
 _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[Choice]]] = {
     "service_ended": _in_force("service_action", "services"),
     "protection_measure_ended": _in_force("measure_action", "measures"),
@@ -820,6 +880,13 @@ _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[C
     "sharing_decided": _sharing_decided,
     "sharing_ended": _in_force("decision", "sharing"),
     "break_glass_reviewed": _reviewed,
+    "cases_linked": _linked,
+    "cases_unlinked": _in_force("link", "links"),
+    "merge_proposed": _merge_proposed,
+    "merge_accepted": _merge_accepted,
+    "case_merged": _case_merged,
+    "merge_declined": _merge_declined,
+    "merge_undone": _merge_undone,
     "legal_hold_lifted": _in_force("hold", "holds"),
     "retention_announced": _of_erasable(_retention_announced),
     "erasure_proposed": _of_erasable(_erasure_proposed),
@@ -829,6 +896,21 @@ _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[C
     "destruction_confirmed": _destruction_confirmed,
 }
 _AFTER_ERASURE = frozenset({"erasure_confirmed", "destruction_confirmed", "break_glass_reviewed"})
+_AFTER_MERGE = frozenset(
+    {
+        "correction",
+        "legal_hold_lifted",
+        "consent_withdrawn",
+        "sharing_ended",
+        "service_ended",
+        "joint_action_done",
+        "information_provided",
+        "break_glass_reviewed",
+        "cases_unlinked",
+        "merge_undone",
+    }
+)
+_ERASING = frozenset({"erasure_proposed", "erasure_approved", "erasure_confirmed"})
 _UNDOING = frozenset({"not_a_victim", "case_closed"})
 _ASIDE = frozenset(
     {
@@ -837,11 +919,17 @@ _ASIDE = frozenset(
         "rectification_requested",
         "case_manager_named",
         "form_sent",
+        "cases_linked",
+        "merge_proposed",
+        "merge_accepted",
     }
 )
 """Kinds that are always possible, and lead no further in the procedure."""
 _REFERRING = frozenset(
     {
+        "cases_unlinked",
+        "merge_declined",
+        "merge_undone",
         "service_ended",
         "protection_measure_ended",
         "information_acknowledged",
@@ -857,9 +945,6 @@ _REFERRING = frozenset(
         "break_glass_reviewed",
         "legal_hold_lifted",
         "retention_announced",
-        "erasure_proposed",
-        "erasure_approved",
-        "erasure_confirmed",
         "destruction_proposed",
         "destruction_approved",
         "destruction_confirmed",

@@ -14,6 +14,7 @@ from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Protocol
 from ledger.refusals import Refusal
 from ledger.vocabulary import Action
+from tests.support.counterparts import counterparts
 from tests.support.strategies import proposals
 
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
@@ -75,7 +76,8 @@ def _is_accepted(
     if act.agency not in protocol.agencies_by_id:
         return False
     try:
-        rules.decide(state, {a.id: a for a in acts}, act, protocol, now, None)
+        others = counterparts(act.kind, state, protocol)
+        rules.decide(state, {a.id: a for a in acts}, act, protocol, now, None, others)
     except Refusal:
         return False
     return True

@@ -1,0 +1,170 @@
+"""What a decision on one case reads of others: the cases of the same person, and their holds.
+
+Each case has its own events, and another action may be recorded in the other case between the
+decision and the recording. So a rule may rest on another case only where no later event of that
+case can change the answer: that an action is recorded there, that the case has ended in this one,
+that a case which has ended has no legal hold. A case that has ended takes no new hold.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+from typing import Protocol as Interface
+from uuid import UUID
+
+from ledger.events.act import Act
+from ledger.procedure.case_state import CaseState, MergedInto
+from ledger.vocabulary.linking import CaseMerged, MergeAccepted, MergeUndone
+
+_READING = frozenset(
+    {
+        MergeAccepted.kind,
+        CaseMerged.kind,
+        MergeUndone.kind,
+        "retention_announced",
+        "erasure_proposed",
+        "erasure_approved",
+        "erasure_confirmed",
+        "destruction_proposed",
+        "destruction_approved",
+    }
+)
+"""The kinds of actions whose rules read other cases."""
+_NAMING = ("ended_case", "continues_in")
+
+
+class KnownCase(Interface):
+    """Another case, as a decision reads it."""
+
+    @property
+    def state(self) -> CaseState: ...
+
+    @property
+    def history(self) -> Mapping[UUID, Act]: ...
+
+
+Known = TypeVar("Known", bound=KnownCase)
+OtherCases = Mapping[UUID, KnownCase]
+NO_OTHERS: OtherCases = {}
+
+
+def named_cases(kind: str, fields: Mapping[str, Any]) -> Iterator[UUID]:
+    """Yield the other cases that an action's ``ledger`` fields name."""
+    if kind in _READING:
+        for name in _NAMING:
+            if (value := fields.get(name)) is not None:
+                yield UUID(str(value))
+
+
+def reads_others(kind: str) -> bool:
+    """Return whether the rules read other cases to decide on an action of this kind."""
+    return kind in _READING
+
+
+def joined_cases(state: CaseState) -> Iterator[UUID]:
+    """Yield the cases that a case took in, continues in, or was merged into once."""
+    for taken in state.taken_in.values():
+        yield taken.case
+    if state.merged_into is not None:
+        yield state.merged_into.case
+    for parted in state.parted.values():
+        yield parted.case
+
+
+def read_others(
+    kind: str,
+    fields: Mapping[str, Any],
+    state: CaseState | None,
+    read: Callable[[UUID], KnownCase | None],
+) -> OtherCases:
+    """Return the other cases that the rules read to decide on an action, by id.
+
+    ``state`` is of the case that the action is on. ``read`` returns a case, or ``None``. A case
+    that took in others is followed down to the last one.
+    """
+    if kind not in _READING:
+        return NO_OTHERS
+    wanted = [*named_cases(kind, fields), *(joined_cases(state) if state is not None else ())]
+    return with_taken_in(wanted, read)
+
+
+def with_taken_in(wanted: list[UUID], read: Callable[[UUID], Known | None]) -> dict[UUID, Known]:
+    """Return the cases, and the cases that they took in, each once."""
+    found: dict[UUID, Known] = {}
+    looked: set[UUID] = set()
+    while wanted:
+        case_id = wanted.pop()
+        if case_id in looked:
+            continue
+        looked.add(case_id)
+        case = read(case_id)
+        if case is not None:
+            found[case_id] = case
+            wanted += [taken.case for taken in case.state.taken_in.values()]
+    return found
+
+
+def is_concluded(acceptance: UUID, case_id: UUID, others: OtherCases) -> bool:
+    """Return whether the case that was accepted has ended by that acceptance."""
+    ended = others.get(case_id)
+    into = ended.state.merged_into if ended is not None else None
+    return into is not None and into.acceptance == acceptance
+
+
+def all_concluded(state: CaseState, others: OtherCases) -> bool:
+    """Return whether each case that this one, or a case in it, took in has ended in it."""
+    return all(
+        is_concluded(acceptance, taken.case, others) for acceptance, taken in _taken(state, others)
+    )
+
+
+def held_elsewhere(state: CaseState, others: OtherCases) -> bool:
+    """Return whether a legal hold of another case holds this one too.
+
+    These are the holds of the cases that it took in, and those that were placed in a case that it
+    was merged into, before that merge was undone.
+    """
+    for _, taken in _taken(state, others):
+        ended = others.get(taken.case)
+        if ended is None or ended.state.holds:
+            return True
+    for parted in state.parted.values():
+        other = others.get(parted.case)
+        if other is None or _held_at(parted.undoing, other.history):
+            return True
+    return False
+
+
+def erased_with(into: MergedInto, others: OtherCases) -> CaseState | None:
+    """Return the state of the case that continues, if its erasure covers the case that ended."""
+    other = others.get(into.case)
+    if other is None or not other.state.is_erased:
+        return None
+    return other.state if into.acceptance in other.state.taken_in else None
+
+
+def _taken(state: CaseState, others: OtherCases) -> Iterator[tuple[UUID, Any]]:
+    """Yield all cases that were taken in, in this case or in one of them; each once."""
+    seen: set[UUID] = set()
+    waiting = [state]
+    while waiting:
+        for acceptance, taken in waiting.pop().taken_in.items():
+            if acceptance in seen:
+                continue
+            seen.add(acceptance)
+            yield acceptance, taken
+            if (other := others.get(taken.case)) is not None:
+                waiting.append(other.state)
+
+
+def _held_at(undoing: UUID, history: Mapping[UUID, Act]) -> bool:
+    """Return whether a hold that was in force at the undoing of a merge is in force still."""
+    placed: set[UUID] = set()
+    lifted: set[UUID] = set()
+    is_before = True
+    for act in history.values():
+        is_before = is_before and act.id != undoing
+        if act.kind == "legal_hold_placed" and is_before:
+            placed.add(act.id)
+        elif act.kind == "legal_hold_lifted":
+            lifted.add(UUID(act.fields["hold"]))
+    return not placed <= lifted

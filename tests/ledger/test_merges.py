@@ -1,0 +1,487 @@
+"""Cases that belong together: who may link, merge and part them, and what a merge carries over."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from ledger.procedure.case_fold import fold
+from ledger.procedure.case_state import CaseState
+from ledger.refusals import Refusal
+from ledger.vault.required_disclosures import may_give, must_hold
+from ledger.vocabulary import Action
+from ledger.vocabulary.coordination import CaseClosed, InformationProvided, InformationRequested
+from ledger.vocabulary.erasure import (
+    ErasureApproved,
+    ErasureConfirmed,
+    ErasureProposed,
+    LegalHoldLifted,
+    LegalHoldPlaced,
+)
+from ledger.vocabulary.linking import (
+    CaseMerged,
+    CasesLinked,
+    CasesUnlinked,
+    MergeAccepted,
+    MergeDeclined,
+    MergeProposed,
+    MergeUndone,
+)
+from ledger.vocabulary.protection import RiskAssessed
+from projections.folds.obligation_terms import ObligationKind, ObligationOutcome
+from projections.folds.obligations import Obligation, obligations
+from tests.support.actions import START
+from tests.support.agencies import Agencies
+from tests.support.several_cases import SeveralCases
+
+AGENCIES = Agencies()
+POLICE, WORK, COURT, NAC = "xk-dhtqnj", "xk-csw-prishtina", "xk-court-prishtina", "xk-nac"
+THEIRS, THEIR_NAC, THEIR_COURT = "me-police-thb", "me-nac", "me-court-podgorica"
+DAY = timedelta(days=1)
+
+
+@dataclass
+class Two:
+    """A case of Kosovo that ends, and one of Montenegro that continues."""
+
+    ledger: SeveralCases
+    ends: UUID
+    goes_on: UUID
+    at: datetime = START + 3 * DAY
+
+    def now(self) -> datetime:
+        self.at += timedelta(hours=1)
+        return self.at
+
+    def take(self, agency: str, case_id: UUID, kind: type[Action], **fields: Any) -> UUID:
+        return self.ledger.take(agency, kind(acted_at=self.now(), **fields), case_id)
+
+    def refused(self, agency: str, case_id: UUID, kind: type[Action], **fields: Any) -> Refusal:
+        before = len(self.ledger.events)
+        with pytest.raises(Refusal) as refused:
+            self.take(agency, case_id, kind, **fields)
+        assert len(self.ledger.events) == before
+        return refused.value
+
+    def proposed(self, agency: str = POLICE, to: str = THEIRS, told: tuple[str, ...] = ()) -> UUID:
+        return self.take(
+            agency, self.ends, MergeProposed, addressee=to, told=told or ("XK", "ME"),
+            continues_in=self.goes_on, reasoning="zq the same girl",
+        )  # fmt: skip
+
+    def acceptance(self, proposal: UUID, **more: Any) -> dict[str, Any]:
+        return {
+            "ended_case": self.ends,
+            "proposal": proposal,
+            "countries": self.state(self.ends).parties,
+            "opened_at": self.state(self.ends).opened_at,
+            **more,
+        }
+
+    def accepted(self, proposal: UUID, agency: str = THEIRS) -> UUID:
+        return self.take(agency, self.goes_on, MergeAccepted, **self.acceptance(proposal))
+
+    def ended(self, acceptance: UUID, agency: str = THEIRS) -> UUID:
+        return self.take(
+            agency, self.ends, CaseMerged, continues_in=self.goes_on, acceptance=acceptance
+        )
+
+    def merged(self) -> tuple[UUID, UUID]:
+        acceptance = self.accepted(self.proposed())
+        return acceptance, self.ended(acceptance)
+
+    def undone(self, acceptance: UUID, merge: UUID, agency: str = POLICE) -> None:
+        undoing = self.take(
+            agency, self.goes_on, MergeUndone, merge=acceptance, ground="another_person"
+        )
+        self.take(
+            agency, self.ends, MergeUndone, merge=merge, ground="another_person",
+            continued_in=self.goes_on, undoing=undoing,
+        )  # fmt: skip
+
+    def state(self, case_id: UUID) -> CaseState:
+        return self.ledger.state(case_id)
+
+    def owed(self, case_id: UUID) -> dict[tuple[ObligationKind, str], Obligation]:
+        found = obligations(self.ledger.acts(case_id), self.ledger.agreement).by_id.values()
+        return {(one.kind, one.action): one for one in found}
+
+
+@pytest.fixture
+def two() -> Two:
+    ledger = SeveralCases(AGENCIES)
+    return Two(ledger, ledger.opened(POLICE, ("XK",)), ledger.opened(THEIRS, ("ME",), 2 * DAY))
+
+
+def said(state: CaseState) -> dict[str, Any]:
+    """What a state says of the case, without what every event moves."""
+    told = state.model_dump()
+    moving = ("version", "position", "last_recorded_at", "last_acted_at", "parted")
+    return {name: value for name, value in told.items() if name not in moving}
+
+
+def test_a_merge_ends_one_case_and_brings_its_countries_into_the_other(two: Two) -> None:
+    _, merge = two.merged()
+    ended, goes_on = two.state(two.ends), two.state(two.goes_on)
+    assert ended.is_closed
+    assert ended.merged_into is not None
+    assert (ended.merged_into.case, ended.merged_into.action) == (two.goes_on, merge)
+    assert set(ended.parties) == {"XK", "ME"}
+    assert not goes_on.is_closed
+    assert [taken.case for taken in goes_on.taken_in.values()] == [two.ends]
+    assert set(goes_on.parties) == {"XK", "ME"}
+    assert goes_on.lead_agency == THEIRS
+    # The other country takes part in the case that continues, and nobody in the one that ended.
+    two.take(WORK, two.goes_on, RiskAssessed, risk_level="high")
+    refused = two.refused(WORK, two.ends, RiskAssessed, risk_level="high")
+    assert refused.rule == "merged-case"
+    assert str(two.goes_on) in refused.message
+    two.ledger.judge_again()
+
+
+def test_nobody_sees_the_other_case_before_it_is_accepted(two: Two) -> None:
+    """A proposal opens the own case to the other country, and gives nothing in return."""
+    two.proposed()
+    assert "ME" in two.state(two.ends).parties
+    assert two.state(two.goes_on).parties == ("ME",)
+    refused = two.refused(POLICE, two.goes_on, RiskAssessed, risk_level="high")
+    assert refused.rule == "unknown-case"
+    # The id of the other case is sealed: the ledger has it only once it was accepted.
+    assert all(str(two.goes_on) not in e.action.sd_jwt for e in two.ledger.events[-1:])
+
+
+def test_a_proposal_to_a_case_that_does_not_exist_is_no_oracle(two: Two) -> None:
+    two.proposed()
+    assert two.state(two.ends).merge_proposal is not None
+    # Who may accept: it must be one's own case, and a proposal to the own country.
+    existing = two.ledger.opened("al-police-thb", ("AL",))
+    missing = uuid4()
+    told = [
+        two.refused(THEIRS, two.goes_on, MergeAccepted, **two.acceptance(uuid4(), ended_case=case))
+        for case in (existing, missing, two.goes_on)
+    ]
+    assert {(one.rule, one.message, one.field) for one in told} == {
+        (told[0].rule, told[0].message, "act.proposal")
+    }
+
+
+def test_only_the_lead_or_its_coordinator_proposes_and_accepts(two: Two) -> None:
+    fields = {"addressee": THEIRS, "told": ("XK", "ME"), "continues_in": two.goes_on}
+    assert two.refused(WORK, two.ends, MergeProposed, **fields).rule == "lead"
+    assert two.refused(COURT, two.ends, MergeProposed, **fields).rule == "role"
+    proposal = two.proposed(NAC)
+    accept = two.acceptance(proposal)
+    assert two.refused("me-csw-niksic", two.goes_on, MergeAccepted, **accept).rule == "lead"
+    acceptance = two.accepted(proposal, THEIR_NAC)
+    end = {"continues_in": two.goes_on, "acceptance": acceptance}
+    assert two.refused(WORK, two.ends, CaseMerged, **end).rule == "lead"
+    two.ended(acceptance, THEIR_NAC)
+    two.ledger.judge_again()
+
+
+def test_a_third_country_accepts_no_proposal_that_was_made_to_another(two: Two) -> None:
+    proposal = two.proposed()
+    other = two.ledger.opened("al-police-thb", ("AL",))
+    accept = two.acceptance(proposal)
+    assert two.refused("al-police-thb", other, MergeAccepted, **accept).rule == "no-such-merge"
+
+
+def test_nobody_accepts_the_own_proposal() -> None:
+    ledger = SeveralCases(AGENCIES)
+    two = Two(ledger, ledger.opened(POLICE, ("XK",)), ledger.opened(WORK, ("XK",)))
+    own = {"addressee": NAC, "told": ("XK",), "continues_in": two.goes_on}
+    assert two.refused(NAC, two.ends, MergeProposed, **own).rule == "own-proposal"
+    proposal = two.proposed(NAC, WORK, ("XK",))
+    refused = two.refused(NAC, two.goes_on, MergeAccepted, **two.acceptance(proposal))
+    assert refused.rule == "second-agency"
+    # Two agencies of one country opened a case on one girl: the other agency accepts.
+    two.ended(two.accepted(proposal, WORK), WORK)
+    assert two.state(two.ends).merged_into is not None
+    assert two.state(two.goes_on).parties == ("XK",)
+    two.ledger.judge_again()
+
+
+def test_a_case_ends_only_where_the_other_accepted_this_very_proposal(two: Two) -> None:
+    end = {"continues_in": two.goes_on, "acceptance": uuid4()}
+    assert two.refused(POLICE, two.ends, CaseMerged, **end).rule == "no-merge-proposed"
+    two.proposed()
+    assert two.refused(POLICE, two.ends, CaseMerged, **end).rule == "no-such-merge"
+    own = two.ledger.opened(POLICE, ("XK",))
+    for target in (own, uuid4(), two.ends):
+        end = {"continues_in": target, "acceptance": uuid4()}
+        assert two.refused(POLICE, two.ends, CaseMerged, **end).rule == "no-such-merge"
+
+
+def test_a_declined_merge_leaves_the_case_as_it_was(two: Two) -> None:
+    before = said(two.state(two.ends))
+    proposal = two.proposed()
+    decline = {"proposal": proposal, "reason": "another_person"}
+    assert two.refused(POLICE, two.ends, MergeDeclined, **decline).rule == "addressee"
+    assert two.owed(two.ends)[ObligationKind.MERGE, "case_merged"].debtor_agency == THEIRS
+    two.take(THEIRS, two.ends, MergeDeclined, **decline)
+    assert said(two.state(two.ends)) == before
+    owed = two.owed(two.ends)[ObligationKind.MERGE, "case_merged"]
+    assert owed.outcome is ObligationOutcome.DECLINED
+    # The country that the proposal brought into the case has no part in it any more.
+    assert two.refused(THEIRS, two.ends, RiskAssessed, risk_level="low").rule == "unknown-case"
+    two.ledger.judge_again()
+
+
+def test_a_country_that_takes_part_otherwise_stays_after_a_declined_merge(two: Two) -> None:
+    proposal = two.proposed()
+    two.take(
+        POLICE, two.ends, InformationRequested,
+        addressee="me-csw-niksic", topics=("identity",), purpose="identification",
+    )  # fmt: skip
+    two.take(THEIRS, two.ends, MergeDeclined, proposal=proposal, reason="not_certain")
+    assert "ME" in two.state(two.ends).parties
+
+
+def test_the_proposing_side_withdraws(two: Two) -> None:
+    proposal = two.proposed()
+    withdrawal = {"proposal": proposal, "reason": "withdrawn"}
+    assert two.refused(THEIRS, two.ends, MergeDeclined, **withdrawal).rule == "lead"
+    two.take(NAC, two.ends, MergeDeclined, **withdrawal)
+    assert two.state(two.ends).merge_proposal is None
+    # An acceptance that comes too late ends nothing.
+    acceptance = two.accepted(proposal)
+    end = {"continues_in": two.goes_on, "acceptance": acceptance}
+    assert two.refused(THEIRS, two.ends, CaseMerged, **end).rule == "unknown-case"
+    assert two.refused(POLICE, two.ends, CaseMerged, **end).rule == "no-merge-proposed"
+    two.ledger.judge_again()
+
+
+def test_a_merge_gains_no_time(two: Two) -> None:
+    """Deadlines of the procedure run from the earlier of the two openings."""
+    step = (ObligationKind.PROCEDURE, "risk_assessed")
+    before = two.owed(two.goes_on)[step]
+    earlier = two.owed(two.ends)[step]
+    assert before.due is not None
+    assert earlier.due is not None
+    assert earlier.due < before.due
+    acceptance = two.accepted(two.proposed())
+    assert two.owed(two.goes_on)[step].due == earlier.due
+    later = two.acceptance(uuid4(), opened_at=START + 30 * DAY)
+    assert two.refused(THEIRS, two.goes_on, MergeAccepted, **later).rule == "taken-in"
+    two.ended(acceptance)
+    ended = two.owed(two.ends)[step]
+    assert ended.outcome is ObligationOutcome.MERGED
+    assert two.owed(two.ends)[ObligationKind.MERGE, "case_merged"].outcome is ObligationOutcome.DONE
+
+
+def test_the_opening_that_an_acceptance_names_is_the_true_one(two: Two) -> None:
+    late = two.acceptance(two.proposed(), opened_at=START + 30 * DAY)
+    assert two.refused(THEIRS, two.goes_on, MergeAccepted, **late).rule == "merge-opening"
+
+
+def test_what_was_asked_for_is_answered_in_the_case_that_ended(two: Two) -> None:
+    request = two.take(
+        POLICE, two.ends, InformationRequested, addressee=WORK,
+        topics=("identity",), purpose="identification", answer_by=date(2026, 2, 1),
+    )  # fmt: skip
+    two.merged()
+    owed = two.owed(two.ends)[ObligationKind.ANSWER, "information_provided"]
+    assert owed.closed is None
+    assert owed.due is not None
+    two.take(WORK, two.ends, InformationProvided, request=request, complete=True)
+    owed = two.owed(two.ends)[ObligationKind.ANSWER, "information_provided"]
+    assert owed.outcome is ObligationOutcome.DONE
+
+
+def closed(two: Two) -> None:
+    two.take(THEIR_NAC, two.goes_on, CaseClosed, reason="reintegrated")
+
+
+def test_a_hold_of_one_case_holds_both(two: Two) -> None:
+    hold = two.take(COURT, two.ends, LegalHoldPlaced, ground="proceedings")
+    two.merged()
+    closed(two)
+    propose = {"ground": "persons_request"}
+    assert two.refused(THEIRS, two.goes_on, ErasureProposed, **propose).rule == "legal-hold"
+    two.take(COURT, two.ends, LegalHoldLifted, hold=hold)
+    # The court of either country now holds the case that continues; the one that ended takes none.
+    ground = {"ground": "proceedings"}
+    assert two.refused(COURT, two.ends, LegalHoldPlaced, **ground).rule == "merged-case"
+    placed = two.take(COURT, two.goes_on, LegalHoldPlaced, **ground)
+    assert two.refused(THEIRS, two.goes_on, ErasureProposed, **propose).rule == "legal-hold"
+    two.take(COURT, two.goes_on, LegalHoldLifted, hold=placed)
+    two.take(THEIRS, two.goes_on, ErasureProposed, **propose)
+    two.ledger.judge_again()
+
+
+def test_undoing_a_merge_escapes_no_hold(two: Two) -> None:
+    acceptance, merge = two.merged()
+    hold = two.take(COURT, two.goes_on, LegalHoldPlaced, ground="proceedings")
+    two.undone(acceptance, merge)
+    two.take(NAC, two.ends, CaseClosed, reason="reintegrated")
+    propose = {"ground": "persons_request"}
+    assert two.refused(POLICE, two.ends, ErasureProposed, **propose).rule == "legal-hold"
+    later = two.take(THEIR_COURT, two.goes_on, LegalHoldPlaced, ground="proceedings")
+    assert two.state(two.goes_on).parties == ("ME",)
+    # The court that placed it has no part in that case any more: its coordinator has none either.
+    assert hold != later
+    two.ledger.judge_again()
+
+
+def test_an_erasure_covers_both_cases(two: Two) -> None:
+    two.merged()
+    closed(two)
+    confirm = {"order": None}
+    assert two.refused("xk-node", two.ends, ErasureConfirmed, **confirm).rule == "merged-case"
+    proposal = two.take(THEIRS, two.goes_on, ErasureProposed, ground="persons_request")
+    order = two.take(NAC, two.goes_on, ErasureApproved, proposal=proposal)
+    assert two.refused("xk-node", two.ends, ErasureConfirmed, **confirm).rule == "no-such-order"
+    two.take("xk-node", two.ends, ErasureConfirmed, order=order, upto=2)
+    erasure = two.state(two.ends).erasure
+    assert erasure is not None
+    assert (erasure.order, erasure.confirmed, erasure.pending) == (order, ("XK",), ("ME",))
+    # Erased is erased: the merge is undone no more.
+    acceptance = next(iter(two.state(two.goes_on).taken_in))
+    undo = {"merge": acceptance, "ground": "another_person"}
+    assert two.refused(THEIRS, two.goes_on, MergeUndone, **undo).rule == "erased-case"
+    two.ledger.judge_again()
+
+
+def test_nothing_is_erased_while_a_merge_is_half_done(two: Two) -> None:
+    acceptance = two.accepted(two.proposed())
+    closed(two)
+    propose = {"ground": "persons_request"}
+    refused = two.refused(THEIRS, two.goes_on, ErasureProposed, **propose)
+    assert refused.rule == "merge-not-concluded"
+    two.ended(acceptance)
+    two.take(THEIRS, two.goes_on, ErasureProposed, **propose)
+
+
+def test_retention_of_the_ended_case_is_that_of_the_other(two: Two) -> None:
+    two.take(NAC, two.ends, CaseClosed, reason="not_a_victim")
+    assert two.state(two.ends).closed_at is not None
+    two.merged()
+    assert two.state(two.ends).closed_at is None
+    assert two.state(two.ends).closure is None
+
+
+def test_both_cases_go_on_after_an_undoing_as_if_not_merged(two: Two) -> None:
+    proposal = two.proposed()
+    ended, goes_on = two.state(two.ends), two.state(two.goes_on)
+    owed = {key: one.due for key, one in two.owed(two.ends).items()}
+    acceptance = two.accepted(proposal)
+    merge = two.ended(acceptance)
+    early = {"merge": merge, "ground": "another_person", "continued_in": two.goes_on,
+             "undoing": uuid4()}  # fmt: skip
+    assert two.refused(POLICE, two.ends, MergeUndone, **early).rule == "undone-elsewhere-first"
+    outsider = {"merge": acceptance, "ground": "another_person"}
+    assert two.refused(WORK, two.goes_on, MergeUndone, **outsider).rule == "lead"
+    two.undone(acceptance, merge)
+    assert said(two.state(two.ends)) == said(ended)
+    assert said(two.state(two.goes_on)) == said(goes_on)
+    assert {key: one.due for key, one in two.owed(two.ends).items()} == owed
+    assert all(one.outcome is None for one in two.owed(two.ends).values())
+    two.take(POLICE, two.ends, RiskAssessed, risk_level="high")
+    # The trail has it all.
+    kinds = [act.kind for act in two.ledger.acts(two.ends)]
+    assert kinds == ["case_opened", "merge_proposed", "case_merged", "merge_undone",
+                     "risk_assessed"]  # fmt: skip
+    # And they may be merged again.
+    two.ended(two.accepted(proposal))
+    assert two.state(two.ends).merged_into is not None
+    two.ledger.judge_again()
+
+
+def test_a_case_that_ended_is_merged_no_more_and_chains_lead_on(two: Two) -> None:
+    two.merged()
+    again = {"addressee": THEIR_NAC, "told": ("XK", "ME"), "continues_in": two.goes_on}
+    assert two.refused(POLICE, two.ends, MergeProposed, **again).rule == "merged-case"
+    third = two.ledger.opened("al-police-thb", ("AL",), 3 * DAY)
+    chain = Two(two.ledger, two.goes_on, third, two.at)
+    proposal = chain.proposed(THEIRS, "al-police-thb", ("ME", "AL"))
+    acceptance = chain.accepted(proposal, "al-police-thb")
+    chain.ended(acceptance, "al-police-thb")
+    assert set(two.state(third).parties) == {"AL", "ME", "XK"}
+    # A hold at the far end of the chain holds all.
+    assert two.refused("al-police-thb", two.ends, MergeAccepted, **chain.acceptance(proposal))
+    two.ledger.judge_again()
+
+
+def test_two_cases_never_lead_to_each_other(two: Two) -> None:
+    """Each proposes to end in the other: neither ends before the other was parted from it."""
+    back = Two(two.ledger, two.goes_on, two.ends, two.at)
+    first = two.proposed()
+    second = back.proposed(THEIRS, POLICE)
+    refused = two.refused(THEIRS, two.goes_on, MergeAccepted, **two.acceptance(first))
+    assert refused.rule == "merge-proposed"
+    back.at = two.at
+    back.take(THEIRS, two.goes_on, MergeDeclined, proposal=second, reason="withdrawn")
+    acceptance = two.accepted(first)
+    two.at += DAY
+    back.at = two.at
+    second = back.proposed(THEIRS, POLICE)
+    refused = back.refused(POLICE, two.ends, MergeAccepted, **back.acceptance(second))
+    assert refused.rule == "merge-proposed"
+    two.at = back.at
+    two.ended(acceptance)
+    assert back.refused(POLICE, two.ends, MergeAccepted, **back.acceptance(second)).rule == (
+        "merged-case"
+    )
+
+
+def test_a_circle_of_three_cannot_close() -> None:
+    """A ends in B, B in C, C in A: each has accepted, and none can end."""
+    ledger = SeveralCases(AGENCIES)
+    cases = [ledger.opened(agency, ("XK", "ME", "AL")) for agency in (POLICE, THEIRS, WORK)]
+    agencies = (POLICE, THEIRS, WORK)
+    at = START + 3 * DAY
+    acceptances = []
+    for place in range(3):  # each accepts before it proposes itself
+        ends, goes_on = (place + 2) % 3, place
+        two = Two(ledger, cases[ends], cases[goes_on], at)
+        if ledger.state(cases[goes_on]).merge_proposal is not None:
+            break
+        proposal = two.proposed(agencies[ends], agencies[goes_on])
+        acceptances.append((two, two.accepted(proposal, agencies[goes_on])))
+        at = two.at
+    for two, acceptance in acceptances:
+        with suppress(Refusal):
+            two.ended(acceptance, two.ledger.state(two.ends).lead_agency)
+    seen = {case: ledger.state(case).merged_into for case in cases}
+    for start in cases:
+        walked: list[UUID] = []
+        at_case: UUID | None = start
+        while at_case is not None:
+            assert at_case not in walked
+            walked.append(at_case)
+            into = seen[at_case]
+            at_case = into.case if into is not None else None
+
+
+def test_a_link_is_of_the_countries_that_are_told(two: Two) -> None:
+    link = {"linked_case": two.goes_on, "relation": "sibling"}
+    assert two.refused(POLICE, two.ends, CasesLinked, told=("XK", "ME"), **link).rule == "told"
+    assert two.refused(POLICE, two.ends, CasesLinked, told=("ME",), **link).rule == "told"
+    linked = two.take(WORK, two.ends, CasesLinked, told=("XK",), **link)
+    assert two.state(two.ends).links[linked].told == ("XK",)
+    two.take(POLICE, two.ends, CasesUnlinked, link=linked)
+    assert two.state(two.ends).links == {}
+    assert two.refused(POLICE, two.ends, CasesUnlinked, link=linked).rule == "no-such-link"
+    # Both go on as before.
+    two.take(POLICE, two.ends, RiskAssessed, risk_level="high")
+    assert fold(two.ledger.acts(two.ends), two.ledger.agreement) == two.state(two.ends)
+
+
+def test_a_country_that_is_not_told_is_owed_no_field_of_a_link(two: Two) -> None:
+    """The other country of the case learns that it is linked, and not with which case."""
+    case_id = two.ledger.opened(POLICE, ("XK", "ME"))
+    link = {"linked_case": two.ends, "relation": "sibling", "told": ("XK",)}
+    linked = two.take(WORK, case_id, CasesLinked, **link)
+    told = two.take(
+        WORK, case_id, CasesLinked, **{**link, "linked_case": two.goes_on, "told": ("XK", "ME")}
+    )
+    case, protocol = two.ledger.cases[case_id], two.ledger.protocol
+    theirs = {part.action for part in must_hold(case, "ME", protocol)}
+    assert told in theirs
+    assert linked not in theirs
+    assert list(may_give(case, linked, "XK", "ME", protocol)) == []
+    own = {part.action: part.holders for part in must_hold(case, "XK", protocol)}
+    assert (own[linked], own[told]) == ((), ("ME",))
