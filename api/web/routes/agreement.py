@@ -108,10 +108,11 @@ def _checked(caller: Caller, sent: TextToCheck, words: Words) -> dict[str, objec
 
 def _problem(refusal: Refusal, base: Protocol, words: Words) -> str:
     """Return why the text cannot be proposed, with the field at fault."""
-    field = (refusal.field or "").removeprefix("act.protocol.")
-    said = reason(refusal, words)
+    field, fault = (refusal.field or "").removeprefix("act.protocol."), refusal.message
     if refusal.rule == "amendment":
         return words.texts.text(
-            "agreement.cannot_follow", version=base.version, field=field, fault=said
+            "agreement.cannot_follow", version=base.version, field=field, fault=fault
         )
-    return said
+    if refusal.rule == "protocol":
+        return words.texts.text("agreement.no_text", fault=fault)
+    return reason(refusal, words)

@@ -9,6 +9,9 @@ export function text(name, values = {}) {
 // The rules that end with a fact of the case, and the text that has the fact in it.
 const OF_FACTS = [["requires-", "requires"], ["not-while-", "not_while"], ["safeguard-", "safeguard"]];
 
+// The rules whose English detail names the part at fault: it follows the text in brackets.
+const DETAILED = new Set(["amendment", "log-policy", "model", "protocol"]);
+
 /** The reason of a refusal, in the page's language where the page has a text for its rule. */
 export function reason(problem, status) {
   const rule = String(problem.rule ?? "");
@@ -20,7 +23,8 @@ export function reason(problem, status) {
   }
   const name = `why.${rule}`;
   const said = text(name);
-  return said === name || said.includes("{") ? problem.detail ?? problem.title ?? String(status) : said;
+  if (said === name || said.includes("{")) return problem.detail ?? problem.title ?? String(status);
+  return DETAILED.has(rule) && problem.detail ? `${said} (${problem.detail})` : said;
 }
 
 /** Say something to who looks and to who listens. */
