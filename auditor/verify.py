@@ -572,21 +572,32 @@ KEYED_BY_DATA = {"roles", "access", "labels", "labels.*", "parties.names", "agen
 """The objects in a text of the protocol whose names are data of the parties."""
 KEYED_BY_LIST = {"actions", "access.*"}
 """The objects whose names are of a list that a program has: kinds of action, and operations."""
-PICKED = {
-    "actions.*.sets_status",
-    "access.*.*",
-    "duties.groups",
-    "retention.reasons",
-    "confirmed_keys.changes",
-    "forms.periods",
-    "forms.sender",
-    "forms.source",
+FREE = {
+    "id",
+    "title",
+    "roles.*",
+    "labels.*.*",
+    "parties.code",
+    "parties.name",
+    "parties.names.*",
+    "agencies.id",
+    "agencies.name",
+    "agencies.names.*",
+    "agencies.party",
+    "agencies.role",
+    "agencies.city",
+    "actions.*.roles",
+    "expected.roles",
+    "duties.roles",
+    "confirmed_keys.roles",
+    "confirmed_keys.by",
 }
-"""The parts of a text whose values are of a list that a program has."""
+"""The parts of a text whose values are the parties' own words, such as a name or a role."""
+FREE_BELOW = "parties.accession."
 
 
 def parts_of(value: object, place: str = "") -> Iterator[str]:
-    """Yield each part of a text by its path, and each value of a list that a program has."""
+    """Yield each part of a text by its path, and each word that may be of a program's list."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield f"{place}.*" if place in KEYED_BY_DATA else f"{place}.{name}"
@@ -595,7 +606,7 @@ def parts_of(value: object, place: str = "") -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from parts_of(inner, place)
-    elif place in PICKED:
+    elif isinstance(value, str) and place not in FREE and not place.startswith(FREE_BELOW):
         yield f"{place}={value}"
 
 

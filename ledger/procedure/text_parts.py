@@ -14,19 +14,31 @@ _KEYED_BY_DATA = frozenset(
 """The objects whose names are data of the parties, such as a role or a language."""
 _KEYED_BY_LIST = frozenset({"actions", "access.*"})
 """The objects whose names are of a list that the program has: kinds of action, and operations."""
-_PICKED = frozenset(
+_FREE = frozenset(
     {
-        "actions.*.sets_status",
-        "access.*.*",
-        "duties.groups",
-        "retention.reasons",
-        "confirmed_keys.changes",
-        "forms.periods",
-        "forms.sender",
-        "forms.source",
+        "id",
+        "title",
+        "roles.*",
+        "labels.*.*",
+        "parties.code",
+        "parties.name",
+        "parties.names.*",
+        "agencies.id",
+        "agencies.name",
+        "agencies.names.*",
+        "agencies.party",
+        "agencies.role",
+        "agencies.city",
+        "actions.*.roles",
+        "expected.roles",
+        "duties.roles",
+        "confirmed_keys.roles",
+        "confirmed_keys.by",
     }
 )
-"""The parts whose values are of a list that the program has."""
+"""The parts whose values are the parties' own words, such as a name or a role."""
+_FREE_BELOW = "parties.accession."
+"""The keys and the node of a party that joined, whose values are free too."""
 
 
 def names_nothing_new(text: Mapping[str, Any], adopted: Iterable[Mapping[str, Any]]) -> bool:
@@ -47,9 +59,10 @@ def _edition(text: Mapping[str, Any]) -> float:
 
 
 def _parts(value: object, place: str = "") -> Iterator[str]:
-    """Yield each part of a text by its path, and each value of ``_PICKED`` with its path.
+    """Yield each part of a text by its path, and each word with its path.
 
-    A path has no positions in lists.
+    The word may be of a list that the program has, unless the part is one of ``_FREE``. A path has
+    no positions in lists.
     """
     if isinstance(value, Mapping):
         for name, inner in value.items():
@@ -60,5 +73,5 @@ def _parts(value: object, place: str = "") -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _parts(inner, place)
-    elif place in _PICKED:
+    elif isinstance(value, str) and place not in _FREE and not place.startswith(_FREE_BELOW):
         yield f"{place}={value}"
