@@ -72,6 +72,7 @@ def test_what_the_browser_derives_is_what_is_shown(
             unproved = {one["field"] for one in found["said"] if one["where"] == "case"}
             assert unproved <= {
                 "sharing", "break_glass", "holds", "retention", "erasure", "expected", "closed_at",
+                "destructions", "links", "merge_proposal", "merged_into", "parted", "taken_in",
             }  # fmt: skip
 
 
