@@ -36,6 +36,7 @@ from api.runtime.status import StatusCache
 from api.runtime.trouble import Trouble
 from api.services.action_status import Outcomes
 from api.services.decisions import SignedDecisions
+from api.services.linked_cases import check_linked_case
 from api.services.person_dates import check_person_dates
 from api.services.personal_data_access import write_down_refused
 from api.services.receipts import receipt_document
@@ -460,9 +461,10 @@ def _check_disclosures(
 
 
 def _check_dates(ledger: Ledger, action: SignedAction, whole: Action | None) -> None:
-    """Step 3: check dates that the ledger node does not see. Raises ``Refusal``."""
+    """Step 3: check dates and cases that the ledger node does not see. Raises ``Refusal``."""
     if whole is not None:
         check_person_dates(ledger, _protocol_today(ledger), action, whole)
+        check_linked_case(ledger, _protocol_today(ledger), action, whole)
 
 
 def _check_release(ledger: Ledger, vault: Vault, action: SignedAction) -> None:

@@ -29,8 +29,16 @@ from ledger.procedure.case import Case
 from ledger.procedure.case_state import Destruction
 from ledger.procedure.contact_points import ContactPoint
 from ledger.procedure.erasure_statement import last_version_with_fields
+from ledger.procedure.merged_cases import (
+    all_concluded,
+    erased_with,
+    held_elsewhere,
+    joined_cases,
+    with_taken_in,
+)
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.retention import (
+    is_owed_erasure,
     is_to_be_announced,
     may_be_erased,
     retention_over,
@@ -115,7 +123,7 @@ class Eraser(PeriodicWorker):
         count = 0
         for vault in self._vaults:
             ordered = self._ledger.subjects_of_kinds(
-                [ErasureApproved.kind, DestructionApproved.kind],
+                [ErasureApproved.kind, ErasureConfirmed.kind, DestructionApproved.kind],
                 after=vault.progress(WORK),
                 upto=head,
             )
@@ -127,6 +135,7 @@ class Eraser(PeriodicWorker):
                 if _is_ordered(case):
                     count += self._erase(vault, case_id)
                 if case is not None:
+                    count += self._erase_taken_in(vault, case)
                     self._destroy(vault, case)
             vault.advance(WORK, head)
         self._obeyed = head
@@ -162,11 +171,16 @@ class Eraser(PeriodicWorker):
                         return count
                     if case is None:
                         continue
-                    if may_be_erased(case.state, protocol, times):
+                    if may_be_erased(case.state, protocol, times) and not self._is_held(case):
                         count += self._erase(vault, case_id)
                     elif self._announces(vault.party, case, protocol, now):
                         self._announce(vault.party, case, protocol, now)
         return count
+
+    def _is_held(self, case: Case) -> bool:
+        """Return whether a case that was merged with this one holds it, or is not ended yet."""
+        others = with_taken_in(list(joined_cases(case.state)), self._ledger.case)
+        return not all_concluded(case.state, others) or held_elsewhere(case.state, others)
 
     def leave(self, times: CosignedTimes) -> int:
         """Erase what a country that left had received, and confirm it. Returns how many cases.
@@ -351,6 +365,10 @@ class Eraser(PeriodicWorker):
             return False
         node, key = found
         order = case.state.erasure.order if case.state.erasure else None
+        if order is None and (into := case.state.merged_into) is not None:
+            continuing = erased_with(into, with_taken_in([into.case], self._ledger.case))
+            if continuing is not None and continuing.erasure is not None:
+                order = continuing.erasure.order
         upto = last_version_with_fields(case)
         name = f"{case.id} erasure confirmed {party} {order} {upto}"
         # The same bytes each time, so that the ledger records it once.
@@ -369,6 +387,17 @@ class Eraser(PeriodicWorker):
             _log.warning("an erasure is not confirmed yet", rule=refusal.rule)
             return False
         return True
+
+    def _erase_taken_in(self, vault: Vault, case: Case) -> int:
+        """Erase the cases of the same person that an erased case took in. Return how many."""
+        if not is_owed_erasure(case.state, vault.party):
+            return 0
+        others = with_taken_in(
+            [one.case for one in case.state.taken_in.values()], self._ledger.case
+        )
+        if not all_concluded(case.state, others) or held_elsewhere(case.state, others):
+            return 0
+        return sum(self._erase(vault, other) for other in others)
 
     def _erase(self, vault: Vault, case_id: UUID) -> bool:
         held = vault.erase(case_id)

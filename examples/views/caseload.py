@@ -10,7 +10,7 @@ STAGES = (
 
 class Caseload:
     name = "caseload"
-    version = 1
+    version = 2
 
     def initial(self):
         return {}
@@ -19,7 +19,12 @@ class Caseload:
         if event.kind == "case_opened":
             others = [country for country in event.fields["countries"] if country != event.party]
             corridor = "-".join([event.party, *others])
-            cases[event.case_id] = {"corridor": corridor, "stages": {}, "closings": {}}
+            cases[event.case_id] = {
+                "corridor": corridor,
+                "stages": {},
+                "closings": {},
+                "merged": {},
+            }
             return cases
         case = cases.get(event.case_id)
         if case is None:
@@ -27,6 +32,10 @@ class Caseload:
         if event.kind == "correction" and event.fields["effect"] == "annulled":
             case["stages"].pop(event.fields["corrects"], None)
             case["closings"].pop(event.fields["corrects"], None)
+        elif event.kind == "case_merged":
+            case["merged"][event.action_id] = event.fields["continues_in"]
+        elif event.kind == "merge_undone":
+            case["merged"].pop(event.fields["merge"], None)
         elif event.kind in ("case_closed", "case_reopened"):
             case["closings"][event.action_id] = event.kind
         elif event.stage in STAGES:
@@ -36,7 +45,7 @@ class Caseload:
     def rows(self, cases):
         counts = {}
         for case in cases.values():
-            if [None, *case["closings"].values()][-1] != "case_closed":
+            if not case["merged"] and [None, *case["closings"].values()][-1] != "case_closed":
                 key = (case["corridor"], STAGES[max(case["stages"].values(), default=0)])
                 counts[key] = counts.get(key, 0) + 1
         for (corridor, stage), count in sorted(counts.items()):

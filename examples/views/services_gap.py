@@ -7,13 +7,15 @@ WEEK = timedelta(days=7)
 
 class ServicesGap:
     name = "services_gap"
-    version = 2
+    version = 3
     kinds = (
         "case_opened",
         "age_assessed",
         "victim_identified",
         "service_started",
         "correction",
+        "case_merged",
+        "merge_undone",
     )
 
     def initial(self):
@@ -27,6 +29,7 @@ class ServicesGap:
                 "age_groups": {event.action_id: event.fields["age_group"]},
                 "victim_identified": {},
                 "service_started": {},
+                "merged": {},
             }
             return cases
         case = cases.get(event.case_id)
@@ -40,6 +43,10 @@ class ServicesGap:
             else:
                 for stated in ("age_groups", "victim_identified", "service_started"):
                     case[stated].pop(event.fields["corrects"], None)
+        elif event.kind == "case_merged":
+            case["merged"][event.action_id] = event.fields["continues_in"]
+        elif event.kind == "merge_undone":
+            case["merged"].pop(event.fields["merge"], None)
         elif event.kind == "age_assessed":  # the newest counts that is not annulled
             case["age_groups"][event.action_id] = event.fields["age_group"]
         else:
@@ -49,7 +56,7 @@ class ServicesGap:
     def rows(self, cases):
         found = {}
         for case in cases.values():
-            if not case["victim_identified"]:
+            if case["merged"] or not case["victim_identified"]:
                 continue
             age_group = [*case["age_groups"].values()][-1]
             counts = found.setdefault((case["home"], age_group), [0, 0, 0])

@@ -1,5 +1,5 @@
 -- name: services_gap
--- version: 2
+-- version: 3
 -- Identified persons whom no service reached, or not within a week.
 WITH annulled AS (
     SELECT case_id, corrects AS action_id FROM correction WHERE effect = 'annulled'
@@ -25,6 +25,10 @@ WITH annulled AS (
     WHERE NOT EXISTS (
         SELECT 1 FROM annulled a WHERE a.case_id = s.case_id AND a.action_id = s.action_id)
     GROUP BY s.case_id
+), merged AS (
+    SELECT m.case_id FROM case_merged m
+    WHERE NOT EXISTS (
+        SELECT 1 FROM merge_undone u WHERE u.case_id = m.case_id AND u.merge = m.action_id)
 )
 SELECT o.party AS home, coalesce(a.age_group, o.age_group) AS age_group, count(*) AS identified,
     count(CASE WHEN s.served_at IS NULL THEN 1 END) AS unserved,
@@ -35,5 +39,6 @@ LEFT JOIN served s ON s.case_id = o.case_id
 LEFT JOIN assessed a ON a.case_id = o.case_id
 WHERE NOT EXISTS (
     SELECT 1 FROM annulled n WHERE n.case_id = o.case_id AND n.action_id = o.action_id)
+    AND NOT EXISTS (SELECT 1 FROM merged m WHERE m.case_id = o.case_id)
 GROUP BY 1, 2
 ORDER BY 1, 2

@@ -61,6 +61,7 @@ CASES = _Table(
             ("return_destination", pa.string()),
             ("departed_at", MOMENT),
             ("received_at", MOMENT),
+            ("merged_into", pa.string()),
             ("cas_Status", pa.string()),
             ("cas_CaseOwner", pa.string()),
             ("cas_IncomingReferralDate", MOMENT),
@@ -92,6 +93,11 @@ _DETAILS = {
     "meeting_held": "countries",
     "return_decided": "destination, [destination] AS countries",
     "information_requested": "[addressee] AS addressed",
+    "merge_proposed": "[addressee] AS addressed",
+    "merge_accepted": "countries",
+    "merge_declined": "proposal",
+    "case_merged": "continues_in",
+    "merge_undone": "merge",
     "joint_action_agreed": "responsible AS addressed",
     "lead_transfer_offered": "[to_agency] AS addressed, to_agency, reason AS referral_reason",
     "lead_transfer_accepted": "offer",
@@ -113,6 +119,7 @@ WHERE hash(a.case_id) % ? = ?
 _CORRECTIONS = """
 CREATE OR REPLACE TEMP VIEW corrections AS
 SELECT case_id, corrects FROM acts WHERE effect = 'annulled'
+UNION ALL SELECT case_id, merge FROM acts WHERE kind = 'merge_undone'
 """
 _COLUMNS = "case_id, position, case_version, recorded_at, acted_at, action_id, agency, party, kind"
 
@@ -125,7 +132,10 @@ WITH standing AS MATERIALIZED (
     SELECT case_id, party FROM standing WHERE kind = 'case_opened'
     UNION SELECT case_id, unnest(countries) FROM standing
     UNION SELECT s.case_id, g.party FROM (
-        SELECT case_id, unnest(addressed) AS agency FROM standing) s
+        SELECT case_id, unnest(addressed) AS agency FROM standing m
+        WHERE m.kind <> 'merge_proposed' OR NOT EXISTS (
+            SELECT 1 FROM standing d WHERE d.kind = 'merge_declined'
+                AND d.case_id = m.case_id AND d.proposal = m.action_id)) s
     JOIN agencies g ON g.id = s.agency
 ), parties AS (
     SELECT case_id, list_sort(list(party)) AS parties FROM joined GROUP BY case_id
@@ -152,8 +162,9 @@ WITH standing AS MATERIALIZED (
         max(t.place) AS place,
         COALESCE(arg_max(s.priority, s.position) FILTER (s.kind = 'case_prioritised'), 'normal')
             AS priority,
-        arg_max(s.kind, s.position) FILTER (s.kind IN ('case_closed', 'case_reopened'))
-            AS last_closing,
+        arg_max(s.kind, s.position) FILTER (s.kind IN (
+            'case_closed', 'case_reopened', 'case_merged')) AS last_closing,
+        arg_max(s.continues_in, s.position) FILTER (s.kind = 'case_merged') AS merged_into,
         arg_max(s.closure, s.position) FILTER (s.kind = 'case_closed') AS closure,
         arg_max(s.recorded_at, s.position) FILTER (s.kind = 'case_closed') AS closed_at,
         arg_min(s.acted_at, s.position) FILTER (s.kind = 'victim_identified') AS identified_at,
@@ -163,7 +174,8 @@ WITH standing AS MATERIALIZED (
         arg_max(s.acted_at, s.position) FILTER (s.kind = 'received') AS received_at,
         arg_max(COALESCE(st.status, CASE s.closure WHEN 'referred' THEN 'ClosedReferred'
             ELSE 'Closed' END), s.position)
-            FILTER (s.kind <> 'case_opened' AND (st.status IS NOT NULL OR s.kind = 'case_closed'))
+            FILTER (s.kind <> 'case_opened' AND (st.status IS NOT NULL
+                OR s.kind IN ('case_closed', 'case_merged')))
             AS status,
         arg_max(s.agency, s.position) FILTER (s.kind IN ('case_opened', 'lead_transfer_accepted'))
             AS owner,
@@ -195,7 +207,7 @@ SELECT f.case_id, l.case_version, l.position, f.opened_position, f.opened_at, l.
     CASE f.last_closing WHEN 'case_closed' THEN f.closure END AS closure,
     CASE f.last_closing WHEN 'case_closed' THEN f.closed_at END AS closed_at,
     f.identified_at, f.return_destination, f.departed_at, f.received_at,
-    COALESCE(f.status, 'Active') AS "cas_Status", f.owner AS "cas_CaseOwner",
+    f.merged_into, COALESCE(f.status, 'Active') AS "cas_Status", f.owner AS "cas_CaseOwner",
     f.incoming_at AS "cas_IncomingReferralDate", r.referring AS "cas_ReferringOrganisation",
     f.referred AS "cas_ReferredOrganisation", f.referral_reason AS "cas_ReasonForOutgoingReferral",
     f.outgoing_at AS "cas_OutgoingReferralDate",
@@ -328,7 +340,8 @@ SELECT NULL::VARCHAR AS age_group, NULL::VARCHAR[] AS countries,
     NULL::VARCHAR AS destination, NULL::VARCHAR[] AS addressed, NULL::VARCHAR AS to_agency,
     NULL::VARCHAR AS referral_reason, NULL::VARCHAR AS offer, NULL::VARCHAR AS closure,
     NULL::VARCHAR[] AS plan_types, NULL::DATE AS planned_end_date, NULL::VARCHAR AS finding,
-    NULL::VARCHAR[] AS scopes, NULL::VARCHAR AS corrects, NULL::VARCHAR AS effect
+    NULL::VARCHAR[] AS scopes, NULL::VARCHAR AS corrects, NULL::VARCHAR AS effect,
+    NULL::VARCHAR AS proposal, NULL::VARCHAR AS continues_in, NULL::VARCHAR AS merge
 WHERE false
 """
 """Every detail, so that a kind without files leaves no column out."""

@@ -31,6 +31,8 @@ def counted_as(state: CaseState) -> str:
             planned.destination if planned is not None else received_by,
             received_by,
             days,
+            # Only where it was merged, so that the rows of other cases stay as they were.
+            *([True] if state.merged_into is not None else []),
         ],
         separators=(",", ":"),
     )
@@ -38,7 +40,8 @@ def counted_as(state: CaseState) -> str:
 
 def tally(alike: str, cases: int) -> CaseTally:
     """Return the tally of a number of cases that have the key ``alike``."""
-    stage, status, lead, opened_by, parties, destination, received_by, days = json.loads(alike)
+    told = json.loads(alike)
+    stage, status, lead, opened_by, parties, destination, received_by, days = told[:8]
     return CaseTally(
         stage=Stage(stage),
         status=CaseStatus(status),
@@ -48,5 +51,6 @@ def tally(alike: str, cases: int) -> CaseTally:
         destination=destination,
         received_by=received_by,
         days=days,
+        merged=len(told) > 8,
         cases=cases,
     )

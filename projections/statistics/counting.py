@@ -30,8 +30,9 @@ MISSING = "-99"
 _CASES = """
 SELECT CAST(year(opened_at) AS VARCHAR), home, countries, age_group, stage, "cas_Status",
     "vic_TraffickingStatus", closure, return_destination
-FROM cases
+FROM cases WHERE merged_into IS NULL
 """
+"""A person whose cases were merged counts once, by the case that continues."""
 _STAGES = tuple(
     stage.value for stage in Stage if stage not in (Stage.PROCEEDINGS, Stage.COORDINATION)
 )
