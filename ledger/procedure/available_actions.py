@@ -12,7 +12,7 @@ from uuid import UUID
 
 from ledger.events.act import Act
 from ledger.procedure import rules
-from ledger.procedure.case_fold import annulled_ids
+from ledger.procedure.case_fold import withheld_ids
 from ledger.procedure.case_state import CaseState, MergedInto
 from ledger.procedure.dates import SINCE_EDITION
 from ledger.procedure.form_rules import sendable_forms
@@ -27,6 +27,7 @@ from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.person import IdentityRecorded
 from ledger.vocabulary.picklists import (
     AgeGroup,
+    ClosureReason,
     ConsentScope,
     CorrectionEffect,
     MergeDeclineReason,
@@ -172,7 +173,10 @@ class _Asked:
                 proposal = s.erasure.proposal if s.erasure is not None else None
                 return "proposal", _ids([proposal] if proposal is not None else [])
             case "destruction_proposed":
-                return "annulled", _ids(annulled_ids(self.history.values()))
+                return "annulled", _ids(withheld_ids(self.history.values()))
+            case "error_closing_accepted":
+                proposed = s.error_closing
+                return "proposal", _ids([proposed.proposal] if proposed is not None else [])
             case "destruction_approved":
                 return "proposal", _ids(s.destructions)
             case "destruction_confirmed":
@@ -260,6 +264,8 @@ class _Asked:
                 return {"told": [self.agency.party]}
             case "correction":
                 return {"effect": CorrectionEffect.CLARIFIED.value}
+            case "case_closed":
+                return {"reason": ClosureReason.REFERRED.value}
             case "identity_recorded":
                 return {"ground": StatementGround.LEARNED.value}
             case "age_assessed":

@@ -9,7 +9,7 @@ from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
 from ledger.procedure import rules
 from ledger.procedure.agreement import Agreement
-from ledger.procedure.case_fold import annulled_ids, applied, fold, takes_back
+from ledger.procedure.case_fold import applied, fold, takes_back, withheld_ids
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.merged_cases import NO_OTHERS, OtherCases
 from ledger.procedure.protocol import Protocol
@@ -81,8 +81,11 @@ class Case:
 
     @property
     def annulled(self) -> frozenset[UUID]:
-        """Return the actions that a correction annuls: nothing that they disclosed is read."""
-        return annulled_ids(self.history.values())
+        """Return the annulled actions, of which nothing that they disclosed is read.
+
+        If the opening is annulled, these are all actions of the case.
+        """
+        return withheld_ids(self.history.values())
 
     @staticmethod
     def projector(

@@ -17,6 +17,7 @@ from ledger.procedure.case_state import (
     ConsentInForce,
     Destruction,
     Erasure,
+    ErrorClosing,
     HoldInForce,
     LeadOffer,
     LinkInForce,
@@ -39,6 +40,7 @@ from ledger.vocabulary.picklists import (
     AgeGroup,
     CaseStatus,
     ClosureReason,
+    CorrectionEffect,
     Priority,
     TraffickingStatus,
 )
@@ -48,6 +50,8 @@ def effect(state: CaseState, act: Act, protocol: Protocol) -> dict[str, Any]:
     """Return the changes that ``act`` makes by its kind; none for a kind without an effect."""
     if act.kind == "break_glass_opened":
         return _break_glass_opened(state, act, protocol)
+    if act.kind == "error_closing_proposed":
+        return _error_closing_proposed(state, act, protocol)
     if act.kind == "erasure_confirmed":
         return _erasure_confirmed(state, act, protocol)
     if act.kind == "merge_proposed":
@@ -248,11 +252,56 @@ def _closed(_: CaseState, act: Act) -> dict[str, Any]:
         "closure": reason,
         "closed_at": act.recorded_at,
         "retention": None,
+        "error_closing": None,
     }
 
 
+def _corrected(state: CaseState, act: Act) -> dict[str, Any]:
+    """Return the changes of a correction: one that annuls the opening closes the case.
+
+    What other corrections annul is left out of the fold.
+    """
+    is_of_opening = UUID(act.fields["corrects"]) == state.opening
+    if not is_of_opening or act.fields["effect"] != CorrectionEffect.ANNULLED:
+        return {}
+    return {
+        "status": CaseStatus.CLOSED,
+        "closure": ClosureReason.OPENED_IN_ERROR,
+        "closed_at": act.recorded_at,
+        "retention": None,
+        "error_closing": None,
+    }
+
+
+def _error_closing_proposed(state: CaseState, act: Act, protocol: Protocol) -> dict[str, Any]:
+    own = protocol.agencies_by_id[act.agency].party
+    others = tuple(p for p in state.parties if p != own and p not in protocol.left_parties)
+    proposed = ErrorClosing.model_construct(
+        proposal=act.id,
+        by=act.agency,
+        since=act.acted_at,
+        # Where no other country is party to the case, another agency of the country agrees.
+        pending=others or (own,),
+    )
+    return {"error_closing": proposed}
+
+
+def _error_closing_accepted(state: CaseState, act: Act, party: str) -> dict[str, Any]:
+    proposed = state.error_closing
+    if proposed is None or proposed.proposal != UUID(act.fields["proposal"]):
+        return {}
+    left = tuple(one for one in proposed.pending if one != party)
+    return {"error_closing": proposed.model_copy(update={"pending": left})}
+
+
 def _reopened(_: CaseState, __: Act) -> dict[str, Any]:
-    return {"closure": None, "closed_at": None, "retention": None, "erasure": None}
+    return {
+        "closure": None,
+        "closed_at": None,
+        "retention": None,
+        "erasure": None,
+        "error_closing": None,
+    }
 
 
 def _consent_given(state: CaseState, act: Act, party: str) -> dict[str, Any]:
@@ -553,6 +602,7 @@ _EFFECTS: Mapping[str, Callable[[CaseState, Act], dict[str, Any]]] = {
     "lead_transfer_accepted": _lead_accepted,
     "return_decided": _return_decided,
     "received": _received,
+    "correction": _corrected,
     "case_closed": _closed,
     "case_reopened": _reopened,
     "consent_withdrawn": _consent_withdrawn,
@@ -582,5 +632,6 @@ _EFFECTS_OF_PARTY: Mapping[str, Callable[[CaseState, Act, str], dict[str, Any]]]
     "legal_hold_placed": _hold_placed,
     "destruction_confirmed": _destruction_confirmed,
     "cases_linked": _linked,
+    "error_closing_accepted": _error_closing_accepted,
 }
 """Effects in which the party of the acting agency counts."""

@@ -4,7 +4,7 @@ The fold never refuses: what is recorded has happened. Rules are in ``ledger.pro
 The effect of each kind of action is in ``ledger.procedure.case_effects``.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from typing import Protocol as Interface
 from uuid import UUID
@@ -80,6 +80,18 @@ class ActionLike(Interface):
 def annulled_ids(acts: Iterable[ActionLike]) -> frozenset[UUID]:
     """Return the ids of the actions that corrections among ``acts`` annul."""
     return frozenset(UUID(act.fields["corrects"]) for act in acts if annuls(act))
+
+
+def withheld_ids(acts: Collection[Act]) -> frozenset[UUID]:
+    """Return the ids of the actions whose disclosures nobody reads: the annulled ones.
+
+    ``acts`` are all actions of a case, in order. If its opening is annulled, these are all of them.
+    """
+    annulled = annulled_ids(acts)
+    opening = next(iter(acts), None)
+    if opening is not None and opening.id in annulled:
+        return frozenset(act.id for act in acts)
+    return annulled
 
 
 def annuls(act: ActionLike) -> bool:
@@ -222,6 +234,7 @@ def _opened(act: Act, protocol: Protocol) -> CaseState:
     is_adult = age_group is AgeGroup.ADULT
     return CaseState.model_construct(
         case_id=act.case_id,
+        opening=act.id,
         version=act.version,
         position=act.position,
         opened_position=act.position,

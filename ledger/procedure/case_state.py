@@ -232,6 +232,16 @@ class Erasure(_StatePart):
     confirmed: tuple[str, ...] = ()
 
 
+class ErrorClosing(_StatePart):
+    """A proposal to close the case as opened in error."""
+
+    proposal: UUID
+    by: str
+    since: UtcDatetime
+    pending: tuple[str, ...]
+    """The parties that have not agreed yet."""
+
+
 class Destruction(_StatePart):
     """The destruction of what one annulled action disclosed: proposed, owed, then confirmed."""
 
@@ -292,6 +302,9 @@ class CaseState(_StatePart):
     rectifications: Mapping[UUID, RectificationAsked] = {}
     unguarded: Mapping[UUID, LackingSafeguard] = {}
     """Actions in force that were taken without a child's safeguards."""
+    opening: UUID | None = None
+    """The action that opened the case."""
+    error_closing: ErrorClosing | None = None
     destructions: Mapping[UUID, Destruction] = {}
     """Destructions of annulled actions' disclosures, by the proposal."""
 

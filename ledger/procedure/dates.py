@@ -53,6 +53,7 @@ _NAMED: Mapping[str, str] = {
     "merge_declined": "proposal",
     "merge_undone": "merge",
     "erasure_approved": "proposal",
+    "error_closing_accepted": "proposal",
     "destruction_proposed": "annulled",
     "destruction_approved": "proposal",
     "information_released": "basis_action",

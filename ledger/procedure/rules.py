@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger.events.act import Act
-from ledger.procedure.case_fold import addressed_parties, annulled_ids
+from ledger.procedure.case_fold import addressed_parties, annulled_ids, withheld_ids
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.dates import check_dates
 from ledger.procedure.form_rules import check_acknowledged, check_sent
@@ -29,7 +29,12 @@ from ledger.procedure.retention import (
 from ledger.refusals import Ground, Refusal
 from ledger.vocabulary import NOT_UNDERSTOOD
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import LegalBasis, MergeDeclineReason, StatementGround
+from ledger.vocabulary.picklists import (
+    ClosureReason,
+    LegalBasis,
+    MergeDeclineReason,
+    StatementGround,
+)
 from ledger.vocabulary.types import format_utc
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -116,6 +121,12 @@ def decide(
         _only_settles(act, agency, state, protocol)
     if state.is_erased and act.kind not in _AFTER_ERASURE:
         raise _out("erased-case", "What was held on this person is erased; open a new case.")
+    if (
+        state.closure is ClosureReason.OPENED_IN_ERROR
+        and act.kind not in _AFTER_ANNULLED_OPENING
+        and state.opening in annulled_ids(history.values())
+    ):
+        raise _out("opened-in-error", "The opening of this case is annulled; open a new case.")
     if state.merged_into is not None:
         _still_taken_after_merge(act, state)
     elif state.is_closed and not rule.on_closed_case:
@@ -289,6 +300,20 @@ _AFTER_MERGE = frozenset(
 _AFTER_ERASURE = frozenset(
     {"erasure_confirmed", "destruction_confirmed", "break_glass_reviewed", "correction"}
 )
+_AFTER_ANNULLED_OPENING = frozenset(
+    {
+        "correction",
+        "legal_hold_placed",
+        "legal_hold_lifted",
+        "retention_announced",
+        "erasure_proposed",
+        "erasure_approved",
+        "erasure_confirmed",
+        "destruction_proposed",
+        "destruction_approved",
+        "destruction_confirmed",
+    }
+)
 _LASTING = frozenset(
     {
         "case_opened",
@@ -409,6 +434,31 @@ def _reopened(p: Proposal) -> None:
 def _closed(p: Proposal) -> None:
     if p.protocol.leading(p.state.lead_agency, p.state.parties).party != p.agency.party:
         raise _not_allowed("lead-country", "Only the country that leads the case may close it.")
+    agreed = p.state.error_closing
+    if p.act.fields["reason"] == ClosureReason.OPENED_IN_ERROR and (
+        agreed is None or agreed.pending
+    ):
+        raise _out(
+            "not-agreed",
+            "A case is closed as opened in error once the other countries of the case agreed:"
+            " record error_closing_proposed, and wait for their error_closing_accepted.",
+            "act.reason",
+        )
+
+
+def _error_closing_proposed(p: Proposal) -> None:
+    if p.protocol.leading(p.state.lead_agency, p.state.parties).party != p.agency.party:
+        raise _not_allowed("lead-country", "The country that leads the case proposes this.")
+    if p.state.error_closing is not None:
+        raise _out("already-proposed", "This is proposed already; the others have to agree.")
+
+
+def _error_closing_accepted(p: Proposal) -> None:
+    proposed = p.state.error_closing
+    if proposed is None or proposed.proposal != UUID(p.act.fields["proposal"]):
+        raise _invalid("no-such-proposal", "No such closing is proposed.", "proposal")
+    if p.agency.party not in proposed.pending:
+        raise _out("already-accepted", "This country has agreed, or is not asked.")
 
 
 def _correction(p: Proposal) -> None:
@@ -425,10 +475,31 @@ def _correction(p: Proposal) -> None:
         raise _not_allowed(
             "own-action", "An action is corrected by its agency or that country's coordinator."
         )
-    if p.act.fields["effect"] == "annulled" and _is_lasting(mistaken, p):
+    annuls_opening = p.act.fields["effect"] == "annulled" and mistaken.kind == "case_opened"
+    if annuls_opening and p.protocol.edition >= 2:
+        _opening_alone(p, mistaken)
+    elif p.act.fields["effect"] == "annulled" and _is_lasting(mistaken, p):
         raise _out("not-annullable", f"{mistaken.kind} cannot be annulled; clarify it instead.")
     if any(_annuls(earlier, mistaken.id) for earlier in p.history.values()):
         raise _out("already-annulled", "This action is annulled already.", "act.corrects")
+
+
+def _opening_alone(p: Proposal, opening: Act) -> None:
+    """Check that nobody but the agency that opened the case has acted in it.
+
+    Nor may anything have been done that lasts. Raises ``Refusal`` (``others-acted``).
+    """
+    earlier = [act for act in p.history.values() if act.id != opening.id]
+    if any(
+        act.agency != opening.agency or (act.kind != "correction" and _is_lasting(act, p))
+        for act in earlier
+    ):
+        raise _out(
+            "others-acted",
+            "Other agencies have acted in this case, or something was released or opened: close it"
+            " as opened in error, by agreement (error_closing_proposed).",
+            "act.corrects",
+        )
 
 
 def _is_lasting(act: Act, p: Proposal) -> bool:
@@ -812,7 +883,7 @@ def _destruction_proposed(p: Proposal) -> None:
     named = p.history.get(UUID(p.act.fields["annulled"]))
     if named is None or named.kind == NOT_UNDERSTOOD:
         raise _invalid("unknown-action", "No such action in this case.", "annulled")
-    if named.id not in annulled_ids(p.history.values()):
+    if named.id not in withheld_ids(p.history.values()):
         raise _out(
             "not-annulled",
             "This action counts: only what an annulled action disclosed is destroyed. Annul it by a"
@@ -1075,6 +1146,8 @@ _CHECKS: Mapping[str, Check] = {
     "merge_undone": _merge_undone,
     "case_reopened": _reopened,
     "case_closed": _closed,
+    "error_closing_proposed": _error_closing_proposed,
+    "error_closing_accepted": _error_closing_accepted,
     "identity_recorded": _identity_recorded,
     "rectification_declined": _rectification_answered,
     "correction": _correction,

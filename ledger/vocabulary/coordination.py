@@ -215,6 +215,24 @@ class Correction(Action):
     explanation: OnCase[Text | None] = None
 
 
+class ErrorClosingProposed(Action):
+    """The country that leads the case proposes to close it, since it was opened in error."""
+
+    kind: ClassVar[str] = "error_closing_proposed"
+    stage: ClassVar[S] = S.COORDINATION
+
+    reasoning: OnCase[Text | None] = None
+
+
+class ErrorClosingAccepted(Action):
+    """Another country of the case agrees that it was opened in error."""
+
+    kind: ClassVar[str] = "error_closing_accepted"
+    stage: ClassVar[S] = S.COORDINATION
+
+    proposal: OnLedger[ActionId]
+
+
 class CaseClosed(Action):
     """The case was closed."""
 

@@ -10,6 +10,8 @@ from ledger.vocabulary.coordination import (
     ConsentGiven,
     ConsentWithdrawn,
     Correction,
+    ErrorClosingAccepted,
+    ErrorClosingProposed,
     InformationAcknowledged,
     InformationDeclined,
     InformationProvided,
@@ -191,6 +193,8 @@ CASE_ACTIONS = actions_by_kind(
         DestructionProposed,
         DestructionApproved,
         DestructionConfirmed,
+        ErrorClosingProposed,
+        ErrorClosingAccepted,
     )
 )
 """The actions that agencies take on a case, by kind."""

@@ -632,6 +632,8 @@ class ClosureReason(StrEnum):
     REFERRED = "referred"
     LOST_CONTACT = "lost_contact"
     DECEASED = "deceased"
+    OPENED_IN_ERROR = "opened_in_error"
+    """The countries agreed that the case was opened in error, or its opening was annulled."""
 
 
 class ReopeningReason(StrEnum):

@@ -125,7 +125,13 @@ _COLUMNS = "case_id, position, case_version, recorded_at, acted_at, action_id, a
 
 _CASES = """
 WITH standing AS MATERIALIZED (
-    SELECT a.* FROM acts a
+    -- A correction that annuls the opening closes the case.
+    SELECT a.* REPLACE (
+        CASE WHEN o.action_id IS NULL THEN a.kind ELSE 'case_closed' END AS kind,
+        CASE WHEN o.action_id IS NULL THEN a.closure ELSE 'opened_in_error' END AS closure)
+    FROM acts a
+    LEFT JOIN acts o ON a.effect = 'annulled' AND o.kind = 'case_opened'
+        AND o.case_id = a.case_id AND o.action_id = a.corrects
     WHERE a.kind = 'case_opened' OR (a.kind <> 'not_understood' AND NOT EXISTS (
         SELECT 1 FROM corrections c WHERE c.case_id = a.case_id AND c.corrects = a.action_id))
 ), joined AS (

@@ -13,6 +13,7 @@ from ledger.procedure.case_state import (
     ConsentInForce,
     Destruction,
     Erasure,
+    ErrorClosing,
     FactInForce,
     HoldInForce,
     LackingSafeguard,
@@ -187,6 +188,8 @@ class CaseView(LedgerModel):
     unguarded: tuple[UnguardedView, ...] = ()
     """Actions in force that were taken while the person counted as an adult, without a child's
     safeguards; what lacks now, if the person is a child."""
+    error_closing: ErrorClosing | None = None
+    """The proposal to close the case as opened in error, while it stands."""
     destructions: tuple[DestructionView, ...] = ()
     """Destructions of what annulled actions disclosed: proposed, ordered or confirmed."""
     links: tuple[LinkView, ...] = ()

@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
-from ledger.procedure.case_fold import applied, takes_back, without_effect
+from ledger.procedure.case_fold import annuls, applied, takes_back, without_effect
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Protocol, Standing
 from ledger.vocabulary.action import LedgerModel
@@ -196,6 +196,8 @@ def _refolded(
     An obligation that stood on such an action stays, with the outcome annulled.
     """
     annulled = without_effect(acts)
+    if acts[0].id in annulled:  # nothing was ever owed in a case whose opening is annulled
+        annulled |= {act.id for act in acts if not annuls(act)}
     folded = CaseObligations()
     state: CaseState | None = None
     for act in acts:

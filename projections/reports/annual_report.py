@@ -265,6 +265,8 @@ class _Counts:
         annulled = without_effect(acts)
         kinds = {act.id: act.kind for act in acts}
         stand = [act for act in acts if act.id not in annulled]
+        if acts and acts[0].id in annulled:  # a case whose opening is annulled never was
+            stand = [act for act in stand if act.kind == "correction"]
         # The case in which a merged one continues counts the person.
         is_merged = any(a.kind == "case_merged" and a.acted_at <= self.year.last for a in stand)
         for act in stand:

@@ -291,6 +291,8 @@ LEDGER_LEVEL = {
     "erasure_proposed": {"ground": "rule"},
     "erasure_approved": {"proposal": "rule"},
     "erasure_confirmed": {"order": "rule", "upto": "rule"},
+    "error_closing_proposed": {},
+    "error_closing_accepted": {"proposal": "rule"},
     "destruction_proposed": {"annulled": "rule"},
     "destruction_approved": {"proposal": "rule"},
     "destruction_confirmed": {"order": "rule"},

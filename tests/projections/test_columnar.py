@@ -27,6 +27,7 @@ from ledger.signing.keys import generate, key_id
 from ledger.system.version import program_version
 from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS
 from ledger.vocabulary.action import ledger_part
+from ledger.vocabulary.coordination import Correction
 from projections.columnar import cases, decoding, parquet_export, parquet_writer
 from projections.columnar.column_shapes import NotCanonicalError
 from projections.columnar.decoding import COMMON, Decoder, column_of, schema_of
@@ -230,6 +231,26 @@ def test_cases_are_as_their_fold_says_however_the_export_grew(
         if folded is not None:
             expected = expected_case(folded)
             assert {name: rows[str(case_id)][name] for name in expected} == expected
+
+
+def test_a_case_whose_opening_is_annulled_is_closed_in_the_export(
+    agencies: Agencies, ledger_of_two: MemoryLedger, tmp_path: Path
+) -> None:
+    opened = next(row for row in ledger_of_two.recorded if row.kind == "case_opened")
+    wrong = Correction(
+        acted_at=NOW, corrects=opened.action_id, effect="annulled", reason="entry_error"
+    )
+    ledger_of_two.take("xk-dhtqnj", wrong, opened.originator_id)
+    events = [
+        row.event() for row in ledger_of_two.recorded if row.originator_id == opened.originator_id
+    ]
+    folded = Case.projector(Agreement.of(agencies.protocol))(None, events)
+    assert folded is not None
+    assert folded.state.closure == "opened_in_error"
+    rows = cases_in(tmp_path, export(ledger_of_two, tmp_path))
+    row, expected = rows[str(opened.originator_id)], expected_case(folded)
+    assert {name: row[name] for name in expected} == expected
+    assert [one["cas_Status"] for one in rows.values()].count("Closed") == 1
 
 
 def check_files(directory: Path, manifest: Manifest) -> None:

@@ -33,6 +33,7 @@ from ledger.vocabulary.coordination import (
     LeadTransferOffered,
     MeetingHeld,
 )
+from ledger.vocabulary.destruction import DestructionApproved, DestructionProposed
 from ledger.vocabulary.erasure import ErasureApproved, ErasureConfirmed, ErasureProposed
 from ledger.vocabulary.identification import NotAVictim, VictimIdentified
 from ledger.vocabulary.levels import FieldGroup
@@ -338,11 +339,14 @@ def walked(data: st.DataObject) -> CaseObligations:
     told: dict[UUID, Obligation] = {}
     ever: set[tuple[object, UUID]] = set()
     erased_at = data.draw(st.integers(0, 80), label="step at which an erasure is ordered")
+    destroyed_at = data.draw(st.integers(0, 80), label="step at which a destruction is ordered")
     for step in range(40):
         now += timedelta(hours=data.draw(st.sampled_from((1, 30, 24 * 9)), label="hours"))
         recorded = len(walk.events)
         if step == erased_at:
             order_erasure(walk, now)
+        elif step == destroyed_at:
+            order_destruction(walk, now)
         else:
             walk.propose(data, now)
         for number in range(recorded + 1, len(walk.events) + 1):
@@ -375,6 +379,22 @@ def order_erasure(walk: RecordedCase, now: datetime) -> None:
             proposed = walk.take(agency, made(ErasureProposed, acted_at=now))
             overseer = OVERSEERS[agency[:2]]
             walk.take(overseer, made(ErasureApproved, acted_at=now, proposal=proposed))
+
+
+def order_destruction(walk: RecordedCase, now: datetime) -> None:
+    """Annul an action that disclosed something, and have that destroyed."""
+    for act in walk.acts[1:]:
+        party = act.agency[:2]
+        with suppress(Refusal):
+            if act.digests:
+                coordinator = f"{party}-nac"
+                wrong = made(Correction, acted_at=now, corrects=act.id, effect="annulled")
+                walk.take(coordinator, wrong)
+                proposed = made(DestructionProposed, acted_at=now, annulled=act.id)
+                proposal = walk.take(coordinator, proposed)
+                approved = made(DestructionApproved, acted_at=now, proposal=proposal)
+                walk.take(OVERSEERS[party], approved)
+                return
 
 
 Run = tuple[object, UUID, UUID | None]

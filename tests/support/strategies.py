@@ -28,12 +28,15 @@ from ledger.procedure.legal_basis import release_bases
 from ledger.procedure.protocol import COORDINATOR, ActionRule, Operation, Protocol
 from ledger.procedure.retention import retention_over, retention_rule
 from ledger.vocabulary import CASE_ACTIONS, Action
+from ledger.vocabulary.coordination import Correction
 from ledger.vocabulary.iso_codes import COUNTRIES, LANGUAGES
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import (
     AgeGroup,
     AgeMethod,
+    ClosureReason,
     ConsentScope,
+    CorrectionEffect,
     DateDoubt,
     LegalBasis,
     StatementGround,
@@ -363,6 +366,9 @@ def proposals(
             fixed=fixed,
         )
     )
+    if isinstance(action, Correction) and state is not None and action.corrects == state.opening:
+        # A case whose opening is annulled is at its end: that has tests of its own.
+        action = action.model_copy(update={"effect": CorrectionEffect.CLARIFIED})
     return agency, action
 
 
@@ -626,7 +632,26 @@ def _corrected(able: Sequence[str], state: CaseState, protocol: Protocol) -> Ite
 
 
 def _closed(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
-    return [(_of(protocol.agencies_by_id[state.lead_agency].party, able, protocol), {})]
+    there = _of(protocol.agencies_by_id[state.lead_agency].party, able, protocol)
+    is_agreed = state.error_closing is not None and not state.error_closing.pending
+    reasons = [r for r in ClosureReason if is_agreed or r is not ClosureReason.OPENED_IN_ERROR]
+    return [(there, {"reason": reason}) for reason in reasons]
+
+
+def _error_closing_proposed(
+    able: Sequence[str], state: CaseState, protocol: Protocol
+) -> Iterable[Choice]:
+    if state.error_closing is None:
+        yield _of(protocol.agencies_by_id[state.lead_agency].party, able, protocol), {}
+
+
+def _error_closing_accepted(
+    able: Sequence[str], state: CaseState, protocol: Protocol
+) -> Iterable[Choice]:
+    proposed = state.error_closing
+    for party in proposed.pending if proposed else ():
+        there = [a for a in _of(party, able, protocol) if proposed and a != proposed.by]
+        yield there, {"proposal": proposed and proposed.proposal}
 
 
 def _reopened(able: Sequence[str], state: CaseState, _: Protocol) -> Iterable[Choice]:
@@ -871,6 +896,8 @@ _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[C
     "received": _received,
     "correction": _corrected,
     "case_closed": _closed,
+    "error_closing_proposed": _error_closing_proposed,
+    "error_closing_accepted": _error_closing_accepted,
     "case_reopened": _reopened,
     "consent_given": _consented,
     "consent_withdrawn": _consent_withdrawn,
@@ -914,6 +941,7 @@ _ERASING = frozenset({"erasure_proposed", "erasure_approved", "erasure_confirmed
 _UNDOING = frozenset({"not_a_victim", "case_closed"})
 _ASIDE = frozenset(
     {
+        "error_closing_proposed",
         "identity_recorded",
         "age_assessed",
         "rectification_requested",
@@ -945,6 +973,7 @@ _REFERRING = frozenset(
         "break_glass_reviewed",
         "legal_hold_lifted",
         "retention_announced",
+        "error_closing_accepted",
         "destruction_proposed",
         "destruction_approved",
         "destruction_confirmed",

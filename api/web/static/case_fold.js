@@ -54,6 +54,7 @@ function opened(event, registry) {
   const own = partyOf(event.agency, registry);
   return {
     case_id: event.caseId,
+    opening: event.action,
     opened_position: event.position,
     status: "Active",
     stage: STAGES[0],
@@ -279,6 +280,11 @@ const EFFECTS = {
     status: act.reason === "referred" ? "ClosedReferred" : "Closed", closure: act.reason,
   }),
   case_reopened: () => ({ closure: null }),
+  // One that annuls the opening closes the case.
+  correction: (state, _, act) => (
+    act.effect === "annulled" && act.corrects === state.opening
+      ? { status: "Closed", closure: "opened_in_error" } : {}
+  ),
   consent_given: (state, event, act) => (act.groups?.length ? {
     consents: {
       ...state.consents,

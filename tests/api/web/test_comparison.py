@@ -73,6 +73,7 @@ def test_what_the_browser_derives_is_what_is_shown(
             assert unproved <= {
                 "sharing", "break_glass", "holds", "retention", "erasure", "expected", "closed_at",
                 "destructions", "links", "merge_proposal", "merged_into", "parted", "taken_in",
+                "error_closing",
             }  # fmt: skip
 
 

@@ -1,0 +1,114 @@
+"""A case that was opened in error: its opening is annulled, or the countries agree to close it."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from ledger.procedure.agreement import Agreement
+from ledger.procedure.case_fold import fold
+from ledger.refusals import Refusal
+from ledger.vocabulary import Action
+from ledger.vocabulary.coordination import (
+    CaseClosed,
+    CaseReopened,
+    Correction,
+    ErrorClosingAccepted,
+    ErrorClosingProposed,
+)
+from ledger.vocabulary.destruction import DestructionProposed
+from ledger.vocabulary.picklists import CaseStatus, ClosureReason, RiskLevel
+from ledger.vocabulary.protection import RiskAssessed
+from projections.folds.obligations import obligations
+from tests.support.actions import START, opening
+from tests.support.agencies import Agencies
+from tests.support.recorded_case import RecordedCase
+
+AGENCIES = Agencies()
+POLICE, SOCIAL_WORK = "xk-dhtqnj", "xk-csw-prishtina"
+
+
+def later(hours: float) -> datetime:
+    return START + timedelta(hours=hours)
+
+
+def refused(case: RecordedCase, agency: str, action: Action) -> str:
+    with pytest.raises(Refusal) as refusal:
+        case.take(agency, action)
+    return refusal.value.rule
+
+
+def annulled_opening(case: RecordedCase, hours: float = 5) -> Correction:
+    return Correction(
+        acted_at=later(hours),
+        corrects=case.acts[0].id,
+        effect="annulled",
+        reason="entry_error",
+    )
+
+
+def risk(hours: float) -> RiskAssessed:
+    return RiskAssessed(acted_at=later(hours), risk_level=RiskLevel.HIGH, threats="zq")
+
+
+@pytest.fixture
+def case() -> RecordedCase:
+    made = RecordedCase(AGENCIES)
+    made.take(POLICE, opening(("XK", "ME"), first_name="zq"))
+    return made
+
+
+@pytest.mark.parametrize("corrects", [POLICE, "xk-nac"])
+def test_an_opening_is_annulled_while_no_other_agency_has_acted(
+    case: RecordedCase, corrects: str
+) -> None:
+    case.take(POLICE, risk(1))
+    assert refused(case, "me-nac", annulled_opening(case)) == "own-action"
+    case.take(corrects, annulled_opening(case))
+    assert case.case is not None
+    state = case.case.state
+    assert (state.status, state.closure) == (CaseStatus.CLOSED, ClosureReason.OPENED_IN_ERROR)
+    assert state == fold(case.acts, Agreement.of(AGENCIES.protocol))
+    # Nothing that the case discloses is read, and nothing is owed in it.
+    assert case.case.annulled == {act.id for act in case.acts}
+    assert obligations(case.acts, Agreement.of(AGENCIES.protocol)).open == {}
+    for agency, action in (
+        (POLICE, risk(6)),
+        ("xk-nac", CaseReopened(acted_at=later(6), reason="closed_in_error")),
+        (POLICE, opening()),
+    ):
+        assert refused(case, agency, action) in ("opened-in-error", "already-opened")
+    case.take(POLICE, DestructionProposed(acted_at=later(7), annulled=case.acts[0].id))
+
+
+def test_a_case_in_which_others_acted_is_closed_for_that_reason_by_agreement(
+    case: RecordedCase,
+) -> None:
+    case.take(SOCIAL_WORK, risk(1))
+    assert refused(case, POLICE, annulled_opening(case)) == "others-acted"
+    closed = CaseClosed(acted_at=later(9), reason=ClosureReason.OPENED_IN_ERROR)
+    assert refused(case, "xk-nac", closed) == "not-agreed"
+    propose = ErrorClosingProposed(acted_at=later(6))
+    assert refused(case, "me-nac", propose) == "lead-country"
+    proposal = case.take("xk-nac", propose)
+    assert refused(case, POLICE, propose) == "already-proposed"
+    assert refused(case, "xk-nac", closed) == "not-agreed"
+    accept = ErrorClosingAccepted(acted_at=later(7), proposal=proposal)
+    assert refused(case, "xk-nac", accept) == "second-party"
+    assert refused(case, "xk-ombudsperson", accept) == "already-accepted"
+    case.take("me-nac", accept)
+    case.take("xk-nac", closed)
+    assert case.case is not None
+    assert case.case.state.closure is ClosureReason.OPENED_IN_ERROR
+    # Nothing is annulled by that: others acted on it, and may have to read why.
+    assert case.case.annulled == frozenset()
+
+
+def test_in_a_case_of_one_country_another_agency_of_it_agrees() -> None:
+    case = RecordedCase(AGENCIES)
+    case.take(POLICE, opening())
+    case.take(SOCIAL_WORK, risk(1))
+    proposal = case.take(POLICE, ErrorClosingProposed(acted_at=later(6)))
+    accept = ErrorClosingAccepted(acted_at=later(7), proposal=proposal)
+    assert refused(case, "me-nac", accept) == "unknown-case"
+    case.take("xk-nac", accept)
+    case.take("xk-nac", CaseClosed(acted_at=later(9), reason=ClosureReason.OPENED_IN_ERROR))
