@@ -28,8 +28,13 @@ from ledger.vocabulary.coordination import (
     LeadTransferOffered,
     MeetingHeld,
 )
+from ledger.vocabulary.decisions import DecisionConfirmed, DecisionProposed
 from ledger.vocabulary.identification import CaseOpened, VictimIdentified
-from ledger.vocabulary.inclusion import ReintegrationMonitored, ReintegrationPlanned
+from ledger.vocabulary.inclusion import (
+    ReintegrationMonitored,
+    ReintegrationPlanAgreed,
+    ReintegrationPlanned,
+)
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import (
     AgeGroup,
@@ -44,12 +49,14 @@ from ledger.vocabulary.picklists import (
     FamilyOutcome,
     Gender,
     GuardianKind,
+    HandedOver,
     HearingKind,
     Indicator,
     InformationTopic,
     InvestigationState,
     JointActionKind,
     JointActionOutcome,
+    JointDecision,
     MethodOfControl,
     MethodOfRecruitment,
     MonitoringFinding,
@@ -83,8 +90,12 @@ from ledger.vocabulary.return_and_inclusion import (
     Departed,
     FamilyAssessed,
     FamilyTraced,
+    HandoverConfirmed,
+    HandoverRecorded,
     Received,
+    ReturnAccepted,
     ReturnDecided,
+    ReturnRequested,
     TravelDocumentIssued,
 )
 
@@ -252,6 +263,35 @@ def _steps_of(child: _Child) -> tuple[Step, ...]:
             ),
         ),
         _step(
+            f"{case}.identification_proposed",
+            "xk-dhtqnj",
+            f"Police propose to identify {who} as a victim",
+            DecisionProposed(
+                acted_at=child.after(days=4, hours=20),
+                decision=JointDecision.VICTIM_IDENTIFIED,
+                status=TraffickingStatus.ACTUAL,
+                reasoning="The indicators of the first day are confirmed by what was found since.",
+            ),
+        ),
+        _step(
+            f"{case}.identification_confirmed_by_advocate",
+            "xk-victim-advocate",
+            f"The Victim's Advocate confirms the identification of {who}",
+            lambda ids: DecisionConfirmed(
+                acted_at=child.after(days=4, hours=22),
+                proposal=ids[f"{case}.identification_proposed"],
+            ),
+        ),
+        _step(
+            f"{case}.identification_confirmed_by_social_work",
+            child.social_work,
+            f"Social work confirms the identification of {who}",
+            lambda ids: DecisionConfirmed(
+                acted_at=child.after(days=4, hours=23),
+                proposal=ids[f"{case}.identification_proposed"],
+            ),
+        ),
+        _step(
             f"{case}.investigated",
             "xk-dhtqnj",
             f"Police open an investigation in the case of {who}",
@@ -310,6 +350,35 @@ def _steps_of(child: _Child) -> tuple[Step, ...]:
             ),
         ),
         _step(
+            f"{case}.return_requested",
+            child.social_work,
+            f"Kosovo asks Montenegro to accept the return of {who}",
+            ReturnRequested(
+                acted_at=at(2026, 3, 2, 13) + later,
+                destination="ME",
+                planned_for=date(2026, 3, 18),
+                needs="A place at school, and someone to talk to in the first weeks.",
+            ),
+        ),
+        _step(
+            f"{case}.return_accepted",
+            "me-nac",
+            f"Montenegro accepts the return of {who}",
+            ReturnAccepted(
+                acted_at=at(2026, 3, 2, 16) + later,
+                receiving_agency=child.home_social_work,
+                planned_for=date(2026, 3, 18),
+            ),
+        ),
+        _step(
+            f"{case}.plan_agreed",
+            child.social_work,
+            f"Kosovo agrees with the plan of reintegration for {who}",
+            lambda ids: ReintegrationPlanAgreed(
+                acted_at=at(2026, 3, 13, 9) + later, plan=ids[f"{case}.reintegration_planned"]
+            ),
+        ),
+        _step(
             f"{case}.return_decided",
             child.social_work,
             f"The return of {who} to Montenegro is decided",
@@ -342,6 +411,30 @@ def _steps_of(child: _Child) -> tuple[Step, ...]:
                 border_crossing="Kulla",
                 route="From the shelter through Peja, in an unmarked car.",
                 escort_names=f"Luan Shembulli; {child.guardian}",
+            ),
+        ),
+        _step(
+            f"{case}.handover_recorded",
+            "xk-border",
+            f"Kosovo signs the record of handing {who} over",
+            HandoverRecorded(
+                acted_at=at(2026, 3, 18, 10) + later,
+                receiving_agency="me-border",
+                handed_over=(HandedOver.DOCUMENTS, HandedOver.BELONGINGS, HandedOver.MEDICAL_NOTE),
+                handover_list=f"Travel document {child.document_number}, one bag, the note.",
+                handover_place="Kulla",
+                persons=f"Luan Shembulli; Mirko Primjer; {child.guardian}",
+                state_of_person="Calm after the journey.",
+            ),
+        ),
+        _step(
+            f"{case}.handover_confirmed",
+            "me-border",
+            f"Montenegro signs the record of handing {who} over",
+            lambda ids: HandoverConfirmed(
+                acted_at=at(2026, 3, 18, 10, 20) + later,
+                handover=ids[f"{case}.handover_recorded"],
+                is_complete=True,
             ),
         ),
         _step(
@@ -787,7 +880,7 @@ _RETURNED = (
         _A.home_social_work,
         "A reintegration plan is agreed for the girl",
         ReintegrationPlanned(
-            acted_at=at(2026, 3, 30, 10),
+            acted_at=at(2026, 3, 11, 10),
             plan_types=(
                 SupportPlanType.EDUCATION,
                 SupportPlanType.HEALTH,
@@ -803,7 +896,7 @@ _RETURNED = (
         _B.home_social_work,
         "A reintegration plan is agreed for the boy",
         ReintegrationPlanned(
-            acted_at=at(2026, 3, 31, 10),
+            acted_at=at(2026, 3, 12, 10),
             plan_types=(SupportPlanType.EDUCATION, SupportPlanType.FINANCIAL),
             planned_end_date=date(2027, 3, 31),
             objectives="At school every day; the household lives without his earnings.",
@@ -943,8 +1036,8 @@ FORBIDDEN: tuple[Forbidden, ...] = (
         "B.received_by_kosovo",
         "xk-border",
         "Kosovo, which hands the boy over, confirms the reception itself",
-        Received(acted_at=at(2026, 3, 18, 9), in_person=True),
-        after="B.departed",
+        Received(acted_at=at(2026, 3, 18, 10, 30), in_person=True),
+        after="B.handover_confirmed",
         ground=Ground.NOT_ALLOWED,
         rule="handover-by-the-receiver",
     ),

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from api.paper.subject_access.wording import Wording
-from ledger.procedure.protocol import KeyChange, Operation, Standing
+from ledger.procedure.conditions import Standing
+from ledger.procedure.protocol import KeyChange, Operation
 from ledger.procedure.protocol_changes import ProtocolChange
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import CaseStatus, ClosureReason, ConsentScope
+from ledger.vocabulary.picklists import CaseStatus, ClosureReason, ConsentScope, RefusalSubject
 
 
 def sentences(changes: Iterable[ProtocolChange], words: Wording) -> tuple[str, ...]:
@@ -18,6 +19,8 @@ def sentences(changes: Iterable[ProtocolChange], words: Wording) -> tuple[str, .
 def sentence(change: ProtocolChange, words: Wording) -> str:
     """Return a change as a sentence for people."""
     told = {name: _told(change.id, name, value, words) for name, value in change.values.items()}
+    if {"kind", "field", "values"} <= change.values.keys():
+        told |= _value_told(change.values, words)
     return words.change(change.id).format(**told)
 
 
@@ -27,6 +30,15 @@ def copy_contents(party: str, words: Wording) -> str:
     return " ".join(sentences(told, words))
 
 
+_OF_KINDS = {
+    "consent_{scopes}": "consent_given",
+    "refused_{scopes}": "refusal_recorded",
+    "refused_{subject}": "refusal_recorded",
+    "return_answered": "return_accepted",
+}
+"""Facts that have another name than the kind of action that they are said by."""
+
+
 def fact(name: str, words: Wording) -> str:
     """Return a fact of a case by the action that establishes it, else by its machine name."""
     if name in CASE_ACTIONS:
@@ -34,7 +46,21 @@ def fact(name: str, words: Wording) -> str:
     head, _, scope = name.partition("_")
     if head == "consent" and scope in set(ConsentScope):
         return f"{words.kind('consent_given')}: {words.picked(ConsentScope(scope))}"
-    return name
+    if head == "refused" and scope in set(RefusalSubject):
+        return f"{words.kind('refusal_recorded')}: {words.picked(RefusalSubject(scope))}"
+    return words.kind(_OF_KINDS[name]) if name in _OF_KINDS else name
+
+
+def _value_told(values: Mapping[str, str], words: Wording) -> Mapping[str, str]:
+    """Return a field, the action that has it, and its values in words."""
+    kind, field = values["kind"], values["field"]
+    flags = {"True": True, "False": False}
+    told = (flags.get(one, one) for one in values["values"].split(", "))
+    return {
+        "kind": words.kind(kind),
+        "field": words.field(field),
+        "values": ", ".join(text for one in told for text in words.value(kind, field, one, {})),
+    }
 
 
 _SAYING: Mapping[str, Callable[[str, Wording], str]] = {
@@ -44,6 +70,7 @@ _SAYING: Mapping[str, Callable[[str, Wording], str]] = {
     "action": lambda value, words: words.kind(value),
     "fact": fact,
     "party": lambda value, words: words.country(value),
+    "parties": lambda value, words: _each(value, words.country),
     "group": lambda value, words: words.picked(FieldGroup(value)),
     "operation": lambda value, words: words.picked(Operation(value)),
     "key_change": lambda value, words: words.picked(KeyChange(value)),

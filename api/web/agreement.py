@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from api.paper import protocol_changes
+from api.paper import protocol_changes, rule_text
 from api.paper.subject_access.wording import Wording
 from ledger.procedure.agreement import Agreement, ProtocolVersion
 from ledger.procedure.amendments import Amendment, AmendmentState, text_digest
-from ledger.procedure.protocol import Marked, Operation, Protocol
+from ledger.procedure.conditions import Marked
+from ledger.procedure.protocol import Operation, Protocol
 from ledger.procedure.protocol_changes import accountability_changes, changes
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.picklists import Stage
@@ -32,7 +33,10 @@ class Right:
     first: tuple[str, ...]
     """What must hold before."""
     first_for_child: tuple[str, ...]
+    first_for_adult: tuple[str, ...]
     not_while: tuple[str, ...]
+    further: tuple[str, ...]
+    """Conditions, deciding bodies and periods, as sentences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,9 @@ def rights(protocol: Protocol, words: Wording) -> list[tuple[Stage, list[Right]]
                 roles=tuple(map(words.role, rule.roles)),
                 first=said(rule.requires),
                 first_for_child=said(rule.requires_for_child),
+                first_for_adult=said(rule.requires_for_adult),
                 not_while=said(rule.forbidden_while),
+                further=rule_text.rule_sentences(kind, protocol, words),
             )
         )
     return [(stage, own) for stage, own in by_stage.items() if own]
@@ -165,7 +171,8 @@ def other_rules(protocol: Protocol, words: Wording) -> tuple[str, ...]:
     unlike = {"retention": (), "confirmed_keys": (), "quorum": None, "person_record": None}
     told = list(_told(protocol.model_copy(update=unlike), protocol, words))
     terms = accountability_changes(protocol.accountability_terms)
-    return (*told, *protocol_changes.sentences(terms, words))
+    periods = rule_text.reflection_sentences(protocol, words)
+    return (*told, *protocol_changes.sentences(terms, words), *periods)
 
 
 def version_rows(

@@ -1,7 +1,8 @@
 """Why something is not possible now, in the reader's language."""
 
-from api.paper import protocol_changes
+from api.paper import protocol_changes, rule_text
 from api.web.rendering import Words
+from ledger.procedure.condition_checks import CONDITION
 from ledger.refusals import Refusal
 
 
@@ -15,7 +16,22 @@ def reason(refusal: Refusal, words: Words) -> str:
     ):
         if rule.startswith(head):
             return words.texts.text(text, fact=fact(rule.removeprefix(head), words))
+    if (told := condition(rule, words)) is not None:
+        return told
     return words.texts.find(f"why.{rule}") or refusal.message
+
+
+def condition(rule: str, words: Words) -> str | None:
+    """Return why a condition of the protocol in force forbids an action; ``None``: it has none."""
+    name, protocol = rule.removeprefix(CONDITION), words.things.protocol
+    if not rule.startswith(CONDITION) or protocol is None or name not in protocol.conditions:
+        return None
+    kinds = (kind for kind, one in protocol.actions.items() if name in one.conditions)
+    kind = next(kinds, None)
+    if kind is None:
+        return None
+    sentence = rule_text.condition_sentence(name, kind, protocol, words.things)
+    return words.things.text("rule.refused", sentence=sentence)
 
 
 def fact(name: str, words: Words) -> str:

@@ -22,6 +22,7 @@ from ledger.procedure.retention import retention_rule
 from ledger.refusals import Ground, Refusal
 from ledger.vocabulary.communication_forms import FormSent
 from ledger.vocabulary.coordination import ConsentWithdrawn
+from ledger.vocabulary.decisions import DecisionProposed, OutcomeOverridden
 from ledger.vocabulary.erasure import RetentionAnnounced
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.person import IdentityRecorded
@@ -30,8 +31,11 @@ from ledger.vocabulary.picklists import (
     ClosureReason,
     ConsentScope,
     CorrectionEffect,
+    JointDecision,
     MergeDeclineReason,
+    RiskLevel,
     StatementGround,
+    TraffickingStatus,
 )
 from ledger.vocabulary.types import format_utc
 
@@ -135,7 +139,7 @@ class _Asked:
                 return "sent", _ids(s.forms)
             case "joint_action_done":
                 return "agreed_action", _ids(s.joint_actions)
-            case "lead_transfer_accepted":
+            case "lead_transfer_accepted" | "lead_transfer_declined":
                 return "offer", _ids([s.lead_offer.offer] if s.lead_offer is not None else [])
             case "lead_transfer_offered":
                 return "to_agency", agencies
@@ -182,6 +186,16 @@ class _Asked:
             case "destruction_confirmed":
                 orders = {one.order for one in s.destructions.values() if one.order is not None}
                 return "order", _ids(sorted(orders))
+            case "decision_proposed":
+                return "decision", [decision.value for decision in JointDecision]
+            case "decision_confirmed":
+                return "proposal", self._standing(frozenset({DecisionProposed.kind}))
+            case "outcome_overridden":
+                return "overrides", self._standing(self._overridable())
+            case "handover_confirmed":
+                return "handover", self._of_fact("handover_recorded")
+            case "reintegration_plan_agreed":
+                return "plan", self._of_fact("reintegration_planned")
             case "erasure_confirmed" if s.erasure is not None and s.erasure.order is not None:
                 return "order", _ids([s.erasure.order])
         return None
@@ -287,7 +301,13 @@ class _Asked:
             case "break_glass_opened":
                 return {"until": (self.now + timedelta(hours=1)).isoformat()}
             case "return_decided":
-                return {"destination": self.agency.party}
+                return {"destination": self._destination()}
+            case "return_requested" | "outcome_overridden":
+                return {"destination": self._another_party()}
+            case "state_notified" | "person_referred":
+                return {"country": self._another_party()}
+            case "decision_proposed":
+                return {"status": TraffickingStatus.POSSIBLE.value, "risk_level": RiskLevel.LOW}
             case "information_released":
                 others = (
                     [p for p in self.state.parties if p != self.agency.party]
@@ -315,6 +335,37 @@ class _Asked:
             "addressee": first.addressees[0],
             "actions": _ids(first.proposed),
         }
+
+    def _standing(self, kinds: frozenset[str]) -> Sequence[str]:
+        """Return the ids of the case's actions of some kinds that no correction annuls."""
+        annulled = annulled_ids(self.history.values())
+        acts = self.history.values()
+        return [str(one.id) for one in acts if one.kind in kinds and one.id not in annulled]
+
+    def _overridable(self) -> frozenset[str]:
+        """Return the kinds of assessments against whose outcome a body can decide."""
+        facts = {
+            one.fact
+            for one in self.protocol.conditions.values()
+            if one.unless == OutcomeOverridden.kind and one.fact is not None
+        }
+        return frozenset(kind for fact in facts for kind in self.protocol.establishing(fact))
+
+    def _of_fact(self, fact: str) -> Sequence[str]:
+        """Return the id of the action that established a fact in force."""
+        in_force = self.state.facts.get(fact) if self.state is not None else None
+        return _ids([in_force.action] if in_force is not None else [])
+
+    def _destination(self) -> str:
+        """Return the destination of the requested return, or the agency's own country."""
+        asked = self._of_fact("return_requested")
+        if not asked:
+            return self.agency.party
+        return str(self.history[UUID(asked[0])].fields["destination"])
+
+    def _another_party(self) -> str:
+        """Return another party than the agency's own."""
+        return min(self.protocol.party_codes - {self.agency.party}, default=self.agency.party)
 
     def _announcement(self) -> dict[str, Any]:
         """Return the earliest announcement of an erasure that the rules accept now."""
@@ -345,8 +396,15 @@ class _Asked:
         scopes = tuple(scope.value for scope in ConsentScope)
         if self.state is None or self.protocol.edition < SINCE_EDITION:
             return scopes
-        facts = self.state.facts
-        return tuple(scope for scope in scopes if f"consent_{scope}" in facts)
+        facts, own = self.state.facts, self.protocol.actions.get(ConsentWithdrawn.kind)
+        given = tuple(scope for scope in scopes if f"consent_{scope}" in facts)
+        if own is None or not own.party_that_established:
+            return given
+        received = [facts[one].party for one in own.or_party_that_established if one in facts]
+        if self.agency.party in received:
+            return given
+        party = self.agency.party
+        return tuple(scope for scope in given if facts[f"consent_{scope}"].party == party)
 
     def _groups(self, kind: str, value: str | None = None) -> Mapping[str, tuple[str, ...]]:
         """Return the other choices, such as the field groups that the access matrix allows."""

@@ -232,6 +232,20 @@ def _return_decided(_: CaseState, act: Act) -> dict[str, Any]:
     return {"planned_return": planned}
 
 
+def _return_cancelled(_: CaseState, __: Act) -> dict[str, Any]:
+    return {"planned_return": None}
+
+
+def _turned_back(state: CaseState, _: Act) -> dict[str, Any]:
+    if state.planned_return is None:
+        return {}
+    return {"planned_return": state.planned_return.model_copy(update={"departed_from": None})}
+
+
+def _lead_declined(_: CaseState, __: Act) -> dict[str, Any]:
+    return {"lead_offer": None}
+
+
 def _departed(state: CaseState, _: Act, party: str) -> dict[str, Any]:
     if state.planned_return is None:
         return {"shelter": None}
@@ -601,6 +615,9 @@ _EFFECTS: Mapping[str, Callable[[CaseState, Act], dict[str, Any]]] = {
     "lead_transfer_offered": _lead_offered,
     "lead_transfer_accepted": _lead_accepted,
     "return_decided": _return_decided,
+    "return_cancelled": _return_cancelled,
+    "turned_back": _turned_back,
+    "lead_transfer_declined": _lead_declined,
     "received": _received,
     "correction": _corrected,
     "case_closed": _closed,

@@ -203,6 +203,10 @@ CHANGES_PARTIES = frozenset(
         "merge_accepted",
         "merge_declined",
         "merge_undone",
+        "return_requested",
+        "outcome_overridden",
+        "state_notified",
+        "person_referred",
     }
 )
 """The kinds of actions after which other countries may be party to a case than before."""
@@ -215,8 +219,10 @@ def addressed_parties(act: Act, protocol: Protocol) -> tuple[str, ...]:
     match act.kind:
         case "case_opened" | "meeting_held" | "merge_accepted":
             countries += fields["countries"]
-        case "return_decided":
+        case "return_decided" | "return_requested" | "outcome_overridden":
             countries.append(fields["destination"])
+        case "state_notified" | "person_referred":
+            countries.append(fields["country"])
     agencies: list[str] = []
     match act.kind:
         case "information_requested" | "merge_proposed" | "form_sent":

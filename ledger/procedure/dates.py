@@ -57,6 +57,11 @@ _NAMED: Mapping[str, str] = {
     "destruction_proposed": "annulled",
     "destruction_approved": "proposal",
     "information_released": "basis_action",
+    "lead_transfer_declined": "offer",
+    "decision_confirmed": "proposal",
+    "outcome_overridden": "overrides",
+    "handover_confirmed": "handover",
+    "reintegration_plan_agreed": "plan",
 }
 """The field by which an action names the earlier action that it ends or answers."""
 

@@ -11,8 +11,9 @@ from ledger.procedure.protocol import Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.signing.sd_jwt import Disclosure
 from ledger.signing.signed_action import SignedAction, signed_in_clear
+from ledger.vocabulary.return_and_inclusion import HandoverRecorded
 
-_FIELDS = ("provider", "receiving_agency", "agencies")
+_FIELDS = ("provider", "receiving_agency", "referred_to", "agencies")
 
 
 def named_agencies(action: SignedAction, disclosures: Sequence[Disclosure]) -> Mapping[str, Any]:
@@ -26,7 +27,8 @@ def check_agencies(action: SignedAction, named: Mapping[str, Any], protocol: Pro
     """Check the agencies that ``action`` names, by :func:`named_agencies`.
 
     Raises ``Refusal`` (``unknown-agency``) for an agency that the protocol does not have,
-    (``retired-agency``) for one that is retired, and
+    (``retired-agency``) for one that is retired, (``referred-agency``) for one that is not of the
+    country that the person is referred to, and
     (``receiving-agency``) for a receiving agency that is not of the country of destination.
     """
     for field, value in named.items():
@@ -46,10 +48,20 @@ def check_agencies(action: SignedAction, named: Mapping[str, Any], protocol: Pro
                     f"{agency} is retired; name another agency.",
                     f"act.{field}",
                 )
+    referred_to = named.get("referred_to")
+    country = action.fields.get("country")
+    if referred_to is not None and protocol.agencies_by_id[referred_to].party != country:
+        raise Refusal(
+            Ground.INVALID,
+            "referred-agency",
+            "The agency is not of the country that the person is referred to.",
+            "act.referred_to",
+        )
     receiving = named.get("receiving_agency")
-    if receiving is None:
-        return
-    if protocol.agencies_by_id[receiving].party != action.fields["destination"]:
+    if receiving is None or action.kind == HandoverRecorded.kind:
+        return  # a handover names no country; the record's receiver signs it
+    own = protocol.agencies_by_id[action.agency].party
+    if protocol.agencies_by_id[receiving].party != action.fields.get("destination", own):
         raise Refusal(
             Ground.INVALID,
             "receiving-agency",

@@ -17,7 +17,13 @@ from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.inclusion import ReintegrationMonitored
 from ledger.vocabulary.person import AgeAssessed, IdentityRecorded
 from ledger.vocabulary.picklists import AgeGroup, AgeMethod, DateDoubt, PersonField
-from ledger.vocabulary.return_and_inclusion import ReturnDecided, TravelDocumentIssued
+from ledger.vocabulary.return_and_inclusion import (
+    ReturnAccepted,
+    ReturnDecided,
+    ReturnPostponed,
+    ReturnRequested,
+    TravelDocumentIssued,
+)
 
 _VERY_OLD_YEARS = 100
 _MARGIN = timedelta(days=1)
@@ -52,7 +58,7 @@ def check_disclosed_dates(
             _age(action, zone)
         case TravelDocumentIssued():
             _not_over(action, "valid_until", action.valid_until, zone)
-        case ReturnDecided():
+        case ReturnDecided() | ReturnRequested() | ReturnAccepted() | ReturnPostponed():
             _not_over(action, "planned_for", action.planned_for, zone)
         case ReintegrationMonitored():
             _not_over(action, "next_visit", action.next_visit, zone)

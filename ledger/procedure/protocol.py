@@ -11,23 +11,31 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from ledger.procedure.communication_forms import CommunicationForm, FormSource, check_forms
+from ledger.procedure.conditions import (
+    Bodies,
+    Condition,
+    ConditionName,
+    Fact,
+    FieldOfFact,
+    FieldValue,
+    Marked,
+    Reflection,
+    Repeats,
+    Role,
+    Standing,
+)
 from ledger.system.zones import is_area_name, is_known_zone
 from ledger.vocabulary import CASE_ACTIONS
-from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.action import LedgerModel, field_adapter
 from ledger.vocabulary.characters import checked_name
 from ledger.vocabulary.erasure import RetentionDays
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import CaseStatus, ClosureReason
 from ledger.vocabulary.registration import Accession, Office
 from ledger.vocabulary.types import AgencyId, Country, LanguageTag, RecordedName
-
-Role = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,39}$")]
-Fact = Annotated[str, Field(pattern=r"^[A-Za-z_{}]{1,60}$")]
-"""Something that holds of a case while it is in force. A pattern such as
-``consent_{scopes}`` stands for one fact per value of that ``ledger`` field."""
 
 TimeZone = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}$")]
 Label = Annotated[
@@ -90,12 +98,28 @@ class Agency(LedgerModel):
     """The position of the act that retired it. No text of the protocol has it."""
 
 
-class ActionRule(LedgerModel):
+class ActionRule(Marked):
     """The rule of one kind of action: its conditions and its effects."""
 
     roles: tuple[Role, ...] = ()
     requires: tuple[Fact, ...] = ()
     requires_for_child: tuple[Fact, ...] = ()
+    requires_for_adult: tuple[Fact, ...] = ()
+    conditions: tuple[ConditionName, ...] = ()
+    """The conditions of the protocol that must hold."""
+    by: tuple[Bodies, ...] = ()
+    """The bodies of each party that decide. Without an entry for a party, ``roles`` says it."""
+    party_named_in: FieldOfFact | None = None
+    """Only the party that this field names takes the action: ``return_requested.destination``."""
+    not_party_named_in: FieldOfFact | None = None
+    """Every party but the one that this field names takes the action."""
+    party_that_established: tuple[Fact, ...] = ()
+    """Where one of these facts holds, only the party that established it takes the action, so that
+    no party undoes another's decision."""
+    or_party_that_established: tuple[Fact, ...] = ()
+    """The party that established one of these facts takes the action as well."""
+    waits_for_reflection_unless: Fact | None = None
+    """The action waits for the end of the recovery and reflection period, unless this holds."""
     forbidden_while: tuple[Fact, ...] = ()
     establishes: tuple[Fact, ...] = ()
     ends: tuple[Fact, ...] = ()
@@ -107,37 +131,10 @@ class ActionRule(LedgerModel):
     by_another_party: tuple[Role, ...] = ()
     """The roles that review only what an agency of another party did."""
 
-
-class Standing(StrEnum):
-    """The authority that a deadline, a period or a duty of the protocol has."""
-
-    SOURCE = "source"
-    """A published source has it: :attr:`Marked.source` names the source."""
-    ASSUMPTION = "assumption"
-    """The authors of this program assumed it. It makes no party late."""
-    ADOPTED = "adopted"
-    """The parties adopted it, as they may adopt an assumption by an amendment."""
-
-
-class Marked(LedgerModel):
-    """A part of the protocol that says which authority it has.
-
-    A part without a mark stands as the parties signed it."""
-
-    standing: Standing | None = None
-    source: Annotated[str, Field(min_length=1, max_length=600)] | None = None
-    """The published text, or what of the part a published text has."""
-
-    @model_validator(mode="after")
-    def _names_its_source(self) -> Self:
-        if self.standing is Standing.SOURCE and self.source is None:
-            raise ValueError('standing = "source" needs a source')
-        return self
-
-    @property
-    def is_assumed(self) -> bool:
-        """Return whether the part is only assumed: no party is late by it."""
-        return self.standing is Standing.ASSUMPTION
+    def bodies_of(self, party: str) -> tuple[Bodies, ...]:
+        """Return the bodies of a party that decide; none, where ``roles`` alone says it."""
+        named = tuple(one for one in self.by if party in one.parties)
+        return named or tuple(one for one in self.by if not one.parties)
 
 
 class Expectation(Marked):
@@ -156,6 +153,11 @@ class Expectation(Marked):
 
     Otherwise a step keeps the deadline of the version by which its facts were established. Where it
     does, a case has the new deadline from its next event on."""
+
+    parties: tuple[Country, ...] = ()
+    """Only while it is the turn of one of these parties; without any, of each."""
+    repeats: Repeats | None = None
+    """How the action is expected again, until the fact that ends it."""
 
     @property
     def key(self) -> tuple[str, tuple[Fact, ...], Fact]:
@@ -340,6 +342,10 @@ class Protocol(LedgerModel):
     """Whether a deadline in days ends with the local day of the party that owes the step.
 
     Otherwise it ends so many times 24 hours after its beginning, and a day ends at midnight UTC."""
+    conditions: dict[ConditionName, Condition] = Field(default_factory=dict)
+    """The values that outcomes and other fields must have, by the names that rules use."""
+    reflection: tuple[Reflection, ...] = ()
+    """The recovery and reflection period, per party. Without one, it has no effect."""
 
     @model_validator(mode="after")
     def _refers_only_to_what_it_declares(self) -> Self:
@@ -388,9 +394,18 @@ class Protocol(LedgerModel):
                 raise ValueError(f"{kind}: by_another_party names roles that do not review")
             if rule.reviews is not None and rule.reviews not in CASE_ACTIONS[kind].ledger_fields():
                 raise ValueError(f"{kind}: there is no ledger field {rule.reviews!r} to review")
-            for fact in (*rule.requires, *rule.requires_for_child, *rule.forbidden_while):
-                if not any(_covers(pattern, fact) for pattern in established):
+            for fact in _facts_of(rule):
+                if not any(covers(pattern, fact) for pattern in established):
                     raise ValueError(f"{kind}: no action establishes {fact!r}")
+            self._check_bodies(kind, rule)
+            self._check_conditions_of(kind, rule)
+        for name, condition in self.conditions.items():
+            self._check_condition(name, condition, established)
+        for period in self.reflection:
+            if undeclared := set(period.parties) - parties:
+                raise ValueError(f"reflection: {sorted(undeclared)} are not parties")
+            if not any(covers(pattern, period.after) for pattern in established):
+                raise ValueError(f"reflection: no action establishes {period.after!r}")
         if undeclared := self.access.keys() - self.roles.keys():
             raise ValueError(f"access: roles {sorted(undeclared)} are not declared")
         by_node = self.access.get(NODE, {})
@@ -406,7 +421,7 @@ class Protocol(LedgerModel):
             if undeclared := set(duty.roles) - self.roles.keys():
                 raise ValueError(f"duties: roles {sorted(undeclared)} are not declared")
             for fact in duty.after:
-                if not any(_covers(pattern, fact) for pattern in established):
+                if not any(covers(pattern, fact) for pattern in established):
                     raise ValueError(f"duties: no action establishes {fact!r}")
             if duty.to_other_countries and FieldGroup.WHEREABOUTS in duty.groups:
                 raise ValueError("duties: whereabouts leave a country on no duty")
@@ -417,7 +432,78 @@ class Protocol(LedgerModel):
         for step in self.expected:
             if step.action not in CASE_ACTIONS:
                 raise ValueError(f"expected: unknown action {step.action}")
+            if others := set(step.parties) - parties:
+                raise ValueError(f"expected: {step.action} names {sorted(others)}, no parties")
+            if step.repeats is None:
+                continue
+            if not self.establishing(step.repeats.after):
+                raise ValueError(f"expected: no action establishes {step.repeats.after!r}")
+            for sooner in step.repeats.sooner:
+                value = FieldValue(field=sooner.field, values=sooner.values)
+                _check_value("expected", step.action, value)
         return self
+
+    def _check_bodies(self, kind: str, rule: ActionRule) -> None:
+        """Check that the bodies of a rule are of the text. Raises ``ValueError`` if not."""
+        for bodies in rule.by:
+            named = {*bodies.roles, *bodies.together, *bodies.together_for_child}
+            if undeclared := named - self.roles.keys():
+                raise ValueError(f"{kind}: roles {sorted(undeclared)} are not declared")
+            if strangers := set(bodies.roles) - set(rule.roles):
+                raise ValueError(f"{kind}: by names {sorted(strangers)}, which roles does not")
+            if others := set(bodies.parties) - {party.code for party in self.parties}:
+                raise ValueError(f"{kind}: by names {sorted(others)}, which are not parties")
+            if bodies.field is not None and bodies.field not in _ledger_fields(kind):
+                raise ValueError(f"{kind}: there is no ledger field {bodies.field!r} to confirm")
+            if bodies.field is not None and bodies.field not in _ledger_fields("decision_proposed"):
+                raise ValueError(f"{kind}: a proposed decision has no field {bodies.field!r}")
+
+    def _check_conditions_of(self, kind: str, rule: ActionRule) -> None:
+        """Check that a rule's conditions exist and fit its action. Raises ``ValueError`` if not."""
+        for name in rule.conditions:
+            condition = self.conditions.get(name)
+            if condition is None:
+                raise ValueError(f"{kind}: there is no condition {name!r}")
+            for value in (condition, condition.when):
+                if value is not None and value.fact is None:
+                    _check_value(f"conditions.{name}", kind, value)
+        for place in (rule.party_named_in, rule.not_party_named_in):
+            if place is not None:
+                fact, _, field = place.partition(".")
+                if not any(field in _ledger_fields(one) for one in self.establishing(fact)):
+                    raise ValueError(f"{kind}: no action that establishes {fact!r} has {field!r}")
+
+    def _check_condition(self, name: str, condition: Condition, established: set[str]) -> None:
+        """Check that a condition names facts, fields and values. Raises ``ValueError`` if not."""
+        where = f"conditions.{name}"
+        for value in (condition, condition.when):
+            if value is None or value.fact is None:
+                continue
+            if not any(covers(pattern, value.fact) for pattern in established):
+                raise ValueError(f"{where}: no action establishes {value.fact!r}")
+            for kind in self.establishing(value.fact):
+                _check_value(where, kind, value)
+        if condition.unless is not None:
+            if condition.fact is None:
+                raise ValueError(f"{where}: only the value of a fact can be decided against")
+            if "overrides" not in _ledger_fields(condition.unless):
+                raise ValueError(f"{where}: {condition.unless} overrides nothing")
+        if condition.of_each_party and condition.fact is None:
+            raise ValueError(f"{where}: of_each_party needs a fact")
+
+    def establishing(self, fact: str) -> tuple[str, ...]:
+        """Return the kinds of actions that establish a fact."""
+        return tuple(
+            kind
+            for kind, rule in self.actions.items()
+            if any(covers(pattern, fact) for pattern in rule.establishes)
+        )
+
+    def reflection_of(self, party: str) -> Reflection | None:
+        """Return the recovery and reflection period of a party; ``None`` if it has no effect."""
+        named = [one for one in self.reflection if party in one.parties]
+        named += [one for one in self.reflection if not one.parties]
+        return named[0] if named else None
 
     def check_zone_names(self) -> None:
         """Check that each time zone has the name of a place, or is UTC.
@@ -664,7 +750,12 @@ def with_assumptions_adopted(protocol: Protocol) -> Protocol:
 
     changed: dict[str, object] = {
         name: tuple(map(adopted, getattr(protocol, name)))
-        for name in ("expected", "duties", "retention")
+        for name in ("expected", "duties", "retention", "reflection")
+    }
+    changed["conditions"] = {name: adopted(one) for name, one in protocol.conditions.items()}
+    changed["actions"] = {
+        kind: adopted(rule).model_copy(update={"by": tuple(map(adopted, rule.by))})
+        for kind, rule in protocol.actions.items()
     }
     for name in ("accountability", "withdrawal", "person_record", "quorum"):
         part = getattr(protocol, name)
@@ -749,7 +840,46 @@ def read_recorded_text(text: Mapping[str, Any]) -> Protocol:
         ) from error
 
 
-def _covers(pattern: str, fact: str) -> bool:
+def _facts_of(rule: ActionRule) -> tuple[str, ...]:
+    """Return the facts that a rule asks for."""
+    wished = rule.waits_for_reflection_unless
+    return (
+        *rule.requires,
+        *rule.requires_for_child,
+        *rule.requires_for_adult,
+        *rule.forbidden_while,
+        *(fact for fact in rule.party_that_established if "{" not in fact),
+        *rule.or_party_that_established,
+        *(fact for bodies in rule.by for fact in bodies.requires),
+        *([wished] if wished is not None else []),
+    )
+
+
+def _ledger_fields(kind: str) -> tuple[str, ...]:
+    model = CASE_ACTIONS.get(kind)
+    return model.ledger_fields() if model is not None else ()
+
+
+def _check_value(where: str, kind: str, value: FieldValue) -> None:
+    """Check that a field of ``kind`` can have each value. Raises ``ValueError`` if it cannot."""
+    if value.field not in _ledger_fields(kind):
+        raise ValueError(f"{where}: {kind} has no ledger field {value.field!r}")
+    adapter = field_adapter(CASE_ACTIONS[kind], value.field)
+    for one in value.values:
+        if not any(_is_value(adapter, form, one) for form in (one, [one])):
+            raise ValueError(f"{where}: {value.field} of {kind} is never {one!r}")
+
+
+def _is_value(adapter: TypeAdapter[Any], form: object, value: bool | str) -> bool:
+    try:
+        written = adapter.dump_python(adapter.validate_python(form), mode="json")
+    except ValidationError:
+        return False
+    return bool(written == (value if form is value else [value]))
+
+
+def covers(pattern: str, fact: str) -> bool:
+    """Return whether a pattern such as ``consent_{scopes}`` stands for a fact."""
     head, brace, _ = pattern.partition("{")
     return fact.startswith(head) if brace else fact == pattern
 

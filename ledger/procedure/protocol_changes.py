@@ -12,13 +12,13 @@ from itertools import chain
 from typing import Any
 
 from ledger.procedure.accessions import accession_of, coordinators_keys, joining_parties
+from ledger.procedure.conditions import Marked
 from ledger.procedure.protocol import (
     Accountability,
     ActionRule,
     Duty,
     Expectation,
     KeyConfirmation,
-    Marked,
     Operation,
     Protocol,
     Retention,
@@ -56,6 +56,16 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "requires_no_more": ("action", "fact"),
     "requires_for_child": ("action", "fact"),
     "requires_for_child_no_more": ("action", "fact"),
+    "requires_for_adult": ("action", "fact"),
+    "requires_for_adult_no_more": ("action", "fact"),
+    "condition": ("action", "kind", "field", "values"),
+    "condition_no_more": ("action", "kind", "field", "values"),
+    "condition_otherwise": ("kind", "field", "values"),
+    "bodies": ("action", "parties", "roles"),
+    "bodies_no_more": ("action", "parties", "roles"),
+    "deciding_party": ("action",),
+    "reflection": ("parties", "days"),
+    "reflection_no_more": ("parties",),
     "forbidden_while": ("action", "fact"),
     "forbidden_while_no_more": ("action", "fact"),
     "establishes": ("action", "fact"),
@@ -99,7 +109,14 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "other": ("part",),
 }
 """Every change, with the names of its values."""
-_FACTS = ("requires", "requires_for_child", "forbidden_while", "establishes", "ends")
+_FACTS = (
+    "requires",
+    "requires_for_child",
+    "requires_for_adult",
+    "forbidden_while",
+    "establishes",
+    "ends",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +144,7 @@ def changes(before: Protocol, after: Protocol) -> tuple[ProtocolChange, ...]:
         _roles(before, after),
         _labels(before, after),
         _actions(before, after),
+        _changed_conditions(before, after),
         _expected(before, after),
         _access(before, after),
         _duties(before.duties, after.duties),
@@ -229,6 +247,14 @@ def _marked(protocol: Protocol) -> Mapping[str, Marked]:
         parts[f"expected {step.action} ({', '.join(step.after)})"] = step
     for duty in protocol.duties:
         parts[f"duties {', '.join(duty.roles)} ({', '.join(duty.after)})"] = duty
+    for name, condition in protocol.conditions.items():
+        parts[f"conditions {name}"] = condition
+    for period in protocol.reflection:
+        parts[f"reflection ({', '.join(period.parties) or '-'})"] = period
+    for kind, action in protocol.actions.items():
+        parts[f"actions {kind}"] = action
+        for bodies in action.by:
+            parts[f"actions {kind} ({', '.join(bodies.parties) or '-'})"] = bodies
     for rule in protocol.retention:
         reasons = f" ({', '.join(rule.reasons)})" if rule.reasons else ""
         parts[f"retention{reasons}"] = rule
@@ -354,6 +380,7 @@ def _actions(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
             yield _change("action_added", action=action, roles=rule.roles)
         else:
             yield from _rule(action, old, rule)
+        yield from _conditions(action, old, before, after)
     for action in before.actions:
         if action not in after.actions:
             yield _change("action_removed", action=action)
@@ -375,8 +402,62 @@ def _rule(action: str, before: ActionRule, after: ActionRule) -> Iterator[Protoc
             before=before.sets_status or "-",
             after=after.sets_status or "-",
         )
+    if _whose(before) != _whose(after):
+        yield _change("deciding_party", action=action)
+    for change, old, new in (("bodies", before, after), ("bodies_no_more", after, before)):
+        for bodies in new.by:
+            if _unmarked(bodies) not in map(_unmarked, old.by):
+                parties = bodies.parties or "-"
+                yield _change(change, action=action, parties=parties, roles=bodies.roles)
     if before.reviews != after.reviews:
         yield _change("other", part=f"actions.{action}.reviews")
+
+
+def _whose(rule: ActionRule) -> tuple[object, ...]:
+    return (
+        rule.party_named_in,
+        rule.not_party_named_in,
+        rule.party_that_established,
+        rule.or_party_that_established,
+        rule.waits_for_reflection_unless,
+    )
+
+
+def _conditions(
+    action: str, old: ActionRule | None, before: Protocol, after: Protocol
+) -> Iterator[ProtocolChange]:
+    """Yield the conditions that an action's rule gained or lost."""
+    had = old.conditions if old is not None else ()
+    has = after.actions[action].conditions
+    for change, names, protocol in (
+        ("condition", [one for one in has if one not in had], after),
+        ("condition_no_more", [one for one in had if one not in has], before),
+    ):
+        for name in names:
+            yield _condition(change, name, protocol, action)
+
+
+def _condition(change: str, name: str, protocol: Protocol, action: str) -> ProtocolChange:
+    condition = protocol.conditions[name]
+    kinds = (action,) if condition.fact is None else protocol.establishing(condition.fact)
+    kind = next(iter(kinds), condition.fact or "-")
+    return _change(change, action=action, kind=kind, field=condition.field, values=condition.values)
+
+
+def _changed_conditions(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    """Yield the conditions that ask for something else, and the periods of reflection."""
+    for name, condition in after.conditions.items():
+        old = before.conditions.get(name)
+        if old is not None and _unmarked(old) != _unmarked(condition):
+            users = (kind for kind, rule in after.actions.items() if name in rule.conditions)
+            yield _condition("condition_otherwise", name, after, next(users, "-"))
+    for period in after.reflection:
+        if _unmarked(period) not in map(_unmarked, before.reflection):
+            yield _change("reflection", parties=period.parties or "-", days=period.days)
+    kept = {period.parties for period in after.reflection}
+    for period in before.reflection:
+        if period.parties not in kept:
+            yield _change("reflection_no_more", parties=period.parties or "-")
 
 
 def _moved(
@@ -534,7 +615,7 @@ def _forms(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
 _TOLD = {
     "title", "version", "edition", "quorum", "parties", "agencies", "roles", "actions",
     "expected", "access", "duties", "retention", "confirmed_keys", "withdrawal", "person_record",
-    "languages", "labels", "local_days", "accountability", "forms",
+    "languages", "labels", "local_days", "accountability", "forms", "conditions", "reflection",
 }  # fmt: skip
 """The parts that the functions above compare."""
 

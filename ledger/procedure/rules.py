@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger.events.act import Act
+from ledger.procedure import condition_checks
 from ledger.procedure.case_fold import addressed_parties, annulled_ids, withheld_ids
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.dates import check_dates
@@ -131,10 +132,15 @@ def decide(
         _still_taken_after_merge(act, state)
     elif state.is_closed and not rule.on_closed_case:
         raise _out("closed-case", "The case is closed; reopen it first.")
-    required = (*rule.requires, *(rule.requires_for_child if state.is_child else ()))
+    condition_checks.check_party(act, agency, rule, state, protocol)
+    condition_checks.check_named_party(act.kind, agency, rule, state, history)
+    of_person = rule.requires_for_child if state.is_child else rule.requires_for_adult
+    required = (*rule.requires, *of_person)
     for fact in required:
         if fact not in state.facts:
-            safeguard = " of a child" if fact in rule.requires_for_child else ""
+            safeguard = ""
+            if fact in of_person:
+                safeguard = " of a child" if state.is_child else " of an adult"
             raise _out(
                 f"requires-{fact}",
                 f"{act.kind}{safeguard} requires {fact} first; record that action before this one.",
@@ -150,6 +156,9 @@ def decide(
     for fact in rule.forbidden_while:
         if fact in state.facts:
             raise _out(f"not-while-{fact}", f"{act.kind} is not possible while {fact} holds.")
+    condition_checks.check_bodies(act, agency, rule, state, history, protocol)
+    condition_checks.check_conditions(act, rule, state, history, protocol)
+    condition_checks.check_reflection(act, rule, state, protocol)
     _bodies_of_the_case(act, agency, state, protocol)
     check_dates(act, state, history, protocol, now)
     proposal = Proposal(state, history, act, agency, protocol, now, not_before or now, others)
@@ -345,7 +354,7 @@ POSTPONED_AT_MOST = timedelta(days=10 * 366)
 
 _AGENCY_FIELDS = ("addressee", "to_agency", "responsible")
 
-_COUNTRY_FIELDS = ("host", "destination", "recipient", "recipients", "told")
+_COUNTRY_FIELDS = ("host", "destination", "recipient", "recipients", "told", "country")
 
 
 def _independent(p: Proposal, rule: ActionRule) -> None:
@@ -621,6 +630,98 @@ def _lead_accepted(p: Proposal) -> None:
         )
 
 
+def _lead_declined(p: Proposal) -> None:
+    offer = p.state.lead_offer
+    if offer is None or offer.offer != UUID(p.act.fields["offer"]):
+        raise _invalid("no-such-offer", "No such offer of the lead is open.", "offer")
+    receiver = p.protocol.answering_for(offer.to)
+    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == receiver.party
+    if receiver.id != p.agency.id and not its_coordinator:
+        raise _not_allowed(
+            "handover-by-the-receiver",
+            f"Only {receiver.id}, to which it was offered, or its coordinator declines it.",
+        )
+
+
+def _to_another_country(field: str) -> Check:
+    def check(p: Proposal) -> None:
+        if p.act.fields[field] == p.agency.party:
+            raise _invalid("own-country", "Name another country than your own.", field)
+
+    return check
+
+
+def _proposed(p: Proposal) -> None:
+    condition_checks.check_proposed(p.act, p.agency, p.state, p.protocol)
+
+
+def _confirmed(p: Proposal) -> None:
+    condition_checks.check_confirmed(p.act, p.agency, p.state, p.history, p.protocol)
+
+
+def _overridden(p: Proposal) -> None:
+    """Check that the assessment stands and that a condition of the protocol can be overridden."""
+    _to_another_country("destination")(p)
+    assessed = p.history.get(UUID(p.act.fields["overrides"]))
+    of_conditions = {
+        kind
+        for one in p.protocol.conditions.values()
+        if one.unless == p.act.kind and one.fact is not None
+        for kind in p.protocol.establishing(one.fact)
+    }
+    if (
+        assessed is None
+        or assessed.kind not in of_conditions
+        or assessed.id in annulled_ids(p.history.values())
+    ):
+        raise _invalid(
+            "no-such-outcome",
+            "Name an assessment of this case whose outcome the protocol lets a body override.",
+            "overrides",
+        )
+
+
+def _names_fact(fact: str, field: str) -> Check:
+    """Return the check that an action names the action that a fact in force stands on."""
+
+    def check(p: Proposal) -> None:
+        in_force = p.state.facts.get(fact)
+        if in_force is None or in_force.action != UUID(p.act.fields[field]):
+            raise _invalid(f"no-such-{field}", f"No such {fact} is in force in this case.", field)
+
+    return check
+
+
+def _return_decided(p: Proposal) -> None:
+    asked = p.state.facts.get("return_requested")
+    if asked is None:
+        return
+    destination = p.history[asked.action].fields["destination"]
+    if p.act.fields["destination"] != destination:
+        raise _invalid(
+            "destination-differs", f"The return was requested of {destination}.", "destination"
+        )
+
+
+def _plan_agreed(p: Proposal) -> None:
+    _names_fact("reintegration_planned", "plan")(p)
+    if p.state.facts["reintegration_planned"].party == p.agency.party:
+        raise _not_allowed("other-side", "The other country agrees with the plan.")
+
+
+def _handover_recorded(p: Proposal) -> None:
+    planned = p.state.planned_return
+    if planned is not None and p.agency.party == planned.destination:
+        raise _not_allowed(
+            "departure-by-the-sender", "The country of departure records the handover."
+        )
+
+
+def _handover_confirmed(p: Proposal) -> None:
+    _names_fact("handover_recorded", "handover")(p)
+    _received(p)
+
+
 def _departed(p: Proposal) -> None:
     if p.state.planned_return is not None and p.agency.party == p.state.planned_return.destination:
         raise _not_allowed(
@@ -744,6 +845,10 @@ def _hold_lifted(p: Proposal) -> None:
         raise _invalid("no-such-hold", "No such hold is in force in this case.", "hold")
     if hold.party != p.agency.party:
         raise _not_allowed("own-hold", "The country that placed a hold lifts it.")
+
+
+def _measure_taken(p: Proposal) -> None:
+    condition_checks.check_reflection_granted(p.act, p.agency, p.protocol)
 
 
 def _erasable(p: Proposal) -> None:
@@ -1152,6 +1257,7 @@ _CHECKS: Mapping[str, Check] = {
     "rectification_declined": _rectification_answered,
     "correction": _correction,
     "service_ended": _of_the_same_country("service", "service_action"),
+    "protection_measure_taken": _measure_taken,
     "protection_measure_ended": _of_the_same_country("measure", "measure_action"),
     "shelter_left": _shelter_left,
     "information_requested": _requested,
@@ -1165,6 +1271,17 @@ _CHECKS: Mapping[str, Check] = {
     "case_manager_named": _manager_named,
     "lead_transfer_offered": _lead_offered,
     "lead_transfer_accepted": _lead_accepted,
+    "lead_transfer_declined": _lead_declined,
+    "state_notified": _to_another_country("country"),
+    "return_requested": _to_another_country("destination"),
+    "return_decided": _return_decided,
+    "decision_proposed": _proposed,
+    "decision_confirmed": _confirmed,
+    "outcome_overridden": _overridden,
+    "reintegration_plan_agreed": _plan_agreed,
+    "handover_recorded": _handover_recorded,
+    "handover_confirmed": _handover_confirmed,
+    "turned_back": _departed,
     "departed": _departed,
     "received": _received,
     "consent_given": _whereabouts_apart,

@@ -17,6 +17,7 @@ from ledger.vocabulary.picklists import (
     InformationTopic,
     JointActionKind,
     JointActionOutcome,
+    LeadRefusal,
     LegalBasis,
     Priority,
     Purpose,
@@ -201,6 +202,40 @@ class LeadTransferAccepted(Action):
     stage: ClassVar[S] = S.COORDINATION
 
     offer: OnLedger[ActionId]
+
+
+class LeadTransferDeclined(Action):
+    """The agency to which the lead was offered declines it."""
+
+    kind: ClassVar[str] = "lead_transfer_declined"
+    stage: ClassVar[S] = S.COORDINATION
+
+    offer: OnLedger[ActionId]
+    reason: OnLedger[LeadRefusal]
+    explanation: OnCase[Text | None] = None
+
+
+class StateNotified(Action):
+    """A country tells another of a person who may be a victim. That country joins the case."""
+
+    kind: ClassVar[str] = "state_notified"
+    stage: ClassVar[S] = S.COORDINATION
+
+    country: OnLedger[Country]
+    message: OnCase[Text | None] = None
+
+
+class PersonReferred(Action):
+    """The person is referred to an agency for assistance. The agency's country joins the case."""
+
+    kind: ClassVar[str] = "person_referred"
+    stage: ClassVar[S] = S.COORDINATION
+
+    country: OnLedger[Country]
+    reason: OnLedger[ReferralReason]
+    referred_to: OnCase[AgencyId]
+    """An agency of that country. It may be a shelter, so the other parties do not see it."""
+    message: OnCase[Text | None] = None
 
 
 class Correction(Action):

@@ -8,7 +8,7 @@ from pydantic import Field
 from ledger.vocabulary.action import Action, Care, OnCase, OnLedger, Whereabouts
 from ledger.vocabulary.picklists import MonitoringFinding, SupportPlanType
 from ledger.vocabulary.picklists import Stage as S
-from ledger.vocabulary.types import Text
+from ledger.vocabulary.types import ActionId, Text
 
 
 class ReintegrationPlanned(Action):
@@ -23,6 +23,16 @@ class ReintegrationPlanned(Action):
     action_plan: Care[Text | None] = None
 
 
+class ReintegrationPlanAgreed(Action):
+    """The other country agrees with the plan of reintegration, before the departure."""
+
+    kind: ClassVar[str] = "reintegration_plan_agreed"
+    stage: ClassVar[S] = S.INCLUSION
+
+    plan: OnLedger[ActionId]
+    comments: OnCase[Text | None] = None
+
+
 class ReintegrationMonitored(Action):
     """A follow-up visit or report on the person's reintegration."""
 
@@ -34,3 +44,14 @@ class ReintegrationMonitored(Action):
     report: OnCase[Text | None] = None
     care_note: Care[Text | None] = None
     home_address: Whereabouts[Text | None] = None
+
+
+class MonitoringClosed(Action):
+    """No further visits are made; the finding says why."""
+
+    kind: ClassVar[str] = "monitoring_closed"
+    stage: ClassVar[S] = S.INCLUSION
+
+    finding: OnLedger[MonitoringFinding]
+    agreed_by_person: OnLedger[bool]
+    report: OnCase[Text | None] = None

@@ -19,8 +19,18 @@ from ledger.vocabulary.coordination import (
     JointActionAgreed,
     JointActionDone,
     LeadTransferAccepted,
+    LeadTransferDeclined,
     LeadTransferOffered,
     MeetingHeld,
+    PersonReferred,
+    StateNotified,
+)
+from ledger.vocabulary.decisions import (
+    DecisionConfirmed,
+    DecisionProposed,
+    IdentificationRequested,
+    OutcomeOverridden,
+    RefusalRecorded,
 )
 from ledger.vocabulary.destruction import (
     DestructionApproved,
@@ -41,7 +51,12 @@ from ledger.vocabulary.identification import (
     VictimIdentified,
     VictimStatusChanged,
 )
-from ledger.vocabulary.inclusion import ReintegrationMonitored, ReintegrationPlanned
+from ledger.vocabulary.inclusion import (
+    MonitoringClosed,
+    ReintegrationMonitored,
+    ReintegrationPlanAgreed,
+    ReintegrationPlanned,
+)
 from ledger.vocabulary.linking import (
     CaseMerged,
     CasesLinked,
@@ -108,11 +123,20 @@ from ledger.vocabulary.registration import (
 )
 from ledger.vocabulary.return_and_inclusion import (
     Departed,
+    EarlyDepartureWished,
     FamilyAssessed,
     FamilyTraced,
+    HandoverConfirmed,
+    HandoverRecorded,
     Received,
+    ReturnAccepted,
+    ReturnCancelled,
     ReturnDecided,
+    ReturnPostponed,
+    ReturnRefused,
+    ReturnRequested,
     TravelDocumentIssued,
+    TurnedBack,
 )
 from ledger.vocabulary.sharing import (
     BreakGlassOpened,
@@ -195,6 +219,25 @@ CASE_ACTIONS = actions_by_kind(
         DestructionConfirmed,
         ErrorClosingProposed,
         ErrorClosingAccepted,
+        IdentificationRequested,
+        DecisionProposed,
+        DecisionConfirmed,
+        OutcomeOverridden,
+        RefusalRecorded,
+        StateNotified,
+        PersonReferred,
+        LeadTransferDeclined,
+        ReturnRequested,
+        ReturnAccepted,
+        ReturnRefused,
+        ReturnPostponed,
+        ReturnCancelled,
+        EarlyDepartureWished,
+        TurnedBack,
+        HandoverRecorded,
+        HandoverConfirmed,
+        ReintegrationPlanAgreed,
+        MonitoringClosed,
     )
 )
 """The actions that agencies take on a case, by kind."""

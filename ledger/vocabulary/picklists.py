@@ -604,6 +604,88 @@ class EscortKind(StrEnum):
     GUARDIAN = "guardian"
 
 
+class ReturnRefusal(StrEnum):
+    """Why the country of destination does not accept a return."""
+
+    IDENTITY_NOT_CONFIRMED = "identity_not_confirmed"
+    NOT_SAFE = "not_safe"
+    NO_RECEPTION = "no_suitable_reception"
+    NOT_IN_BEST_INTERESTS = "not_in_best_interests"
+    PERSON_UNWILLING = "person_unwilling"
+
+
+class ReturnDelay(StrEnum):
+    """Why a return takes place later."""
+
+    HEALTH = "health"
+    PROCEEDINGS = "proceedings"
+    DOCUMENTS = "documents"
+    SAFETY = "safety"
+    RECEPTION_NOT_READY = "reception_not_ready"
+    PERSONS_WISH = "persons_wish"
+
+
+class ReturnCancellation(StrEnum):
+    """Why a return does not take place."""
+
+    PERSONS_WISH = "persons_wish"
+    NOT_SAFE = "not_safe"
+    NOT_IN_BEST_INTERESTS = "not_in_best_interests"
+    OTHER_SOLUTION = "other_solution"
+    NOT_ACCEPTED = "not_accepted"
+
+
+class HandedOver(StrEnum):
+    """What is handed over with the person."""
+
+    DOCUMENTS = "documents"
+    MEDICINES = "medicines"
+    BELONGINGS = "belongings"
+    MONEY = "money"
+    MEDICAL_NOTE = "medical_note"
+    CASE_FILE = "case_file"
+
+
+class OverrideReason(StrEnum):
+    """Why a body decides against the outcome of an assessment."""
+
+    NEW_INFORMATION = "new_information"
+    ASSESSMENT_FLAWED = "assessment_flawed"
+    PERSONS_OWN_WISH = "persons_own_wish"
+    SAFER_ELSEWHERE = "safer_elsewhere"
+    TOO_YOUNG_TO_BE_HEARD = "too_young_to_be_heard"
+
+
+class RefusalSubject(StrEnum):
+    """What the person refuses."""
+
+    ASSISTANCE = "assistance"
+    CONTACT = "contact"
+    INFORMATION_EXCHANGE = "information_exchange"
+    RETURN = "return"
+
+
+class LeadRefusal(StrEnum):
+    """Why an agency declines the lead of a case."""
+
+    NO_CAPACITY = "no_capacity"
+    NOT_COMPETENT = "not_competent"
+    PERSON_ELSEWHERE = "person_elsewhere"
+
+
+class JointDecision(StrEnum):
+    """The decisions that several bodies can take together, by the kinds of their actions."""
+
+    VICTIM_IDENTIFIED = "victim_identified"
+    VICTIM_STATUS_CHANGED = "victim_status_changed"
+    NOT_A_VICTIM = "not_a_victim"
+    RISK_ASSESSED = "risk_assessed"
+    BEST_INTERESTS_ASSESSED = "best_interests_assessed"
+    SHELTER_LEFT = "shelter_left"
+    RETURN_DECIDED = "return_decided"
+    OUTCOME_OVERRIDDEN = "outcome_overridden"
+
+
 class MonitoringFinding(StrEnum):
     PROGRESSING = "progressing"
     NEEDS_SUPPORT = "needs_support"

@@ -10,15 +10,14 @@ from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.communication_forms import CommunicationForm, FormSource
+from ledger.procedure.conditions import Marked, Repeats, Standing
 from ledger.procedure.dates import quarter_end
 from ledger.procedure.held_parts import last_lifted
 from ledger.procedure.protocol import (
     Accountability,
     Agency,
     Expectation,
-    Marked,
     Protocol,
-    Standing,
 )
 from ledger.procedure.time_zones import end_of_day, end_of_local_day, zone_of, zone_of_days
 from ledger.vocabulary.action import LedgerModel
@@ -209,13 +208,22 @@ def _of_procedure(
     state: CaseState, protocol: Protocol, agreement: Agreement, acts: Mapping[UUID, Act]
 ) -> Iterator[OwedStep]:
     for expectation, begun_under in _expectations(state, protocol, agreement, acts):
-        party = _turn(expectation, state, protocol)
+        party = _turn(expectation, state, protocol, acts)
         if party in protocol.left_parties:
             continue  # it may take none of these steps any more
+        if expectation.parties and party not in expectation.parties:
+            continue
         since = max(state.facts[fact].since for fact in expectation.after)
         if expectation.children_only and state.child_since is not None:
             since = max(since, state.child_since)
-        days = expectation.within_days
+        days, until = expectation.within_days, expectation.until
+        basis = f"{'+'.join(expectation.after)} until {expectation.until}"
+        if expectation.repeats is not None:
+            until = expectation.repeats.after
+            last = state.facts.get(until)
+            if last is not None and last.since >= since:
+                since, days = last.since, _again_within(expectation.repeats, acts[last.action])
+                basis = f"{basis}, after {last.action}"
         debtors = [party] if party is not None else state.parties
         when = None if days is None else _after_days(since, days, debtors, begun_under)
         step = ExpectedStep(
@@ -224,8 +232,13 @@ def _of_procedure(
             roles=expectation.roles,
             **_dated(expectation, when),
         )
-        basis = f"{'+'.join(expectation.after)} until {expectation.until}"
-        yield OwedStep(ObligationKind.PROCEDURE, step, basis, until=expectation.until)
+        yield OwedStep(ObligationKind.PROCEDURE, step, basis, until=until)
+
+
+def _again_within(repeats: Repeats, last: Act) -> int:
+    """Return within how many days the next action is expected after the last one."""
+    days = [one.within_days for one in repeats.sooner if last.fields.get(one.field) in one.values]
+    return min(days, default=repeats.within_days)
 
 
 def _expectations(
@@ -495,12 +508,17 @@ def _end_of(day: date, party: str, protocol: Protocol) -> datetime:
         return _LAST
 
 
-def _turn(expectation: Expectation, state: CaseState, protocol: Protocol) -> str | None:
+def _turn(
+    expectation: Expectation, state: CaseState, protocol: Protocol, acts: Mapping[UUID, Act]
+) -> str | None:
+    asked = state.facts.get("return_requested")
     match expectation.by:
         case "lead":
             return protocol.leading(state.lead_agency, state.parties).party
         case "destination" if state.planned_return is not None:
             return state.planned_return.destination
+        case "destination" if asked is not None:
+            return str(acts[asked.action].fields["destination"])
         case "destination" if "received" in state.facts:
             return state.facts["received"].party
     return None

@@ -16,7 +16,8 @@ from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
 from ledger.procedure.case_fold import annuls, applied, takes_back, without_effect
 from ledger.procedure.case_state import CaseState
-from ledger.procedure.protocol import Protocol, Standing
+from ledger.procedure.conditions import Standing
+from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
 from projections.folds.expected_steps import OwedStep, owed_steps
@@ -221,6 +222,14 @@ def _keyed(steps: Iterable[OwedStep]) -> Iterator[tuple[Key, OwedStep]]:
         yield (owed.step.action, owed.step.party, owed.step.agency, owed.basis), owed
 
 
+_DECLINING = (
+    "information_declined",
+    "rectification_declined",
+    "lead_transfer_declined",
+    "merge_declined",
+)
+
+
 def _outcome(
     key: Key, owing: Owing, are: Mapping[Key, OwedStep], state: CaseState, act: Act
 ) -> ObligationOutcome:
@@ -232,7 +241,7 @@ def _outcome(
             return ObligationOutcome.DONE
     elif act.kind in (owed.step.action, "information_provided", "form_sent"):
         return ObligationOutcome.DONE
-    elif act.kind in ("information_declined", "rectification_declined", "merge_declined"):
+    elif act.kind in _DECLINING:
         return ObligationOutcome.DECLINED
     if state.merged_into is not None:
         return ObligationOutcome.MERGED

@@ -14,15 +14,24 @@ from ledger.signing.sd_jwt import decoy_digest, parse
 from ledger.signing.signed_action import read
 from ledger.vocabulary import CASE_ACTIONS, Action
 from ledger.vocabulary.action import field_adapter
-from ledger.vocabulary.coordination import ConsentGiven, MeetingHeld
+from ledger.vocabulary.coordination import ConsentGiven, MeetingHeld, PersonReferred
 from ledger.vocabulary.identification import VictimIdentified
-from ledger.vocabulary.inclusion import ReintegrationMonitored, ReintegrationPlanned
+from ledger.vocabulary.inclusion import (
+    ReintegrationMonitored,
+    ReintegrationPlanAgreed,
+    ReintegrationPlanned,
+)
 from ledger.vocabulary.picklists import AgeGroup
 from ledger.vocabulary.protection import RiskAssessed, ServiceStarted, Sheltered
 from ledger.vocabulary.return_and_inclusion import (
     Departed,
+    EarlyDepartureWished,
+    HandoverConfirmed,
+    HandoverRecorded,
     Received,
+    ReturnAccepted,
     ReturnDecided,
+    ReturnRequested,
     TravelDocumentIssued,
 )
 from ledger.vocabulary.upcasting import upcasters
@@ -35,6 +44,8 @@ TRAVELS, VISITED = date(2031, 7, 19), date(2031, 9, 27)
 SECRETS = (SHELTER, RECEIVER, "xk-ngo-support", TRAVELS.isoformat(), VISITED.isoformat(),
            "high_security", "police_and_social_worker")  # fmt: skip
 """Values that nobody outside the case may read. No agency among them acts in the case."""
+NAMED = UUID(int=0)
+"""Stands for the earlier action that a step names."""
 OUTSIDE = ("al-nac", "al-advocate", "al-node")
 READS = (
     "/v1/cases/{case}",
@@ -51,7 +62,7 @@ PAGES = ("/cases/{case}", "/cases/{case}/trail", "/cases/{case}/replay", "/cases
 
 def story() -> Iterator[tuple[str, Action]]:
     """The return of an adult from Kosovo to Montenegro, by agencies that are no shelter."""
-    at = iter(START + timedelta(hours=n) for n in range(1, 20))
+    at = iter(START + timedelta(hours=n) for n in range(1, 30))
     yield (
         "xk-csw-peja",
         VictimIdentified(
@@ -68,9 +79,10 @@ def story() -> Iterator[tuple[str, Action]]:
         "xk-csw-peja",
         ServiceStarted(acted_at=next(at), service="legal", provider="xk-ngo-support"),
     )
+    scopes = ("return", "assistance")
     yield (
         "xk-csw-peja",
-        ConsentGiven(acted_at=next(at), scopes=("return",), given_by="person", form="written"),
+        ConsentGiven(acted_at=next(at), scopes=scopes, given_by="person", form="written"),
     )
     yield (
         "xk-nac",
@@ -81,14 +93,36 @@ def story() -> Iterator[tuple[str, Action]]:
     )  # fmt: skip
     yield (
         "xk-nac",
+        PersonReferred(
+            acted_at=next(at), country="ME", reason="Other", referred_to=RECEIVER,
+        ),
+    )  # fmt: skip
+    yield "xk-nac", ReturnRequested(acted_at=next(at), destination="ME", planned_for=TRAVELS)
+    yield (
+        "me-nac",
+        ReturnAccepted(acted_at=next(at), receiving_agency=RECEIVER, planned_for=TRAVELS),
+    )
+    yield (
+        "xk-nac",
         ReturnDecided(
             acted_at=next(at), destination="ME", planned_for=TRAVELS, receiving_agency=RECEIVER
         ),
     )
+    plan = ReintegrationPlanned(acted_at=next(at), plan_types=("Health",))
+    yield "me-csw-podgorica", plan
+    yield "xk-nac", ReintegrationPlanAgreed(acted_at=next(at), plan=NAMED)
     yield "me-nac", TravelDocumentIssued(acted_at=next(at), document="laissez_passer")
+    yield "xk-csw-peja", EarlyDepartureWished(acted_at=next(at), form="written")
     yield "xk-border", Departed(acted_at=next(at), escort="police_and_social_worker")
+    yield (
+        "xk-border",
+        HandoverRecorded(
+            acted_at=next(at), receiving_agency=RECEIVER, handed_over=("documents",),
+            handover_list=TRAVELS.isoformat(),
+        ),
+    )  # fmt: skip
+    yield "me-border", HandoverConfirmed(acted_at=next(at), handover=NAMED, is_complete=True)
     yield "me-nac", Received(acted_at=next(at), in_person=True)
-    yield "me-csw-podgorica", ReintegrationPlanned(acted_at=next(at), plan_types=("Health",))
     yield (
         "me-csw-podgorica",
         ReintegrationMonitored(acted_at=next(at), finding="progressing", next_visit=VISITED),
@@ -103,9 +137,17 @@ def returned(target: Target) -> tuple[UUID, int]:
             opening(("XK", "ME")).model_copy(update={"age_group": AgeGroup.ADULT})
         )
         case, last = receipt.case_id, receipt
-    for agency, action in story():
+    taken: dict[str, UUID] = {}
+    for agency, planned in story():
+        named = {
+            "plan": taken.get("reintegration_planned"),
+            "handover": taken.get("handover_recorded"),
+        }
+        own = {name: named[name] for name in named if name in type(planned).model_fields}
+        action = planned.model_copy(update=own)
         with target.server.client(agency) as client:
             last = client.append(action, case, last.case_version)
+            taken[action.kind] = last.action_id
             client.case(case, at_least=last.position)
             next(client.trail(case, at_least=last.position))
     return case, receipt.position - 1
@@ -229,8 +271,8 @@ LEDGER_LEVEL = {
     "rectification_requested": {},
     "rectification_declined": {"request": "rule", "reason": "account"},
     "guardian_appointed": {"guardian_kind": "account"},
-    "best_interests_assessed": {"outcome": "account", "child_heard": "account"},
-    "risk_assessed": {"risk_level": "account", "review_by": "account"},
+    "best_interests_assessed": {"outcome": "rule", "child_heard": "rule"},
+    "risk_assessed": {"risk_level": "rule", "review_by": "account"},
     "sheltered": {},
     "shelter_left": {},
     "protection_measure_taken": {"measure": "rule", "until": "rule"},
@@ -238,9 +280,9 @@ LEDGER_LEVEL = {
     "service_started": {"service": "rule"},
     "service_ended": {"service_action": "rule", "reason": "account"},
     "reintegration_planned": {"plan_types": "count", "planned_end_date": "count"},
-    "reintegration_monitored": {"finding": "count"},
-    "family_traced": {"outcome": "account"},
-    "family_assessed": {"suitable": "account"},
+    "reintegration_monitored": {"finding": "rule"},
+    "family_traced": {"outcome": "rule"},
+    "family_assessed": {"suitable": "rule"},
     "return_decided": {"destination": "rule"},
     "travel_document_issued": {"document": "account"},
     "departed": {},
@@ -250,9 +292,9 @@ LEDGER_LEVEL = {
     "hearing_held": {"hearing": "account", "victim_protected": "account"},
     "judgment_given": {"final": "account"},
     "compensation_recorded": {"state": "rule"},
-    "consent_given": {"scopes": "rule", "given_by": "account", "form": "account",
+    "consent_given": {"scopes": "rule", "given_by": "rule", "form": "rule",
                       "expires": "rule", "groups": "rule", "recipients": "rule"},
-    "consent_withdrawn": {"scopes": "rule", "withdrawn_by": "account"},
+    "consent_withdrawn": {"scopes": "rule", "withdrawn_by": "rule"},
     "information_requested": {"addressee": "rule", "topics": "rule", "purpose": "rule",
                               "groups": "rule", "basis": "rule", "answer_by": "rule"},
     "information_acknowledged": {"request": "rule"},
@@ -296,6 +338,25 @@ LEDGER_LEVEL = {
     "destruction_proposed": {"annulled": "rule"},
     "destruction_approved": {"proposal": "rule"},
     "destruction_confirmed": {"order": "rule"},
+    "identification_requested": {"requested_by": "account"},
+    "decision_proposed": {"decision": "rule", "status": "rule", "risk_level": "rule"},
+    "decision_confirmed": {"proposal": "rule"},
+    "outcome_overridden": {"overrides": "rule", "destination": "rule", "reasons": "account"},
+    "refusal_recorded": {"subject": "rule", "refused_by": "account"},
+    "state_notified": {"country": "rule"},
+    "person_referred": {"country": "rule", "reason": "count"},
+    "lead_transfer_declined": {"offer": "rule", "reason": "count"},
+    "return_requested": {"destination": "rule"},
+    "return_accepted": {},
+    "return_refused": {"ground": "account"},
+    "return_postponed": {"ground": "account"},
+    "return_cancelled": {"ground": "account"},
+    "early_departure_wished": {"form": "account"},
+    "turned_back": {},
+    "handover_recorded": {},
+    "handover_confirmed": {"handover": "rule", "is_complete": "account"},
+    "reintegration_plan_agreed": {"plan": "rule"},
+    "monitoring_closed": {"finding": "rule", "agreed_by_person": "account"},
 }  # fmt: skip
 """Every field that all countries read, and why. A new one is decided upon here."""
 

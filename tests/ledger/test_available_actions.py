@@ -17,7 +17,11 @@ from ledger.refusals import Refusal
 
 PROTOCOL = shipped_protocol()
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
-NEEDED = {"identity_recorded": {"ground": "rectification"}}
+NEEDED = {
+    "identity_recorded": {"ground": "rectification"},
+    "decision_proposed": {"status": "PossibleVictimOfTrafficking"},
+    "outcome_overridden": {"destination": "ME"},
+}
 """What else an act must say where a choice is taken."""
 
 

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from api.notifying.notices import OwedNotice, notices
 from api.notifying.subscriptions import Subscription
 from ledger.procedure.agreement import Agreement
+from ledger.procedure.conditions import Standing
 from ledger.procedure.protocol import (
     Accountability,
     Protocol,
-    Standing,
     shipped_protocol,
     with_assumptions_adopted,
 )

@@ -18,7 +18,11 @@ _STAGES = {
     "service_started": 1, "service_ended": 1,
     "reintegration_planned": 2, "reintegration_monitored": 2,
     "family_traced": 3, "family_assessed": 3, "return_decided": 3, "travel_document_issued": 3,
-    "departed": 3, "received": 3,
+    "departed": 3, "received": 3, "identification_requested": 0,
+    "reintegration_plan_agreed": 2, "monitoring_closed": 2, "outcome_overridden": 3,
+    "return_requested": 3, "return_accepted": 3, "return_refused": 3, "return_postponed": 3,
+    "return_cancelled": 3, "early_departure_wished": 3, "turned_back": 3,
+    "handover_recorded": 3, "handover_confirmed": 3,
 }  # fmt: skip
 _OPENS = {
     "protection_measure_taken": "measures", "service_started": "services",
@@ -100,6 +104,14 @@ def simple_fold(acts: Iterable[Act], protocol: Protocol) -> dict[str, Any] | Non
             joined = [party[fields["to_agency"]]]
         elif act.kind == "lead_transfer_accepted":
             told["lead"], told["offered_to"] = act.agency, None
+        elif act.kind == "lead_transfer_declined":
+            told["offered_to"] = None
+        elif act.kind == "return_cancelled":
+            told["return_to"] = None
+        elif act.kind in ("return_requested", "outcome_overridden"):
+            joined = [fields["destination"]]
+        elif act.kind in ("state_notified", "person_referred"):
+            joined = [fields["country"]]
         elif act.kind == "return_decided":
             told["return_to"] = fields["destination"]
             joined = [fields["destination"]]

@@ -23,10 +23,14 @@ from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel
 from pydantic.fields import FieldInfo
 
+from ledger.events.act import Act
+from ledger.procedure import condition_checks
+from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.legal_basis import release_bases
 from ledger.procedure.protocol import COORDINATOR, ActionRule, Operation, Protocol
 from ledger.procedure.retention import retention_over, retention_rule
+from ledger.refusals import Refusal
 from ledger.vocabulary import CASE_ACTIONS, Action
 from ledger.vocabulary.coordination import Correction
 from ledger.vocabulary.iso_codes import COUNTRIES, LANGUAGES
@@ -75,6 +79,7 @@ _TAILS_OF_NAMES = st.sampled_from(
     )
 )
 _LONGEST_NAME = 200
+_NOBODY = UUID(int=0)
 _ISO_COUNTRIES: st.SearchStrategy[str] = st.sampled_from(sorted(COUNTRIES))
 _ISO_LANGUAGES: st.SearchStrategy[str] = st.sampled_from(sorted(LANGUAGES))
 _PRESENT = st.sampled_from((False, True, True))
@@ -332,6 +337,7 @@ def proposals(
     signed: Mapping[UUID, tuple[str, Sequence[str]]] = MappingProxyType({}),
     wanted: Collection[str] = (),
     annulled: Mapping[UUID, str] = MappingProxyType({}),
+    history: Mapping[UUID, Act] = MappingProxyType({}),
 ) -> tuple[str, Action]:
     """An agency of ``protocol`` and what it proposes in a case that is in ``state``.
 
@@ -342,7 +348,7 @@ def proposals(
     """
     agency_ids = [agency.id for agency in protocol.agencies]
     intent = draw(st.sampled_from(("valid",) * 6 + ("another agency",) * 2 + ("arbitrary",) * 2))
-    possible = _possible(state, protocol, acted_at, signed, annulled)
+    possible = _possible(state, protocol, acted_at, signed, annulled, history)
     fixed: Fixed = {}
     if intent == "arbitrary" or not possible:
         kind = draw(_one_of(tuple(CASE_ACTIONS)))
@@ -437,6 +443,7 @@ def _possible(
     acted_at: datetime,
     signed: Mapping[UUID, tuple[str, Sequence[str]]],
     annulled: Mapping[UUID, str],
+    history: Mapping[UUID, Act],
 ) -> Mapping[str, Sequence[Choice]]:
     """The kinds of action that the procedure allows now, each with its choices."""
     by_role: dict[str, list[str]] = {}
@@ -463,14 +470,147 @@ def _possible(
         elif kind == "break_glass_opened":
             choices = _break_glass_opened(able, protocol, acted_at)
         else:
-            choices = _CHOICES.get(kind, _anyone)(able, state, protocol)
-        if some := [(agencies, fixed) for agencies, fixed in choices if agencies]:
+            choices = _choices(kind, able, state, protocol, history)
+        held = _held_to_rules(kind, rule, choices, state, protocol, acted_at, history)
+        if some := [(agencies, fixed) for agencies, fixed in held if agencies]:
             possible[kind] = some
     return possible
 
 
+def _choices(
+    kind: str,
+    able: Sequence[str],
+    state: CaseState,
+    protocol: Protocol,
+    history: Mapping[UUID, Act],
+) -> Iterable[Choice]:
+    """The choices of a kind in an open case; of some, by the case's earlier actions."""
+    own = {"decision_confirmed": ("proposal", "decision_proposed"),
+           "outcome_overridden": ("overrides", "risk_assessed")}  # fmt: skip
+    if kind not in own:
+        return _CHOICES.get(kind, _anyone)(able, state, protocol)
+    field, named = own[kind]
+    annulled = annulled_ids(history.values())
+    acts = [one for one in history.values() if one.kind == named and one.id not in annulled]
+    more: Sequence[Fixed] = (
+        [{"destination": party} for party in sorted(protocol.party_codes)]
+        if kind == "outcome_overridden"
+        else [{}]
+    )
+    return [
+        (
+            [a for a in able if protocol.agencies_by_id[a].party != fixed.get("destination")],
+            {field: one.id, **fixed},
+        )
+        for one in acts[-2:]
+        for fixed in more
+    ]
+
+
+def _held_to_rules(
+    kind: str,
+    rule: ActionRule,
+    choices: Iterable[Choice],
+    state: CaseState | None,
+    protocol: Protocol,
+    acted_at: datetime,
+    history: Mapping[UUID, Act],
+) -> Iterable[Choice]:
+    """The agencies that the parties, bodies and conditions of the rule let decide, with the values
+    that conditions ask for."""
+    if state is None or not _is_restricted(kind, rule):
+        for agencies, fixed in choices:
+            yield agencies, {**_WANTED.get(kind, {}), **fixed}
+        return
+    own = {
+        c.field: c.values
+        for c in (protocol.conditions[name] for name in rule.conditions)
+        if c.fact is None and (c.persons == "all" or state.is_child is (c.persons == "children"))
+    }
+    wanted: dict[str, Any] = {**_WANTED.get(kind, {}), **{f: v[0] for f, v in own.items()}}
+    model = CASE_ACTIONS[kind]
+    for agencies, fixed in choices:
+        values = {**wanted, **fixed}
+        said = model.model_construct(**{"scopes": (), **values}).model_dump(
+            mode="json", warnings=False, include={*values, "scopes"} & {*model.model_fields}
+        )
+        able = [
+            agency
+            for agency in agencies
+            if _may(
+                kind, rule, agency, {**said, **_plain(fixed)}, state, protocol, acted_at, history
+            )
+        ]
+        yield able, values
+
+
+def _is_restricted(kind: str, rule: ActionRule) -> bool:
+    return kind in ("decision_confirmed", "decision_proposed") or any(
+        (
+            rule.by,
+            rule.conditions,
+            rule.party_named_in,
+            rule.not_party_named_in,
+            rule.party_that_established,
+            rule.waits_for_reflection_unless,
+        )
+    )
+
+
+def _plain(fixed: Fixed) -> dict[str, Any]:
+    return {name: str(value) for name, value in fixed.items() if isinstance(value, UUID)}
+
+
+def _may(
+    kind: str,
+    rule: ActionRule,
+    agency_id: str,
+    fields: Mapping[str, Any],
+    state: CaseState,
+    protocol: Protocol,
+    acted_at: datetime,
+    history: Mapping[UUID, Act],
+) -> bool:
+    agency = protocol.agencies_by_id[agency_id]
+    act = Act(
+        _NOBODY, kind, state.case_id, state.version + 1, 0, agency_id, acted_at, acted_at, fields,
+        "k", frozenset(),
+    )  # fmt: skip
+    try:
+        condition_checks.check_party(act, agency, rule, state, protocol)
+        condition_checks.check_named_party(kind, agency, rule, state, history)
+        condition_checks.check_bodies(act, agency, rule, state, history, protocol)
+        condition_checks.check_conditions(act, rule, state, history, protocol)
+        condition_checks.check_reflection(act, rule, state, protocol)
+        if kind == "decision_confirmed":
+            condition_checks.check_confirmed(act, agency, state, history, protocol)
+        if kind == "decision_proposed":
+            condition_checks.check_proposed(act, agency, state, protocol)
+    except Refusal:
+        return False
+    return True
+
+
+_WANTED: Mapping[str, Fixed] = {
+    "best_interests_assessed": {"outcome": "return_to_family", "child_heard": True},
+    "risk_assessed": {"risk_level": "low"},
+    "family_traced": {"outcome": "found_and_safe"},
+    "family_assessed": {"suitable": True},
+    "reintegration_monitored": {"finding": "progressing"},
+    "victim_identified": {"status": "PossibleVictimOfTrafficking"},
+    "decision_proposed": {
+        "decision": "victim_identified",
+        "status": "PossibleVictimOfTrafficking",
+    },
+}
+"""Outcomes with which a return goes on."""
+
+
 def _holds(rule: ActionRule, state: CaseState, acted_at: datetime) -> bool:
-    required = _required(rule) if state.is_child else rule.requires
+    required = (
+        *rule.requires,
+        *(rule.requires_for_child if state.is_child else rule.requires_for_adult),
+    )
     return (
         (rule.on_closed_case or not state.is_closed)
         and all(f in state.facts and state.facts[f].since <= acted_at for f in required)
@@ -598,11 +738,62 @@ def _lead_accepted(able: Sequence[str], state: CaseState, _: Protocol) -> Iterab
 
 
 def _return_decided(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    accepted = state.facts.get("return_accepted")
     return [
         (able, {"destination": agency.party, "receiving_agency": agency.id})
         for agency in protocol.agencies
-        if state.parties != (agency.party,)
+        if state.parties != (agency.party,) and (accepted is None or accepted.party == agency.party)
     ]
+
+
+def _return_requested(able: Sequence[str], _: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    for party in sorted(protocol.party_codes):
+        others = [a for a in able if protocol.agencies_by_id[a].party != party]
+        yield others, {"destination": party}
+
+
+def _return_accepted(able: Sequence[str], _: CaseState, __: Protocol) -> Iterable[Choice]:
+    return [([a], {"receiving_agency": a}) for a in able]
+
+
+def _to_another(able: Sequence[str], _: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    for agency in protocol.agencies:
+        others = [a for a in able if protocol.agencies_by_id[a].party != agency.party]
+        yield others, {"country": agency.party}
+
+
+def _referred(able: Sequence[str], _: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    return [(able, {"country": a.party, "referred_to": a.id}) for a in protocol.agencies]
+
+
+def _of_fact(field: str, fact: str) -> Callable[..., Iterable[Choice]]:
+    """Naming the action of a fact in force, by another party than the one that took it."""
+
+    def choices(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+        in_force = state.facts.get(fact)
+        if in_force is not None:
+            own = set(_of(in_force.party, able, protocol))
+            yield [a for a in able if a not in own], {field: in_force.action}
+
+    return choices
+
+
+def _handed_over(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    for agencies, _ in _departed(able, state, protocol):
+        yield agencies, {}
+
+
+def _handover_confirmed(
+    able: Sequence[str], state: CaseState, protocol: Protocol
+) -> Iterable[Choice]:
+    recorded = state.facts.get("handover_recorded")
+    for agencies, _ in _received(able, state, protocol) if recorded else ():
+        yield agencies, {"handover": recorded.action}
+
+
+def _lead_declined(able: Sequence[str], state: CaseState, _: Protocol) -> Iterable[Choice]:
+    offer = state.lead_offer
+    return [([a for a in able if a == offer.to], {"offer": offer.offer})] if offer else []
 
 
 def _departed(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
@@ -891,6 +1082,15 @@ _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[C
     "joint_action_done": _reported,
     "lead_transfer_offered": _lead_offered,
     "lead_transfer_accepted": _lead_accepted,
+    "lead_transfer_declined": _lead_declined,
+    "return_requested": _return_requested,
+    "return_accepted": _return_accepted,
+    "state_notified": _to_another,
+    "person_referred": _referred,
+    "reintegration_plan_agreed": _of_fact("plan", "reintegration_planned"),
+    "handover_recorded": _handed_over,
+    "handover_confirmed": _handover_confirmed,
+    "turned_back": _handed_over,
     "return_decided": _return_decided,
     "departed": _departed,
     "received": _received,
@@ -938,7 +1138,13 @@ _AFTER_MERGE = frozenset(
     }
 )
 _ERASING = frozenset({"erasure_proposed", "erasure_approved", "erasure_confirmed"})
-_UNDOING = frozenset({"not_a_victim", "case_closed"})
+_UNDOING = frozenset(
+    {
+        "not_a_victim",
+        "case_closed",
+        "refusal_recorded",
+    }
+)
 _ASIDE = frozenset(
     {
         "error_closing_proposed",
@@ -950,6 +1156,9 @@ _ASIDE = frozenset(
         "cases_linked",
         "merge_proposed",
         "merge_accepted",
+        "state_notified",
+        "person_referred",
+        "outcome_overridden",
     }
 )
 """Kinds that are always possible, and lead no further in the procedure."""
@@ -966,6 +1175,11 @@ _REFERRING = frozenset(
         "form_acknowledged",
         "joint_action_done",
         "lead_transfer_accepted",
+        "lead_transfer_declined",
+        "return_refused",
+        "return_postponed",
+        "return_cancelled",
+        "turned_back",
         "rectification_declined",
         "case_reopened",
         "sharing_ended",

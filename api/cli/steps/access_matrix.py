@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from ledger.procedure.protocol import Marked, Operation, Protocol
+from ledger.procedure.conditions import Marked
+from ledger.procedure.protocol import Operation, Protocol
 from ledger.vocabulary.levels import FieldGroup
 
 _LETTERS = {

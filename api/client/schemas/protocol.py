@@ -9,7 +9,8 @@ from pydantic import JsonValue
 from api.client.schemas.document import Document
 from ledger.procedure.agencies import AgencyChangeKind
 from ledger.procedure.amendments import AmendmentState
-from ledger.procedure.protocol import KeyChange, Party, Role
+from ledger.procedure.conditions import Role
+from ledger.procedure.protocol import KeyChange, Party
 from ledger.vocabulary.registration import Office, PublicKey
 from ledger.vocabulary.types import AgencyId, Name, RecordedName, UtcDatetime
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from api.paper.subject_access.value_shapes import Plain, shapes
-from ledger.procedure.protocol import KeyChange, Operation, Standing, shipped_protocol
+from ledger.procedure.conditions import Standing
+from ledger.procedure.protocol import KeyChange, Operation, shipped_protocol
 from ledger.procedure.protocol_changes import CHANGES
 from ledger.procedure.registry import SignatureState
 from ledger.signing.signed_action import Mark
@@ -139,6 +140,29 @@ TEXTS = (
     "rights.explain",
     "rights.heading",
     "rights.intro",
+    "rule.adopted",
+    "rule.assumed",
+    "rule.bodies",
+    "rule.bodies_require",
+    "rule.deciding_party",
+    "rule.each_party",
+    "rule.for_adults",
+    "rule.for_children",
+    "rule.must",
+    "rule.not_party_named",
+    "rule.or_party",
+    "rule.other_countries",
+    "rule.party_named",
+    "rule.reflection",
+    "rule.reflection_days",
+    "rule.refused",
+    "rule.sourced",
+    "rule.together",
+    "rule.together_for_child",
+    "rule.unless",
+    "rule.value",
+    "rule.value_of_fact",
+    "rule.when",
     "sign.codes",
     "title",
     "trail.agency",

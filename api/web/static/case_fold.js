@@ -149,7 +149,11 @@ function addressed(event, registry) {
   switch (event.kind) {
     case "case_opened":
     case "meeting_held": return act.countries ?? [];
-    case "return_decided": return [act.destination];
+    case "return_decided":
+    case "return_requested":
+    case "outcome_overridden": return [act.destination];
+    case "state_notified":
+    case "person_referred": return [act.country];
     case "form_sent":
     case "information_requested": return [partyOf(act.addressee, registry)];
     case "lead_transfer_offered": return [partyOf(act.to_agency, registry)];
@@ -275,6 +279,10 @@ const EFFECTS = {
     ...(state.planned_return
       ? { planned_return: { ...state.planned_return, departed_from: event.party } } : {}),
   }),
+  return_cancelled: () => ({ planned_return: null }),
+  turned_back: (state) => (state.planned_return
+    ? { planned_return: { ...state.planned_return, departed_from: null } } : {}),
+  lead_transfer_declined: () => ({ lead_offer: null }),
   received: () => ({ planned_return: null }),
   case_closed: (_, __, act) => ({
     status: act.reason === "referred" ? "ClosedReferred" : "Closed", closure: act.reason,
