@@ -12,7 +12,7 @@ from uuid import UUID
 
 from ledger.events.act import Act
 from ledger.procedure import rules
-from ledger.procedure.case_fold import withheld_ids
+from ledger.procedure.case_fold import annulled_ids, withheld_ids
 from ledger.procedure.case_state import CaseState, MergedInto
 from ledger.procedure.dates import SINCE_EDITION
 from ledger.procedure.form_rules import sendable_forms
@@ -359,7 +359,7 @@ class _Asked:
     def _destination(self) -> str:
         """Return the destination of the requested return, or the agency's own country."""
         asked = self._of_fact("return_requested")
-        if not asked:
+        if not asked or UUID(asked[0]) not in self.history:
             return self.agency.party
         return str(self.history[UUID(asked[0])].fields["destination"])
 

@@ -67,7 +67,10 @@ def check_named_party(
         fact, _, field = place.partition(".")
         if fact not in state.facts:
             continue
-        named = history[state.facts[fact].action].fields.get(field)
+        asked = history.get(state.facts[fact].action)
+        if asked is None:
+            continue  # it was taken in a case that was merged into this one
+        named = asked.fields.get(field)
         if (named == agency.party) is not is_wanted:
             only = f"only {named} takes" if is_wanted else f"{named} does not take"
             raise Refusal(
@@ -108,7 +111,8 @@ def _is_so(value: FieldValue, act: Act, state: CaseState, history: Mapping[UUID,
     if value.fact is None:
         return _has(act, value)
     fact = state.facts.get(value.fact)
-    return fact is not None and _has(history[fact.action], value)
+    acted = history.get(fact.action) if fact is not None else None
+    return acted is not None and _has(acted, value)
 
 
 def _has(act: Act, value: FieldValue) -> bool:
@@ -125,7 +129,7 @@ def _judged(
     if fact is None:
         return ()
     if not condition.of_each_party:
-        return (history[fact.action],)
+        return (history[fact.action],) if fact.action in history else ()
     kinds, annulled = protocol.establishing(condition.fact or ""), annulled_ids(history.values())
     newest = {
         protocol.agencies_by_id[one.agency].party: one

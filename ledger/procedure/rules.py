@@ -694,7 +694,7 @@ def _names_fact(fact: str, field: str) -> Check:
 
 def _return_decided(p: Proposal) -> None:
     asked = p.state.facts.get("return_requested")
-    if asked is None:
+    if asked is None or asked.action not in p.history:
         return
     destination = p.history[asked.action].fields["destination"]
     if p.act.fields["destination"] != destination:

@@ -221,7 +221,7 @@ def _of_procedure(
         if expectation.repeats is not None:
             until = expectation.repeats.after
             last = state.facts.get(until)
-            if last is not None and last.since >= since:
+            if last is not None and last.action in acts and last.since >= since:
                 since, days = last.since, _again_within(expectation.repeats, acts[last.action])
                 basis = f"{basis}, after {last.action}"
         debtors = [party] if party is not None else state.parties
@@ -517,7 +517,7 @@ def _turn(
             return protocol.leading(state.lead_agency, state.parties).party
         case "destination" if state.planned_return is not None:
             return state.planned_return.destination
-        case "destination" if asked is not None:
+        case "destination" if asked is not None and asked.action in acts:
             return str(acts[asked.action].fields["destination"])
         case "destination" if "received" in state.facts:
             return state.facts["received"].party
