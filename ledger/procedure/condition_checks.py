@@ -69,7 +69,7 @@ def check_named_party(
             continue
         asked = history.get(state.facts[fact].action)
         if asked is None:
-            continue  # it was taken in a case that was merged into this one
+            continue  # the history of this case does not have the action
         named = asked.fields.get(field)
         if (named == agency.party) is not is_wanted:
             only = f"only {named} takes" if is_wanted else f"{named} does not take"
