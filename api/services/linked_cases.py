@@ -4,6 +4,8 @@ The ledger node does not see which case is linked or proposed. The node of the a
 does, and has every case in its copy of the ledger.
 """
 
+from uuid import UUID
+
 from ledger.application import Ledger
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.rules import has_part
@@ -24,6 +26,7 @@ def check_linked_case(
     An action that is recorded already is not judged again. Raises ``Refusal``.
     """
     asked: frozenset[str] = frozenset()
+    named: UUID | None
     if isinstance(whole, CasesLinked):
         named, field = whole.linked_case, "linked_case"
     elif isinstance(whole, MergeProposed):
@@ -35,7 +38,7 @@ def check_linked_case(
     agency = protocol.agencies_by_id.get(action.agency)
     if agency is None or ledger.receipt_of(action) is not None:
         return
-    other = ledger.case(named) if named != action.case_id else None
+    other = ledger.case(named) if named not in (None, action.case_id) else None
     seen = other if other is not None and has_part(agency, other.state, other.history) else None
     if named == action.case_id or (seen is None and isinstance(whole, CasesLinked)):
         raise Refusal(

@@ -24,6 +24,9 @@ NOT_BY_FORM = frozenset({"information_released"})
 _SHORT = 200
 _QUARTER = "of_age_from"
 """The field that names a quarter of a year by its first day."""
+_CASES = frozenset({"linked_case", "continues_in", "ended_case", "continued_in"})
+"""The fields that name another case."""
+_ID_LENGTH = 36
 _LISTED = 12
 Options = tuple[tuple[str, str], ...]
 """Values with their labels."""
@@ -110,6 +113,8 @@ def _field(
     item = _resolved(schema.get("items", {}), schema) if several else schema
     options = _options(model.kind, name, item, offer, named, protocol, words)
     control = _control(model.kind, name, item, several=several)
+    if name in _CASES and not options:
+        control = Control.TEXT
     if name == _QUARTER:
         control, options = Control.ONE, _quarters(words)
     sent = _sent(model.kind, name, item, several=several)
@@ -127,7 +132,7 @@ def _field(
         options=options,
         minimum=item.get("minimum"),
         maximum=item.get("maximum"),
-        max_length=item.get("maxLength"),
+        max_length=_ID_LENGTH if name in _CASES else item.get("maxLength"),
         pattern=_pattern(item),
     )
 
@@ -211,7 +216,7 @@ def _options(
             return tuple((a, named[a]) for a in offered or people)
         case Plain.ACTION:
             actions = [a for a in named if a not in protocol.agencies_by_id]
-            known = actions if offered is None else offered
+            known = actions if offered is None and name not in _CASES else offered or ()
             return tuple((a, named[a]) for a in known if a in named)
         case Plain.COUNTRY:
             countries = _countries(kind, name, protocol, words)

@@ -57,7 +57,8 @@ class MergeProposed(Action):
     told: OnLedger[Countries]
     """The countries that get the fields below: of those, each may see the other case."""
     answer_by: OnLedger[date | None] = None
-    continues_in: OnCase[CaseId]
+    continues_in: OnCase[CaseId | None] = None
+    """The other case, where the proposing agency knows which it is."""
     reasoning: OnCase[Text | None] = None
 
 

@@ -37,6 +37,7 @@ from ledger.vocabulary.destruction import DestructionApproved, DestructionPropos
 from ledger.vocabulary.erasure import ErasureApproved, ErasureConfirmed, ErasureProposed
 from ledger.vocabulary.identification import NotAVictim, VictimIdentified
 from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.linking import CaseMerged, MergeProposed
 from ledger.vocabulary.picklists import (
     CorrectionEffect,
     Danger,
@@ -54,6 +55,7 @@ from projections.folds.obligation_terms import ObligationOutcome as Outcome
 from projections.folds.obligations import CaseObligations, Obligation, after_act, obligations
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
+from tests.support.counterparts import ACCEPTANCE, CONTINUING
 from tests.support.recorded_case import RecordedCase
 
 AGENCIES, SECOND_PERSONS = Agencies(), Agencies()
@@ -340,6 +342,7 @@ def walked(data: st.DataObject) -> CaseObligations:
     ever: set[tuple[object, UUID]] = set()
     erased_at = data.draw(st.integers(0, 80), label="step at which an erasure is ordered")
     destroyed_at = data.draw(st.integers(0, 80), label="step at which a destruction is ordered")
+    merged_at = data.draw(st.integers(20, 60), label="step at which the case is merged")
     for step in range(40):
         now += timedelta(hours=data.draw(st.sampled_from((1, 30, 24 * 9)), label="hours"))
         recorded = len(walk.events)
@@ -347,6 +350,8 @@ def walked(data: st.DataObject) -> CaseObligations:
             order_erasure(walk, now)
         elif step == destroyed_at:
             order_destruction(walk, now)
+        elif step == merged_at:
+            merge(walk, now)
         else:
             walk.propose(data, now)
         for number in range(recorded + 1, len(walk.events) + 1):
@@ -395,6 +400,17 @@ def order_destruction(walk: RecordedCase, now: datetime) -> None:
                 approved = made(DestructionApproved, acted_at=now, proposal=proposal)
                 walk.take(OVERSEERS[party], approved)
                 return
+
+
+def merge(walk: RecordedCase, now: datetime) -> None:
+    """Let the case end by a merge, as its lead proposes."""
+    for agency, to in (("xk-nac", "me-nac"), ("me-nac", "al-nac"), ("al-nac", "xk-nac")):
+        told = (agency[:2].upper(), to[:2].upper())
+        with suppress(Refusal):
+            walk.take(agency, made(MergeProposed, acted_at=now, addressee=to, told=told))
+        ended = {"continues_in": CONTINUING, "acceptance": ACCEPTANCE}
+        with suppress(Refusal):
+            walk.take(agency, made(CaseMerged, acted_at=now, **ended))
 
 
 Run = tuple[object, UUID, UUID | None]

@@ -13,6 +13,7 @@ from api.http.error_handlers import responses
 from api.node.node import Node
 from api.runtime.readiness import check_may_record
 from api.runtime.status import ASSESSED, notify
+from api.services.merged_pairs import not_merged
 from ledger.procedure.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
@@ -29,9 +30,10 @@ def list_duplicates(
 ) -> DuplicatePage:
     """List the country's cases that may be of a person whose case another country opened too.
 
-    The last one found is the first. They hold nothing personal.
+    The last one found is the first. They hold nothing personal. Cases that are merged with each
+    other are left out.
     """
-    found = _of_coordinator(node, caller).all(limit)
+    found = not_merged(node.ledger, _of_coordinator(node, caller).all(limit))
     return DuplicatePage(duplicates=tuple(map(duplicate_document, found)))
 
 

@@ -1,5 +1,6 @@
 """Recording actions: what is possible now and why the rest is not, and a form for each."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -11,16 +12,25 @@ from api.http.parameters import CaseId
 from api.node.node import Node
 from api.web.errors import PageRoute
 from api.web.forms import NOT_BY_FORM, form, is_long
+from api.web.linked import others
 from api.web.refusal_text import reason
 from api.web.rendering import Words, page
 from api.web.routes.cases import own_case
 from ledger.events.act import Act
-from ledger.procedure.available_actions import offers
+from ledger.procedure.available_actions import Offer, offers
 from ledger.procedure.case import Case
-from ledger.procedure.protocol import NODE
+from ledger.procedure.merged_cases import KnownCase
+from ledger.procedure.protocol import NODE, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vocabulary import CASE_ACTIONS
+from ledger.vocabulary.linking import (
+    CaseMerged,
+    CasesLinked,
+    MergeAccepted,
+    MergeProposed,
+    MergeUndone,
+)
 from ledger.vocabulary.picklists import Stage
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -41,7 +51,7 @@ def list_acts(request: Request, node: TheNode, caller: TheCaller, case_id: CaseI
     case, words = recorded_case(node, case_id), Words.of(request)
     told = offers(
         case.state, case.history, caller.agency, caller.protocol, _now(),
-        caller.key_id or "",
+        caller.key_id or "", others(node, caller, case, None),
     )  # fmt: skip
     own = {k: o for k, o in told.items() if o.refusal is None or o.refusal.rule != "role"}
     own.pop("case_opened", None)
@@ -57,16 +67,29 @@ def list_acts(request: Request, node: TheNode, caller: TheCaller, case_id: CaseI
 
 @router.get("/cases/{case_id}/act/{kind}")
 def show_form(
-    request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, kind: Kind
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    case_id: CaseId,
+    kind: Kind,
+    other: UUID | None = None,
 ) -> Response:
-    """Show the form of one action, or the reason if the rules refuse it now."""
+    """Show the form of one action, or the reason if the rules refuse it now.
+
+    ``other`` is the case with which this one is linked or merged.
+    """
     _check_acts(caller)
     own_case(node, caller, case_id)
-    return _form(request, node, caller, kind, case_id)
+    return _form(request, node, caller, kind, case_id, other)
 
 
 def _form(
-    request: Request, node: Node, caller: Caller, kind: str, case_id: UUID | None
+    request: Request,
+    node: Node,
+    caller: Caller,
+    kind: str,
+    case_id: UUID | None,
+    other: UUID | None = None,
 ) -> Response:
     _check_acts(caller)
     protocol, words = caller.protocol, Words.of(request)
@@ -80,12 +103,21 @@ def _form(
         protocol,
         _now(),
         caller.key_id or "",
+        around := others(node, caller, case, other),
     )[kind]
+    preset: dict[str, tuple[str, ...]] = {}
+    if kind in (CasesLinked.kind, MergeProposed.kind) and other and other in around:
+        offer, preset = _of_other(offer, around[other], other, caller, protocol)
+    elif kind in (MergeAccepted.kind, CaseMerged.kind, MergeUndone.kind):
+        preset = dict(offer.choices)
     if offer.refusal is not None and offer.refusal.rule == "role":
         raise offer.refusal
     named = {a.id: words.things.agency(a) for a in protocol.agencies}
     if case is not None:
         named |= {str(act.id): _action_name(act, words) for act in case.history.values()}
+    for one, known in around.items():
+        named |= {str(act.id): _action_name(act, words) for act in known.history.values()}
+        named[str(one)] = str(one)
     return page(
         request,
         "act.html",
@@ -98,7 +130,19 @@ def _form(
         why=reason(offer.refusal, words) if offer.refusal else None,
         protocol=protocol.id,
         is_long=is_long,
+        preset=preset,
     )
+
+
+def _of_other(
+    offer: Offer, other: KnownCase, case_id: UUID, caller: Caller, protocol: Protocol
+) -> tuple[Offer, dict[str, tuple[str, ...]]]:
+    """Return the offer that names another case, and the values to begin with."""
+    name = "linked_case" if offer.kind == CasesLinked.kind else "continues_in"
+    lead = protocol.leading(other.state.lead_agency, other.state.parties).id
+    told = {caller.agency.party, *other.state.parties}
+    preset = {name: (str(case_id),), "addressee": (lead,), "told": tuple(sorted(told))}
+    return replace(offer, choices={**offer.choices, name: (str(case_id),)}), preset
 
 
 def _action_name(act: Act, words: Words) -> str:

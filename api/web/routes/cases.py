@@ -19,6 +19,7 @@ from api.services.personal_data_access import OpenedFields
 from api.web.case_managers import case_managers
 from api.web.case_text import FieldText, case_values, dues, names, of_fact, rows, told
 from api.web.errors import PageRoute
+from api.web.linked import linked
 from api.web.person import KnownPerson, known_person, person_warnings
 from api.web.refusal_text import fact
 from api.web.releasing import Release, releasable, releases
@@ -104,6 +105,7 @@ def show_case(
         picture=timeline(trail, lanes(view, caller)),
         lanes=lanes(view, caller),
         rows=rows(trail, held, dict(handovers(trail)), caller.registry.agreement, words),
+        linked=linked(node, caller, view, trail, held),
         managers=case_managers(trail, held, lanes(view, caller)),
         names_manager=_may_take(caller, CaseManagerNamed.kind),
         shelter=of_fact("sheltered", view, trail, held),

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from api.http.access import Caller, TheCaller, TheNode
 from api.http.retained_cases import coming, erased_cases
 from api.node.node import Node
+from api.services.merged_pairs import not_merged
 from api.web.board import column, marked, total
 from api.web.case_text import names
 from api.web.errors import PageRoute
@@ -169,4 +170,4 @@ def _duplicates(node: Node, caller: Caller) -> list[Duplicate]:
     party = caller.agency.party
     if caller.agency.role != COORDINATOR or not node.vaults.has(party):
         return []
-    return list(node.vaults.of(party).duplicates.all(100))
+    return not_merged(node.ledger, node.vaults.of(party).duplicates.all(100))

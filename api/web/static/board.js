@@ -4,6 +4,7 @@ import { announce, text } from "./texts.js";
 
 for (const button of document.querySelectorAll("[data-duplicate] button")) {
   button.addEventListener("click", async () => {
+    if (button.value === "same_person" && !window.confirm(text("duplicate.confirm"))) return;
     const { duplicate } = button.parentElement.dataset;
     try {
       const answer = await fetch(`/v1/duplicates/${duplicate}/assessment`, {

@@ -1,0 +1,67 @@
+"""The cases that belong together with one, as the reader may see them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from api.http.access import Caller
+from api.node.node import Node
+from api.web.case_text import case_values
+from ledger.procedure.case import Case
+from ledger.procedure.merged_cases import OtherCases, joined_cases, with_taken_in
+from ledger.procedure.rules import has_part
+from ledger.vault.held_fields import Held
+from ledger.vocabulary.picklists import CaseRelation
+from projections.folds.audit_trail import TrailEntry
+from projections.folds.case_view import CaseView
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedCase:
+    """A link to another case in which the reader's agency has part."""
+
+    case: UUID
+    relation: CaseRelation
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """What a case's page shows of the cases that belong together with it."""
+
+    links: tuple[LinkedCase, ...]
+    continues_in: UUID | None
+    """The case that a proposal names, where the reader's agency has part in it."""
+
+
+def linked(
+    node: Node, caller: Caller, view: CaseView, trail: Sequence[TrailEntry], held: Iterable[Held]
+) -> Linked:
+    """Return the links in force and the proposed case, as far as the reader may see them."""
+    values = case_values(trail, held)
+    links = [
+        LinkedCase(other, CaseRelation(str(told["relation"])))
+        for link in view.links
+        if (told := values.get(link.action, {})).get("relation") is not None
+        and (other := _seen(node, caller, told.get("linked_case"))) is not None
+    ]
+    proposal = view.merge_proposal
+    named = values.get(proposal.proposal, {}).get("continues_in") if proposal else None
+    return Linked(tuple(links), _seen(node, caller, named))
+
+
+def others(node: Node, caller: Caller, case: Case | None, named: UUID | None) -> OtherCases:
+    """Return the cases that were merged with a case, and ``named`` if the agency has part in it."""
+    wanted = list(joined_cases(case.state)) if case is not None else []
+    if named is not None and _seen(node, caller, str(named)) is not None:
+        wanted.append(named)
+    return with_taken_in(wanted, node.ledger.case)
+
+
+def _seen(node: Node, caller: Caller, case_id: object) -> UUID | None:
+    """Return a case's id if the reader's agency has part in the case."""
+    if case_id is None:
+        return None
+    case = node.ledger.case(UUID(str(case_id)))
+    if case is None or not has_part(caller.agency, case.state, case.history):
+        return None
+    return case.id

@@ -1,0 +1,129 @@
+"""Cases are linked and merged through a running node: pages, lists, erasure."""
+
+from uuid import UUID, uuid4
+
+import pytest
+
+from api.client import RefusedError
+from ledger.vocabulary import Action
+from ledger.vocabulary.coordination import CaseClosed
+from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
+from ledger.vocabulary.linking import CaseMerged, CasesLinked, MergeAccepted, MergeProposed
+from tests.api.test_personal_data import later
+from tests.support.actions import opening
+from tests.support.serving import Server
+from tests.support.waiting import until
+from tests.support.web import signed_in
+
+POLICE, WORK, NAC, THEIRS = "xk-dhtqnj", "xk-csw-prishtina", "xk-nac", "me-police-thb"
+
+
+class Scene:
+    """Agencies that act on cases of one running node."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.hours = 1
+
+    def opened(self, agency: str, country: str) -> UUID:
+        with self.server.client(agency) as client:
+            receipt = client.open_case(opening((country,)))
+            client.case(receipt.case_id, at_least=receipt.position)
+        return receipt.case_id
+
+    def take(self, agency: str, case_id: UUID, kind: type[Action], **fields: object) -> UUID:
+        self.hours += 1
+        with self.server.client(agency) as client:
+            version = client.case(case_id).view.version
+            action = kind.model_validate({"acted_at": later(self.hours), **fields})
+            receipt = client.append(action, case_id, version)
+            client.case(case_id, at_least=receipt.position)
+        return receipt.action_id
+
+    def refused(self, agency: str, case_id: UUID, kind: type[Action], **fields: object) -> str:
+        with pytest.raises(RefusedError) as refused:
+            self.take(agency, case_id, kind, **fields)
+        return f"{refused.value.problem.rule}: {refused.value.problem.detail}"
+
+    def page(self, agency: str, path: str) -> str:
+        with signed_in(self.server, agency) as browser:
+            answer = browser.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def merged(self, ends: UUID, goes_on: UUID, by: str, to: str, told: tuple[str, ...]) -> None:
+        proposal = self.take(by, ends, MergeProposed, addressee=to, told=told, continues_in=goes_on)
+        with self.server.client(to) as client:
+            view = client.case(ends).view
+        acceptance = self.take(
+            to, goes_on, MergeAccepted, ended_case=ends, proposal=proposal,
+            countries=view.parties, opened_at=view.opened_at,
+        )  # fmt: skip
+        self.take(to, ends, CaseMerged, continues_in=goes_on, acceptance=acceptance)
+
+
+@pytest.fixture
+def scene(served_once: Server) -> Scene:
+    return Scene(served_once)
+
+
+def test_a_link_is_shown_where_both_cases_may_be_seen(scene: Scene) -> None:
+    here, there = scene.opened(POLICE, "XK"), scene.opened(WORK, "XK")
+    link = {"linked_case": there, "relation": "sibling", "told": ("XK",)}
+    scene.take(WORK, here, CasesLinked, **link)
+    assert f'href="/cases/{there}"' in scene.page(POLICE, f"/cases/{here}")
+    # A case that the agency may not see and one that does not exist are refused alike.
+    foreign = scene.opened(THEIRS, "ME")
+    told = [
+        scene.refused(POLICE, here, CasesLinked, **{**link, "linked_case": other})
+        for other in (foreign, uuid4(), here)
+    ]
+    assert len(set(told)) == 1
+    assert told[0].startswith("unknown-linked-case")
+    # Nor is a country told of a case to which it is no party.
+    both = scene.opened(POLICE, "ME")
+    assert scene.refused(POLICE, both, CasesLinked, **{**link, "told": ("XK", "ME")}).startswith(
+        "told"
+    )
+    scene.take(POLICE, both, CasesLinked, **link)
+    assert str(there) in scene.page(POLICE, f"/cases/{both}")
+    theirs = scene.page(THEIRS, f"/cases/{both}")
+    assert str(there) not in theirs
+    with scene.server.client(THEIRS) as client:
+        assert str(there) not in client.case(both).model_dump_json()
+
+
+def test_a_merge_goes_by_pages_and_leads_on(scene: Scene) -> None:
+    ends, goes_on = scene.opened(POLICE, "XK"), scene.opened(THEIRS, "ME")
+    proposed = {"addressee": THEIRS, "told": ("XK", "ME"), "continues_in": goes_on}
+    proposal = scene.take(POLICE, ends, MergeProposed, **proposed)
+    assert str(goes_on) not in scene.page(POLICE, f"/cases/{ends}").split("lanes")[0]
+    path = f"/cases/{goes_on}/act/merge_accepted?other={ends}"
+    shown = scene.page(THEIRS, path)
+    assert f'<option value="{proposal}" selected>' in shown
+    assert f'<option value="{ends}" selected>' in shown
+    with scene.server.client(THEIRS) as client:
+        view = client.case(ends).view
+    acceptance = scene.take(
+        THEIRS, goes_on, MergeAccepted, ended_case=ends, proposal=proposal,
+        countries=view.parties, opened_at=view.opened_at,
+    )  # fmt: skip
+    shown = scene.page(POLICE, f"/cases/{ends}/act/case_merged?other={goes_on}")
+    assert f'<option value="{acceptance}" selected>' in shown
+    scene.take(POLICE, ends, CaseMerged, continues_in=goes_on, acceptance=acceptance)
+    for agency in (POLICE, THEIRS):
+        assert f'href="/cases/{goes_on}"' in scene.page(agency, f"/cases/{ends}")
+        assert f'href="/cases/{ends}"' in scene.page(agency, f"/cases/{goes_on}")
+    assert scene.refused(NAC, ends, CaseClosed, reason="reintegrated").startswith("merged-case")
+    with signed_in(scene.server, POLICE) as browser:
+        assert browser.get(f"/cases/{ends}/act").status_code == 200
+
+
+def test_an_erasure_destroys_what_both_cases_hold(scene: Scene) -> None:
+    ends, goes_on = scene.opened(POLICE, "XK"), scene.opened(WORK, "XK")
+    scene.merged(ends, goes_on, POLICE, WORK, ("XK",))
+    scene.take(NAC, goes_on, CaseClosed, reason="reintegrated")
+    proposal = scene.take(WORK, goes_on, ErasureProposed, ground="persons_request")
+    scene.take("xk-ombudsperson", goes_on, ErasureApproved, proposal=proposal)
+    vault = scene.server.node.vaults.of("XK")
+    until(lambda: vault.erased([ends, goes_on]) == {ends, goes_on})
