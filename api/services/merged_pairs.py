@@ -1,9 +1,12 @@
-"""Leaves out duplicates whose two cases are merged: nobody has to look at them any more."""
+"""Which cases are merged with each other: for the list of duplicates and for a person's file."""
 
 from collections.abc import Iterable
 from uuid import UUID
 
 from ledger.application import Ledger
+from ledger.procedure.merged_cases import with_taken_in
+from ledger.procedure.protocol import Agency
+from ledger.procedure.rules import has_part
 from ledger.vault.duplicates.matches import Duplicate
 
 
@@ -15,6 +18,19 @@ def not_merged(ledger: Ledger, found: Iterable[Duplicate]) -> list[Duplicate]:
         if one.other_case_id is None
         or continues_in(ledger, one.case_id) != continues_in(ledger, one.other_case_id)
     ]
+
+
+def merged_with(ledger: Ledger, agency: Agency, case_id: UUID) -> tuple[UUID, ...]:
+    """Return the cases that were merged with a case and in which an agency has part."""
+    first = continues_in(ledger, case_id)
+    found = with_taken_in([first], ledger.case)
+    return tuple(
+        other
+        for other, case in found.items()
+        if other != case_id
+        and continues_in(ledger, other) == first
+        and has_part(agency, case.state, case.history)
+    )
 
 
 def continues_in(ledger: Ledger, case_id: UUID) -> UUID:

@@ -5,10 +5,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from api.client import RefusedError
+from api.paper.subject_access.document import LabelledFile
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import CaseClosed
 from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
 from ledger.vocabulary.linking import CaseMerged, CasesLinked, MergeAccepted, MergeProposed
+from ledger.vocabulary.person import IdentityRecorded
 from tests.api.test_personal_data import later
 from tests.support.actions import opening
 from tests.support.serving import Server
@@ -117,6 +119,24 @@ def test_a_merge_goes_by_pages_and_leads_on(scene: Scene) -> None:
     assert scene.refused(NAC, ends, CaseClosed, reason="reintegrated").startswith("merged-case")
     with signed_in(scene.server, POLICE) as browser:
         assert browser.get(f"/cases/{ends}/act").status_code == 200
+
+
+def test_the_file_of_a_person_has_what_both_cases_hold(scene: Scene) -> None:
+    ends, goes_on = scene.opened(POLICE, "XK"), scene.opened(WORK, "XK")
+    for agency, case_id, name in ((POLICE, ends, "Zqfirst"), (WORK, goes_on, "Zqsecond")):
+        scene.take(
+            agency, case_id, IdentityRecorded, ground="learned", source="own_statement",
+            certainty="probable", first_name=name,
+        )  # fmt: skip
+    scene.merged(ends, goes_on, POLICE, WORK, ("XK",))
+    with scene.server.client(WORK) as client:
+        for case_id, other in ((ends, goes_on), (goes_on, ends)):
+            told = LabelledFile.model_validate_json(client.subject_access(case_id, "en")).file
+            assert told.merged_cases == (other,)
+            names = {one.value for one in told.held if one.field == "first_name"}
+            assert names == {"Zqfirst", "Zqsecond"}
+            assert {entry.case_id for entry in told.trail} == {ends, goes_on}
+        assert client.subject_access(goes_on, "en", pdf=True).startswith(b"%PDF")
 
 
 def test_an_erasure_destroys_what_both_cases_hold(scene: Scene) -> None:

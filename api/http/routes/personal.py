@@ -25,9 +25,10 @@ from api.http.parameters import CaseId
 from api.node.node import Node
 from api.paper.languages.found import offered
 from api.paper.subject_access.document import LabelledFile, SubjectFile, labelled
-from api.paper.subject_access.gathering import subject_file
+from api.paper.subject_access.gathering import subject_file, with_merged
 from api.paper.subject_access.pdf import render
 from api.paper.subject_access.wording import Wording, wording
+from api.services.merged_pairs import merged_with
 from ledger.refusals import Ground, Refusal
 from ledger.vault.held_fields import Damaged
 from projections.folds.audit_trail import TrailEntry
@@ -148,6 +149,13 @@ def _words(caller: Caller, asked: SubjectAccessRequest) -> Wording:
 
 
 def _file(node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest) -> SubjectFile:
+    """Return the person's file: of the case, and of the cases that were merged with it."""
+    own = _file_of(node, caller, case_id, asked)
+    others = merged_with(node.ledger, caller.agency, case_id)
+    return with_merged(own, [_file_of(node, caller, other, asked) for other in others])
+
+
+def _file_of(node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest) -> SubjectFile:
     opened = node.disclosing.subject_access(caller.reader, case_id)
     vault = node.vaults.of(caller.agency.party)
     return subject_file(

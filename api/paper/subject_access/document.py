@@ -79,6 +79,8 @@ class SubjectFile(_Personal):
     erased_at: UtcDatetime | None = None
     erased: ErasedData | None = None
     """Why it was erased, and by which action."""
+    merged_cases: tuple[UUID, ...] = ()
+    """The other cases of the person that were merged with this one; the file has what they hold."""
     agencies: tuple[Agency, ...] = ()
     """The protocol's agencies, for their names; one that is not here is shown by its id."""
 

@@ -48,6 +48,25 @@ def subject_file(
     )
 
 
+def with_merged(own: SubjectFile, others: Sequence[SubjectFile]) -> SubjectFile:
+    """Return a file with what is held in other cases of the person that were merged with it."""
+    if not others:
+        return own
+    files = (own, *others)
+    return own.model_copy(
+        update={
+            "held": tuple(one for file in files for one in file.held),
+            "trail": tuple(
+                sorted((e for file in files for e in file.trail), key=lambda e: e.position)
+            ),
+            "accesses": tuple(
+                sorted((a for file in files for a in file.accesses), key=lambda a: a.at)
+            ),
+            "merged_cases": tuple(file.case_id for file in others),
+        }
+    )
+
+
 def _in_clear(trail: Iterable[TrailEntry]) -> Iterator[HeldField]:
     """Yield the ``case`` fields that old actions signed in the clear, so that no vault has them."""
     for entry in trail:
