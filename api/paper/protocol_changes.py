@@ -8,7 +8,13 @@ from ledger.procedure.protocol import KeyChange, Operation
 from ledger.procedure.protocol_changes import ProtocolChange
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import CaseStatus, ClosureReason, ConsentScope, RefusalSubject
+from ledger.vocabulary.picklists import (
+    CaseStatus,
+    ClosureReason,
+    ConsentScope,
+    RefusalSubject,
+    RiskLevel,
+)
 
 
 def sentences(changes: Iterable[ProtocolChange], words: Wording) -> tuple[str, ...]:
@@ -38,11 +44,22 @@ _OF_KINDS = {
 }
 """Facts that have another name than the kind of action that they are said by."""
 
+_KINDS_OF_FACTS = {
+    "missing": "went_missing",
+    "found": "person_found",
+    "deceased": "death_recorded",
+    "appeal_pending": "appeal_filed",
+    "exploited_again": "new_exploitation_found",
+}
+"""The kind of action whose name tells a fact that has no kind of its own."""
+
 
 def fact(name: str, words: Wording) -> str:
     """Return a fact of a case by the action that establishes it, else by its machine name."""
     if name in CASE_ACTIONS:
         return words.kind(name)
+    if name in _KINDS_OF_FACTS:
+        return words.kind(_KINDS_OF_FACTS[name])
     head, _, scope = name.partition("_")
     if head == "consent" and scope in set(ConsentScope):
         return f"{words.kind('consent_given')}: {words.picked(ConsentScope(scope))}"
@@ -74,6 +91,9 @@ _SAYING: Mapping[str, Callable[[str, Wording], str]] = {
     "group": lambda value, words: words.picked(FieldGroup(value)),
     "operation": lambda value, words: words.picked(Operation(value)),
     "key_change": lambda value, words: words.picked(KeyChange(value)),
+    "requires": lambda value, words: _each(value, lambda one: fact(one, words)),
+    "forbidden": lambda value, words: _each(value, lambda one: fact(one, words)),
+    "levels": lambda value, words: _each(value, lambda one: words.picked(RiskLevel(one))),
     "reasons": lambda value, words: _each(value, lambda r: words.picked(ClosureReason(r))),
 }
 """How the values of each name are said; others are said as they are."""

@@ -21,7 +21,7 @@ from ledger.procedure.protocol import NODE, OVERSIGHT, Agency, Operation, Protoc
 from ledger.procedure.retention import retention_rule
 from ledger.refusals import Ground, Refusal
 from ledger.vocabulary.communication_forms import FormSent
-from ledger.vocabulary.coordination import ConsentWithdrawn
+from ledger.vocabulary.coordination import CaseClosed, ConsentWithdrawn
 from ledger.vocabulary.decisions import DecisionProposed, OutcomeOverridden
 from ledger.vocabulary.erasure import RetentionAnnounced
 from ledger.vocabulary.levels import FieldGroup
@@ -279,7 +279,7 @@ class _Asked:
             case "correction":
                 return {"effect": CorrectionEffect.CLARIFIED.value}
             case "case_closed":
-                return {"reason": ClosureReason.REFERRED.value}
+                return {"reason": next(iter(self._reasons()), ClosureReason.REFERRED.value)}
             case "identity_recorded":
                 return {"ground": StatementGround.LEARNED.value}
             case "age_assessed":
@@ -391,6 +391,14 @@ class _Asked:
         }
         return {name: tuple(dict.fromkeys(values)) for name, values in named.items()}
 
+    def _reasons(self) -> tuple[str, ...]:
+        """Return the reasons for closing that agree with the facts of the case."""
+        state = self.state
+        if state is None:
+            return ()
+        refused = {one: rules.reason_refusal(one, state, self.protocol) for one in ClosureReason}
+        return tuple(one.value for one, refusal in refused.items() if refusal is None)
+
     def _scopes(self) -> tuple[str, ...]:
         """Return the scopes in which a consent is in force; all, where the rules do not ask."""
         scopes = tuple(scope.value for scope in ConsentScope)
@@ -420,6 +428,8 @@ class _Asked:
             return self._form_choices()
         if kind == ConsentWithdrawn.kind:
             return {"scopes": self._scopes()}
+        if kind == CaseClosed.kind and self.state is not None and self.protocol.closings:
+            return {"reason": self._reasons()}
         if kind == IdentityRecorded.kind and self.state is not None:
             own = self.state.rectifications.items()
             asked = [action for action, one in own if one.party == self.agency.party]

@@ -207,6 +207,7 @@ CHANGES_PARTIES = frozenset(
         "outcome_overridden",
         "state_notified",
         "person_referred",
+        "case_reopened",
     }
 )
 """The kinds of actions after which other countries may be party to a case than before."""
@@ -223,6 +224,8 @@ def addressed_parties(act: Act, protocol: Protocol) -> tuple[str, ...]:
             countries.append(fields["destination"])
         case "state_notified" | "person_referred":
             countries.append(fields["country"])
+        case "case_reopened":  # a country that had no part in the case joins it
+            countries.append(protocol.agencies_by_id[act.agency].party)
     agencies: list[str] = []
     match act.kind:
         case "information_requested" | "merge_proposed" | "form_sent":

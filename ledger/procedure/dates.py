@@ -30,6 +30,7 @@ _ENDS: Mapping[str, str] = {
     "joint_action_agreed": "due",
     "risk_assessed": "review_by",
     "reintegration_planned": "planned_end_date",
+    "compensation_limit_set": "claim_by",
 }
 """The field of an action that says until when it holds, or by when something is due."""
 

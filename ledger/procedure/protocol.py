@@ -27,13 +27,14 @@ from ledger.procedure.conditions import (
     Role,
     Standing,
 )
+from ledger.procedure.operational_indicators import ListedIndicator
 from ledger.system.zones import is_area_name, is_known_zone
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import LedgerModel, field_adapter
 from ledger.vocabulary.characters import checked_name
 from ledger.vocabulary.erasure import RetentionDays
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import CaseStatus, ClosureReason
+from ledger.vocabulary.picklists import CaseStatus, ClosureReason, RiskLevel
 from ledger.vocabulary.registration import Accession, Office
 from ledger.vocabulary.types import AgencyId, Country, LanguageTag, RecordedName
 
@@ -130,6 +131,8 @@ class ActionRule(Marked):
     earlier action does not review it."""
     by_another_party: tuple[Role, ...] = ()
     """The roles that review only what an agency of another party did."""
+    joins: bool = False
+    """Whether an agency of a party that has no part in the case may take it. Its party joins."""
 
     def bodies_of(self, party: str) -> tuple[Bodies, ...]:
         """Return the bodies of a party that decide; none, where ``roles`` alone says it."""
@@ -166,6 +169,25 @@ class Expectation(Marked):
         The same expectation has the same key in every version.
         """
         return self.action, self.after, self.until
+
+
+class ClosingRule(LedgerModel):
+    """The facts with which a reason for closing a case agrees."""
+
+    reason: ClosureReason
+    requires: tuple[Fact, ...] = ()
+    forbidden_while: tuple[Fact, ...] = ()
+
+
+class ShelterExit(Marked):
+    """The roles that must approve before a person at high risk leaves a shelter for good."""
+
+    party: Country
+    """The party that shelters the person."""
+    risk_levels: Annotated[tuple[RiskLevel, ...], Field(min_length=1)]
+    """The levels of the newest risk assessment for which approvals are needed."""
+    approved_by: Annotated[tuple[Role, ...], Field(min_length=1)]
+    """An agency of each of these roles approves, of that party."""
 
 
 class Operation(StrEnum):
@@ -322,6 +344,11 @@ class Protocol(LedgerModel):
     person_record: PersonRecord | None = None
     """Without it, a request to rectify has no deadline, and no agency is told of a coming of age.
     """
+    indicators: tuple[ListedIndicator, ...] = ()
+    """The lists of operational indicators, by which assessments are combined."""
+    closings: tuple[ClosingRule, ...] = ()
+    """A reason without a rule needs no fact."""
+    shelter_exits: tuple[ShelterExit, ...] = ()
     accountability: Accountability | None = None
     """Without it, the defaults of :class:`Accountability` count, from edition 2 on as assumed."""
     quorum: Quorum | None = None
@@ -429,6 +456,13 @@ class Protocol(LedgerModel):
             if undeclared := {*confirmation.roles, *confirmation.by} - self.roles.keys():
                 raise ValueError(f"confirmed_keys: roles {sorted(undeclared)} are not declared")
         check_forms(self.forms or (), self.roles)
+        for closing in self.closings:
+            for fact in (*closing.requires, *closing.forbidden_while):
+                if not any(covers(pattern, fact) for pattern in established):
+                    raise ValueError(f"closings: no action establishes {fact!r}")
+        for one in self.shelter_exits:
+            if undeclared := set(one.approved_by) - self.roles.keys():
+                raise ValueError(f"shelter_exits: roles {sorted(undeclared)} are not declared")
         for step in self.expected:
             if step.action not in CASE_ACTIONS:
                 raise ValueError(f"expected: unknown action {step.action}")

@@ -105,6 +105,13 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "form_changed": ("number", "title", "parts"),
     "accountability": ("review_days", "erasure_days"),
     "standing": ("part", "before", "after"),
+    "closing": ("reasons", "requires", "forbidden"),
+    "closing_no_more": ("reasons",),
+    "shelter_exit": ("party", "levels", "roles"),
+    "shelter_exit_no_more": ("party",),
+    "indicators": ("number",),
+    "joins": ("action",),
+    "joins_no_more": ("action",),
     "source": ("part", "before", "after"),
     "other": ("part",),
 }
@@ -151,6 +158,9 @@ def changes(before: Protocol, after: Protocol) -> tuple[ProtocolChange, ...]:
         _retention(before.retention, after.retention),
         _person_record(before, after),
         _accountability(before, after),
+        _indicators(before, after),
+        _closings(before, after),
+        _shelter_exits(before, after),
         _standings(before, after),
         _confirmations(before.confirmed_keys, after.confirmed_keys),
         _forms(before, after),
@@ -224,6 +234,38 @@ def _accountability(before: Protocol, after: Protocol) -> Iterator[ProtocolChang
         yield _change("other", part="accountability")
 
 
+def _indicators(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    if before.indicators != after.indicators:
+        yield _change("indicators", number=len(after.indicators))
+
+
+def _closings(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    for rule in after.closings:
+        if rule not in before.closings:
+            yield _change(
+                "closing",
+                reasons=rule.reason.value,
+                requires=rule.requires or "-",
+                forbidden=rule.forbidden_while or "-",
+            )
+    kept = {rule.reason for rule in after.closings}
+    for rule in before.closings:
+        if rule.reason not in kept:
+            yield _change("closing_no_more", reasons=rule.reason.value)
+
+
+def _shelter_exits(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    old = {_unmarked(one) for one in before.shelter_exits}
+    for one in after.shelter_exits:
+        if _unmarked(one) not in old:
+            levels = [level.value for level in one.risk_levels]
+            yield _change("shelter_exit", party=one.party, levels=levels, roles=one.approved_by)
+    kept = {one.party for one in after.shelter_exits}
+    for one in before.shelter_exits:
+        if one.party not in kept:
+            yield _change("shelter_exit_no_more", party=one.party)
+
+
 def accountability_changes(terms: Accountability) -> Iterator[ProtocolChange]:
     """Yield the periods of reviews and erasures and their mark, as of a text that adds them."""
     yield _periods_of(terms)
@@ -258,6 +300,8 @@ def _marked(protocol: Protocol) -> Mapping[str, Marked]:
     for rule in protocol.retention:
         reasons = f" ({', '.join(rule.reasons)})" if rule.reasons else ""
         parts[f"retention{reasons}"] = rule
+    for one in protocol.shelter_exits:
+        parts[f"shelter_exits {one.party}"] = one
     for name in ("accountability", "withdrawal", "person_record", "quorum"):
         part = getattr(protocol, name)
         if part is not None:
@@ -409,6 +453,8 @@ def _rule(action: str, before: ActionRule, after: ActionRule) -> Iterator[Protoc
             if _unmarked(bodies) not in map(_unmarked, old.by):
                 parties = bodies.parties or "-"
                 yield _change(change, action=action, parties=parties, roles=bodies.roles)
+    if before.joins != after.joins:
+        yield _change("joins" if after.joins else "joins_no_more", action=action)
     if before.reviews != after.reviews:
         yield _change("other", part=f"actions.{action}.reviews")
 
@@ -616,6 +662,7 @@ _TOLD = {
     "title", "version", "edition", "quorum", "parties", "agencies", "roles", "actions",
     "expected", "access", "duties", "retention", "confirmed_keys", "withdrawal", "person_record",
     "languages", "labels", "local_days", "accountability", "forms", "conditions", "reflection",
+    "closings", "shelter_exits", "indicators",
 }  # fmt: skip
 """The parts that the functions above compare."""
 

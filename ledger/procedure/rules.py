@@ -115,7 +115,8 @@ def decide(
         return
     if act.kind == "case_opened":
         raise _out("already-opened", "This case is open already; a case is opened once.")
-    if not has_part(agency, state, history):
+    comes_in = rule.joins and not agency.international
+    if not has_part(agency, state, history) and not comes_in:
         # Says no more than for a case that does not exist.
         raise Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case; open it first.")
     if agency.party in protocol.left_parties:
@@ -443,16 +444,36 @@ def _reopened(p: Proposal) -> None:
 def _closed(p: Proposal) -> None:
     if p.protocol.leading(p.state.lead_agency, p.state.parties).party != p.agency.party:
         raise _not_allowed("lead-country", "Only the country that leads the case may close it.")
-    agreed = p.state.error_closing
-    if p.act.fields["reason"] == ClosureReason.OPENED_IN_ERROR and (
-        agreed is None or agreed.pending
-    ):
-        raise _out(
+    refusal = reason_refusal(p.act.fields["reason"], p.state, p.protocol)
+    if refusal is not None:
+        raise refusal
+
+
+def reason_refusal(reason: str, state: CaseState, protocol: Protocol) -> Refusal | None:
+    """Return why a reason for closing does not agree with the facts of a case, or ``None``."""
+    agreed = state.error_closing
+    if reason == ClosureReason.OPENED_IN_ERROR and (agreed is None or agreed.pending):
+        return _out(
             "not-agreed",
             "A case is closed as opened in error once the other countries of the case agreed:"
             " record error_closing_proposed, and wait for their error_closing_accepted.",
             "act.reason",
         )
+    for rule in protocol.closings:
+        if rule.reason != reason:
+            continue
+        lacking = [fact for fact in rule.requires if fact not in state.facts]
+        against = [fact for fact in rule.forbidden_while if fact in state.facts]
+        if lacking or against:
+            told = [f"{fact} is not recorded" for fact in lacking]
+            told += [f"{fact} holds" for fact in against]
+            return _out(
+                "closing-reason",
+                f"The case cannot be closed as {reason}: {'; '.join(told)}. Choose another reason,"
+                " or record what happened first.",
+                "act.reason",
+            )
+    return None
 
 
 def _error_closing_proposed(p: Proposal) -> None:
@@ -550,6 +571,40 @@ def _of_the_same_country(what: str, field: str) -> Check:
 def _shelter_left(p: Proposal) -> None:
     if p.state.shelter is not None and p.state.shelter.party != p.agency.party:
         raise _not_allowed("own-shelter", "The country that shelters the person records this.")
+    _exit_approved(p)
+
+
+def _exit_approved(p: Proposal) -> None:
+    """Check that the roles of the protocol approved the exit of a person at high risk.
+
+    An approval counts if it came after the person was sheltered. Raises ``Refusal`` if one lacks.
+    """
+    annulled = annulled_ids(p.history.values())
+    acts = [act for act in p.history.values() if act.id not in annulled]
+    risks = [act for act in acts if act.kind == "risk_assessed"]
+    sheltered = p.state.facts.get("sheltered")
+    if not risks or sheltered is None:
+        return
+    since = p.history[sheltered.action].position
+    approving = {
+        (agency.party, agency.role)
+        for act in acts
+        if act.kind == "shelter_exit_approved" and act.position > since
+        for agency in [p.protocol.agencies_by_id[act.agency]]
+    }
+    for needed in p.protocol.shelter_exits:
+        if needed.party != sheltered.party or risks[-1].fields["risk_level"] not in (
+            needed.risk_levels
+        ):
+            continue
+        missing = [one for one in needed.approved_by if (needed.party, one) not in approving]
+        if missing:
+            raise _out(
+                "shelter-exit",
+                f"A person whose risk is {risks[-1].fields['risk_level']} leaves a shelter of"
+                f" {needed.party} for good once each of these approved: {', '.join(missing)}. Let"
+                " them record shelter_exit_approved.",
+            )
 
 
 def _requested(p: Proposal) -> None:

@@ -19,6 +19,7 @@ from ledger.vocabulary.picklists import (
     AgeGroup,
     DecisionMakingOrg,
     Education,
+    FurtherForm,
     Gender,
     Indicator,
     LabourIndustry,
@@ -36,6 +37,8 @@ from ledger.vocabulary.picklists import (
 )
 from ledger.vocabulary.picklists import Stage as S
 from ledger.vocabulary.types import Country, Language, Name, Text
+
+FurtherForms = Annotated[tuple[FurtherForm, ...], Field(min_length=1, max_length=2)]
 
 VictimStatus = Literal[TraffickingStatus.POSSIBLE, TraffickingStatus.ACTUAL]
 """The two victim statuses; its absence is an action of its own (``not_a_victim``)."""
@@ -85,6 +88,8 @@ class VictimIdentified(Action):
         Annotated[tuple[TypeOfExploitation, ...], Field(min_length=1, max_length=11)]
     ]
     citizenship: OnCase[Country | None] = None
+    further_forms: OnCase[FurtherForms | None] = None
+    """Forms of exploitation that HTCDS counts as ``Other``."""
     methods_of_recruitment: Exploitation[tuple[MethodOfRecruitment, ...] | None] = None
     recruitment_platforms: Exploitation[tuple[Platform, ...] | None] = None
     methods_of_control: Exploitation[tuple[MethodOfControl, ...] | None] = None

@@ -1,6 +1,17 @@
 """Every kind of action: those on a case and those on the protocol."""
 
 from ledger.vocabulary.action import actions_by_kind, ledger_part
+from ledger.vocabulary.circumstances import (
+    ChildBorn,
+    CitizenshipAssessed,
+    CountriesRecorded,
+    DeathNotified,
+    DeathRecorded,
+    NewExploitationFound,
+    PersonFound,
+    ReferredAbroad,
+    WentMissing,
+)
 from ledger.vocabulary.communication_forms import FormAcknowledged, FormSent
 from ledger.vocabulary.coordination import (
     CaseClosed,
@@ -57,6 +68,7 @@ from ledger.vocabulary.inclusion import (
     ReintegrationPlanAgreed,
     ReintegrationPlanned,
 )
+from ledger.vocabulary.indicators import IndicatorsAssessed
 from ledger.vocabulary.linking import (
     CaseMerged,
     CasesLinked,
@@ -73,11 +85,16 @@ from ledger.vocabulary.person import (
     RectificationRequested,
 )
 from ledger.vocabulary.proceedings import (
+    AppealDecided,
+    AppealFiled,
     Charged,
+    CompensationLimitSet,
     CompensationRecorded,
     HearingHeld,
     Investigated,
     JudgmentGiven,
+    NonPunishmentRecorded,
+    StatementTaken,
 )
 from ledger.vocabulary.protection import (
     BestInterestsAssessed,
@@ -88,6 +105,7 @@ from ledger.vocabulary.protection import (
     ServiceEnded,
     ServiceStarted,
     Sheltered,
+    ShelterExitApproved,
     ShelterLeft,
 )
 from ledger.vocabulary.registration import (
@@ -135,6 +153,7 @@ from ledger.vocabulary.return_and_inclusion import (
     ReturnPostponed,
     ReturnRefused,
     ReturnRequested,
+    TravelDocumentHeld,
     TravelDocumentIssued,
     TurnedBack,
 )
@@ -238,6 +257,23 @@ CASE_ACTIONS = actions_by_kind(
         HandoverConfirmed,
         ReintegrationPlanAgreed,
         MonitoringClosed,
+        ShelterExitApproved,
+        TravelDocumentHeld,
+        AppealDecided,
+        AppealFiled,
+        CompensationLimitSet,
+        NonPunishmentRecorded,
+        StatementTaken,
+        ChildBorn,
+        CitizenshipAssessed,
+        CountriesRecorded,
+        DeathNotified,
+        DeathRecorded,
+        NewExploitationFound,
+        PersonFound,
+        ReferredAbroad,
+        WentMissing,
+        IndicatorsAssessed,
     )
 )
 """The actions that agencies take on a case, by kind."""

@@ -474,6 +474,9 @@ class ProtectionMeasureKind(StrEnum):
     WITNESS_PROTECTION = "witness_protection"
     RESTRAINING_ORDER = "restraining_order"
     IDENTITY_CONFIDENTIALITY = "identity_confidentiality"
+    ASYLUM_PROCEDURE = "asylum_procedure"
+    INTERNATIONAL_PROTECTION = "international_protection"
+    PERMANENT_RESIDENCE = "permanent_residence_permit"
 
 
 class ServiceKind(StrEnum):
@@ -486,6 +489,9 @@ class ServiceKind(StrEnum):
     MATERIAL_AID = "material_aid"
     CASE_MANAGEMENT = "case_management"
     FAMILY_SUPPORT = "family_support"
+    ACCOMMODATION = "accommodation"
+    EMPLOYMENT = "employment"
+    CHILDCARE = "childcare"
 
 
 class ServiceEnd(StrEnum):
@@ -594,6 +600,11 @@ class TravelDocumentKind(StrEnum):
     PASSPORT = "passport"
     EMERGENCY_TRAVEL_DOCUMENT = "emergency_travel_document"
     LAISSEZ_PASSER = "laissez_passer"
+    IDENTITY_CARD = "identity_card"
+    REFUGEE_CONVENTION_1951 = "travel_document_1951"
+    """By the Convention relating to the Status of Refugees of 1951, article 28."""
+    STATELESS_CONVENTION_1954 = "travel_document_1954"
+    """By the Convention relating to the Status of Stateless Persons of 1954, article 28."""
 
 
 class EscortKind(StrEnum):
@@ -602,6 +613,8 @@ class EscortKind(StrEnum):
     POLICE_AND_SOCIAL_WORKER = "police_and_social_worker"
     NGO = "ngo"
     GUARDIAN = "guardian"
+    IOM = "iom"
+    NONE = "none"
 
 
 class ReturnRefusal(StrEnum):
@@ -723,6 +736,8 @@ class ReopeningReason(StrEnum):
     RENEWED_RISK = "renewed_risk"
     COURT_REQUEST = "court_request"
     CLOSED_IN_ERROR = "closed_in_error"
+    NEW_EXPLOITATION = "new_exploitation"
+    FOUND_IN_ANOTHER_COUNTRY = "found_in_another_country"
 
 
 class VoteSubject(StrEnum):
@@ -767,3 +782,86 @@ class MergeUndoGround(StrEnum):
     ANOTHER_PERSON = "another_person"
     WRONG_CASE = "wrong_case"
     """The right person, but another case was meant."""
+
+
+class FoundCondition(StrEnum):
+    """The condition of a missing person who was found."""
+
+    SAFE = "safe"
+    HARMED = "harmed"
+    EXPLOITED_AGAIN = "exploited_again"
+
+
+class DeathNotice(StrEnum):
+    """Who was told of the death."""
+
+    FAMILY_OR_GUARDIAN = "family_or_guardian"
+    PROSECUTOR = "prosecutor"
+    CONSULAR_SERVICE = "consular_service"
+    OTHER_COUNTRIES = "countries_of_the_case"
+    CIVIL_REGISTRY = "civil_registry"
+
+
+class ReferralChannel(StrEnum):
+    """The channel to an authority of a country outside the protocol."""
+
+    CONSULAR = "consular"
+    POLICE_COOPERATION = "police_cooperation"
+    CENTRAL_AUTHORITY = "central_authority"
+    INTERNATIONAL_ORGANISATION = "international_organisation"
+    DIRECT = "direct"
+
+
+class CitizenshipStatus(StrEnum):
+    """What is known of the person's citizenship."""
+
+    CONFIRMED = "confirmed"
+    STATED = "stated"
+    UNKNOWN = "unknown"
+    STATELESS = "stateless"
+    AT_RISK_OF_STATELESSNESS = "at_risk_of_statelessness"
+
+
+class StatementSetting(StrEnum):
+    """Where and how a statement before charges was taken."""
+
+    CHILD_FRIENDLY_ROOM = "child_friendly_room"
+    VIDEO_LINK = "video_link"
+    PROSECUTION_OFFICE = "prosecution_office"
+    POLICE_STATION = "police_station"
+    SHELTER = "shelter"
+
+
+class Appellant(StrEnum):
+    PERSON = "person"
+    GUARDIAN = "guardian"
+    REPRESENTATIVE = "legal_representative"
+
+
+class AppealOutcome(StrEnum):
+    UPHELD = "upheld"
+    """The finding is lifted; the person is assessed anew."""
+    REJECTED = "rejected"
+
+
+class NonPunishment(StrEnum):
+    """The state of the principle of non-punishment in the person's case."""
+
+    REQUESTED = "requested"
+    APPLIED = "applied"
+    REFUSED = "refused"
+
+
+class CompensationBody(StrEnum):
+    """The body that decides a claim for compensation."""
+
+    CRIMINAL_COURT = "criminal_court"
+    CIVIL_COURT = "civil_court"
+    COMPENSATION_COMMISSION = "compensation_commission"
+
+
+class FurtherForm(StrEnum):
+    """Forms of exploitation that the procedure names and HTCDS does not."""
+
+    FORCED_CRIMINALITY = "forced_criminality"
+    UNLAWFUL_MARRIAGE = "unlawful_marriage"

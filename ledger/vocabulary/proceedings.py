@@ -8,11 +8,16 @@ from pydantic import Field
 
 from ledger.vocabulary.action import Action, OnCase, OnLedger, Proceedings
 from ledger.vocabulary.picklists import (
+    AppealOutcome,
+    Appellant,
+    CompensationBody,
     CompensationState,
     HearingKind,
     InvestigationState,
+    NonPunishment,
     Offence,
     PerpetratorRole,
+    StatementSetting,
     Verdict,
 )
 from ledger.vocabulary.picklists import Stage as S
@@ -76,3 +81,57 @@ class CompensationRecorded(Action):
     state: OnLedger[CompensationState]
     amount_eur: Proceedings[Annotated[Decimal, Field(ge=0, decimal_places=2)] | None] = None
     due: OnCase[date | None] = None
+
+
+class StatementTaken(Action):
+    """A statement of the victim was taken before charges were brought."""
+
+    kind: ClassVar[str] = "statement_taken"
+    stage: ClassVar[S] = S.PROCEEDINGS
+
+    setting: OnLedger[StatementSetting]
+    support_person: OnLedger[bool]
+    """Whether a person of trust was present."""
+    recorded_once: OnLedger[bool]
+    """Whether the statement was recorded, so that it need not be given again."""
+    testimony: Proceedings[Text | None] = None
+
+
+class AppealFiled(Action):
+    """An appeal was filed against the finding that the person is not a victim."""
+
+    kind: ClassVar[str] = "appeal_filed"
+    stage: ClassVar[S] = S.PROCEEDINGS
+
+    filed_by: OnLedger[Appellant]
+    appeal_grounds: OnCase[Text | None] = None
+
+
+class AppealDecided(Action):
+    """An appeal against the finding that the person is not a victim was decided."""
+
+    kind: ClassVar[str] = "appeal_decided"
+    stage: ClassVar[S] = S.PROCEEDINGS
+
+    appeal_outcome: OnLedger[AppealOutcome]
+    reasoning: OnCase[Text | None] = None
+
+
+class NonPunishmentRecorded(Action):
+    """Whether the person is not punished for an act that the exploiters compelled."""
+
+    kind: ClassVar[str] = "non_punishment_recorded"
+    stage: ClassVar[S] = S.PROCEEDINGS
+
+    non_punishment: OnLedger[NonPunishment]
+    compelled_act: Proceedings[Text | None] = None
+
+
+class CompensationLimitSet(Action):
+    """The last day on which compensation can be claimed."""
+
+    kind: ClassVar[str] = "compensation_limit_set"
+    stage: ClassVar[S] = S.PROCEEDINGS
+
+    claim_by: OnLedger[date]
+    claim_body: OnCase[CompensationBody]

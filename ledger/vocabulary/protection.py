@@ -85,6 +85,15 @@ class ShelterLeft(Action):
     destination: Whereabouts[Text | None] = None
 
 
+class ShelterExitApproved(Action):
+    """A body agrees that a person at high risk leaves the shelter for good."""
+
+    kind: ClassVar[str] = "shelter_exit_approved"
+    stage: ClassVar[S] = S.PROTECTION
+
+    reasoning: OnCase[Text | None] = None
+
+
 class ProtectionMeasureTaken(Action):
     """A protection measure was put in force."""
 

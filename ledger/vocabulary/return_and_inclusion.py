@@ -145,6 +145,17 @@ class TravelDocumentIssued(Action):
     document_number: Identity[Name | None] = None
 
 
+class TravelDocumentHeld(Action):
+    """The person has a valid document with which they may travel; none needs to be issued."""
+
+    kind: ClassVar[str] = "travel_document_held"
+    stage: ClassVar[S] = S.RETURN
+
+    document: OnLedger[TravelDocumentKind]
+    valid_until: OnCase[date | None] = None
+    document_number: Identity[Name | None] = None
+
+
 class Departed(Action):
     """The person departed, escorted, for the country of destination."""
 

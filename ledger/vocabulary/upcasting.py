@@ -121,6 +121,13 @@ UPCASTERS = Upcasters(
     Upcaster("key_registered", 1, dict, digests=0),
     # A confirmation may state up to which version of the case nothing is held any more.
     Upcaster("erasure_confirmed", 1, dict, digests=0),
+    # Further values of picklists.
+    Upcaster("victim_identified", 1, dict, digests=12),
+    Upcaster("protection_measure_taken", 1, dict, digests=1),
+    Upcaster("service_started", 2, dict, digests=4),
+    Upcaster("travel_document_issued", 1, dict, digests=2),
+    Upcaster("departed", 2, dict, digests=4),
+    Upcaster("case_reopened", 1, dict, digests=1),
     # A vote names a checkpoint of the history that it is given in.
     Upcaster("log_policy_adopted", 1, dict, digests=0),
     Upcaster("amendment_accepted", 1, dict, digests=0),

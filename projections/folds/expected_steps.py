@@ -26,6 +26,8 @@ from projections.folds.obligation_terms import ObligationKind
 
 COMING_OF_AGE = "coming of age"
 """What the assessment of age at the coming of age stands on."""
+_LIMITS_SINCE = 2
+"""From this edition on, the recorded ends of permits and the limit of a claim are followed."""
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
@@ -103,6 +105,7 @@ def owed_steps(
         yield from _of_coordination(state, protocol, when)
     if not state.is_closed:
         yield from _of_procedure(state, protocol, agreement, acts)
+        yield from _of_limits(state, protocol, acts)
         yield from _coming_of_age(state, protocol, acts)
 
 
@@ -173,6 +176,46 @@ def _coming_of_age(
 
 def _beginning_of(day: date, party: str, protocol: Protocol) -> datetime:
     return datetime.combine(day, time(), zone_of_days(protocol, party)).astimezone(UTC)
+
+
+def _of_limits(
+    state: CaseState, protocol: Protocol, acts: Mapping[UUID, Act]
+) -> Iterator[OwedStep]:
+    """Yield what the recorded ends of permits and protections, and the limit of a claim, ask for.
+
+    An action of the case set each date; the protocol has none. Edition 1 does not follow them.
+    """
+    if protocol.edition < _LIMITS_SINCE:
+        return
+    ending = protocol.actions.get("protection_measure_ended")
+    for action, measure in state.measures.items():
+        if measure.until is None or ending is None or measure.party in protocol.left_parties:
+            continue
+        step = ExpectedStep(
+            action="protection_measure_ended",
+            party=measure.party,
+            roles=ending.roles,
+            due=measure.until,
+            concerning=action,
+        )
+        yield _asked(ObligationKind.MEASURE_END, step)
+    limit = state.facts.get("compensation_limit_set")
+    claiming = protocol.actions.get("compensation_recorded")
+    if limit is None or claiming is None or limit.party in protocol.left_parties:
+        return
+    if any(fact.startswith("compensation_") and fact != "compensation_limit_set"
+           for fact in state.facts):  # fmt: skip
+        return
+    step = ExpectedStep(
+        action="compensation_recorded",
+        party=limit.party,
+        roles=claiming.roles,
+        due=_end_of(
+            date.fromisoformat(acts[limit.action].fields["claim_by"]), limit.party, protocol
+        ),
+        concerning=limit.action,
+    )
+    yield _asked(ObligationKind.COMPENSATION_CLAIM, step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,10 @@ class ObligationKind(StrEnum):
     """The answer to a request of the person to put the record right."""
     MERGE = "merge"
     """The answer to a proposal to merge two cases of one person."""
+    MEASURE_END = "measure_end"
+    """That the end of a permit or a protection is recorded, or that it goes on."""
+    COMPENSATION_CLAIM = "compensation_claim"
+    """That compensation is claimed within its limit."""
     COMING_OF_AGE = "coming_of_age"
     """That the age is assessed when a child comes of age, so that what follows is prepared."""
 

@@ -14,6 +14,7 @@ from ledger.procedure.case_fold import evolve
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import shipped_protocol
 from ledger.refusals import Refusal
+from ledger.vocabulary.picklists import ClosureReason
 
 PROTOCOL = shipped_protocol()
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
@@ -85,7 +86,9 @@ def test_a_choice_that_is_offered_is_accepted_and_another_refused() -> None:
             for name, values in offer.choices.items():
                 if name == "groups" or offer.refusal is not None:
                     continue
-                for value in (*values, str(uuid4())):
+                reasons = [one.value for one in ClosureReason if one.value not in values]
+                others = reasons if name == "reason" else [str(uuid4())]
+                for value in (*values, *others):
                     act = Act(uuid4(), kind, state.case_id, 99, 0, agency.id, NOW, NOW,
                               {name: (value,) if name == "scopes" else value, "complete": True,
                                **NEEDED.get(kind, {})}, "k", frozenset())  # fmt: skip
@@ -110,7 +113,7 @@ def test_another_countrys_agency_is_offered_nothing() -> None:
     albanian = PROTOCOL.agencies_by_id["al-nac"]
     told = offers(state, {}, albanian, PROTOCOL, NOW)
     assert {o.refusal.rule for o in told.values() if o.refusal} <= {
-        "unknown-case", "role", "already-opened",
+        "unknown-case", "role", "already-opened", "open-case",
     }  # fmt: skip
     assert all(offer.refusal for offer in told.values())
 

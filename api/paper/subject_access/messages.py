@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from api.paper.subject_access.value_shapes import Plain, shapes
 from ledger.procedure.conditions import Standing
+from ledger.procedure.operational_indicators import IndicatorDimension, IndicatorStrength
 from ledger.procedure.protocol import KeyChange, Operation, shipped_protocol
 from ledger.procedure.protocol_changes import CHANGES
 from ledger.procedure.registry import SignatureState
@@ -194,6 +195,8 @@ A catalogue may leave one out where CLDR has it.
 _PICKLISTS: tuple[type[StrEnum], ...] = (
     CaseStatus,
     FieldGroup,
+    IndicatorDimension,
+    IndicatorStrength,
     KeyChange,
     LegalBasis,
     Level,

@@ -19,6 +19,7 @@ from api.services.personal_data_access import OpenedFields
 from api.web.case_managers import case_managers
 from api.web.case_text import FieldText, case_values, dues, names, of_fact, rows, told
 from api.web.errors import PageRoute
+from api.web.indicators import assessed_indicators
 from api.web.linked import linked
 from api.web.person import KnownPerson, known_person, person_warnings
 from api.web.refusal_text import fact
@@ -111,6 +112,7 @@ def show_case(
         shelter=of_fact("sheltered", view, trail, held),
         planned=of_fact("return_decided", view, trail, held),
         named=names(protocol, trail, words),
+        indicators=assessed_indicators(trail, held, caller.registry.agreement),
         position=node.views.position("case_views"),
         fact_text=lambda name: fact(name, Words.of(request)),
     )  # fmt: skip

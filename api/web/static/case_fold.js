@@ -154,6 +154,7 @@ function addressed(event, registry) {
     case "outcome_overridden": return [act.destination];
     case "state_notified":
     case "person_referred": return [act.country];
+    case "case_reopened": return [partyOf(event.agency, registry)];
     case "form_sent":
     case "information_requested": return [partyOf(act.addressee, registry)];
     case "lead_transfer_offered": return [partyOf(act.to_agency, registry)];
