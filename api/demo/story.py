@@ -1001,14 +1001,13 @@ FORBIDDEN: tuple[Forbidden, ...] = (
         rule="role",
     ),
     _forbidden(
-        "B.return_decided_too_early",
+        "B.return_requested_too_early",
         _B.social_work,
-        "A return is decided before the boy's best interests are assessed",
-        ReturnDecided(
+        "A return is requested before the boy's best interests are assessed",
+        ReturnRequested(
             acted_at=_B.after(days=6, hours=1),
             destination="ME",
             planned_for=date(2025, 12, 19),
-            receiving_agency=_B.home_social_work,
         ),
         after="B.consent_given",
         ground=Ground.OUT_OF_PROCEDURE,

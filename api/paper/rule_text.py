@@ -7,7 +7,7 @@ from pydantic import JsonValue
 from api.paper.protocol_changes import fact
 from api.paper.subject_access.wording import Wording
 from ledger.procedure.conditions import Bodies, FieldValue, Marked, Persons, Standing
-from ledger.procedure.protocol import ActionRule, Protocol
+from ledger.procedure.protocol import ActionRule, Duty, Protocol
 
 _PERSONS = {Persons.CHILDREN: "rule.for_children", Persons.ADULTS: "rule.for_adults"}
 
@@ -68,6 +68,17 @@ def reflection_sentences(protocol: Protocol, words: Wording) -> tuple[str, ...]:
         )
         for period in protocol.reflection
     )
+
+
+def duty_facts(duty: Duty, words: Wording) -> tuple[str, ...]:
+    """Return while which facts a duty holds, and of which agency it is."""
+    told = [fact(one, words) for one in duty.after]
+    if duty.after_for_adult:
+        facts = _facts(duty.after_for_adult, words)
+        told.append(words.text("rule.for_adults", sentence=facts))
+    if duty.of_acting_agency:
+        told.append(words.text("rule.acting_agency"))
+    return tuple(told)
 
 
 def values_text(kind: str, field: str, values: Iterable[bool | str], words: Wording) -> str:

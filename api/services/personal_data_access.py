@@ -9,6 +9,7 @@ from uuid import UUID
 
 from api.runtime.problem import problem
 from ledger.application import Ledger
+from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
 from ledger.procedure.case import Case, decide
 from ledger.procedure.case_fold import evolve
@@ -99,7 +100,9 @@ class PersonalDataAccess:
         try:
             check_matrix(protocol, reader.agency, operation, asked.groups)
             state = self._in_danger(case, reader, protocol) if in_danger else case.state
-            bases = _bases(state, protocol, reader.agency, asked.groups, basis, self._moments())
+            bases = _bases(
+                state, case.history, protocol, reader.agency, asked.groups, basis, self._moments()
+            )
         except Refusal as refusal:
             vault.readings.record(asked, refused_by=refusal.rule)
             raise
@@ -275,6 +278,7 @@ def _asked(
 
 def _bases(
     state: CaseState,
+    history: Mapping[UUID, Act],
     protocol: Protocol,
     agency: Agency,
     groups: Iterable[FieldGroup],
@@ -293,7 +297,9 @@ def _bases(
 
     found: dict[FieldGroup, BasisNamed] = {}
     for group in groups:
-        first, *others = (list(reading_bases(state, protocol, agency, group, m)) for m in moments)
+        first, *others = (
+            list(reading_bases(state, protocol, agency, group, m, history)) for m in moments
+        )
         bases = (basis for basis in first if all(basis in other for other in others))
         basis = next(filter(fits, bases), None)
         if basis is None:

@@ -157,7 +157,7 @@ def duties(protocol: Protocol, words: Wording) -> list[ReadingByDuty]:
         ReadingByDuty(
             roles=tuple(map(words.role, duty.roles)),
             groups=tuple(map(words.picked, duty.groups)),
-            after=tuple(protocol_changes.fact(one, words) for one in duty.after),
+            after=rule_text.duty_facts(duty, words),
             abroad=duty.to_other_countries,
             standing=_standing(duty, words),
             source=duty.source or "",

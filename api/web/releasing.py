@@ -28,7 +28,9 @@ def releases(
     found: dict[tuple[str, Basis], list[FieldGroup]] = {}
     for recipient in case.state.parties:
         for group in allowed if recipient != agency.party else ():
-            for basis in release_bases(case.state, protocol, agency, recipient, group, now):
+            for basis in release_bases(
+                case.state, protocol, agency, recipient, group, now, case.history
+            ):
                 found.setdefault((recipient, basis), []).append(group)
     return [Release(to, basis, tuple(of)) for (to, basis), of in found.items()]
 

@@ -5,16 +5,20 @@ that it may do so in this case and now. Both are needed. A consent that a child 
 person counted as an adult, without a child's safeguards, is no basis from then on.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from types import MappingProxyType
 from uuid import UUID
 
+from ledger.events.act import Act
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Agency, Protocol
 from ledger.procedure.time_zones import zone_of_days
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import ConsentScope, LegalBasis
+
+_NO_ACTS: Mapping[UUID, Act] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +30,23 @@ class Basis:
 
 
 def reading_bases(
-    state: CaseState, protocol: Protocol, agency: Agency, group: FieldGroup, at: datetime
+    state: CaseState,
+    protocol: Protocol,
+    agency: Agency,
+    group: FieldGroup,
+    at: datetime,
+    history: Mapping[UUID, Act] = _NO_ACTS,
 ) -> Iterator[Basis]:
-    """Yield the legal bases on which ``agency`` may read its country's fields of ``group``."""
+    """Yield the legal bases on which ``agency`` may read its country's fields of ``group``.
+
+    ``history`` has the case's actions by id. Without it, no duty of an acting agency holds.
+    """
 
     def reaches(party: str, recipients: Iterable[str]) -> bool:
         return agency.party == party or agency.party in recipients
 
     scopes = {ConsentScope.ASSISTANCE, ConsentScope.INFORMATION_EXCHANGE}
-    yield from _duties(state, protocol, agency, group, abroad=False)
+    yield from _duties(state, protocol, agency, group, history, abroad=False)
     for action, consent in state.consents.items():
         if (
             not state.lacks_safeguard(action)
@@ -61,6 +73,7 @@ def release_bases(
     recipient: str,
     group: FieldGroup,
     at: datetime,
+    history: Mapping[UUID, Act] = _NO_ACTS,
 ) -> Iterator[Basis]:
     """Yield the legal bases on which ``agency`` may release ``group`` to ``recipient``.
 
@@ -71,7 +84,7 @@ def release_bases(
     def names(groups: Collection[str]) -> bool:
         return group in groups and (group is not FieldGroup.WHEREABOUTS or len(groups) == 1)
 
-    yield from _duties(state, protocol, agency, group, abroad=True)
+    yield from _duties(state, protocol, agency, group, history, abroad=True)
     for action, consent in state.consents.items():
         if (
             not state.lacks_safeguard(action)
@@ -94,15 +107,26 @@ def release_bases(
 
 
 def _duties(
-    state: CaseState, protocol: Protocol, agency: Agency, group: FieldGroup, *, abroad: bool
+    state: CaseState,
+    protocol: Protocol,
+    agency: Agency,
+    group: FieldGroup,
+    history: Mapping[UUID, Act],
+    *,
+    abroad: bool,
 ) -> Iterator[Basis]:
     for duty in protocol.duties:
         if agency.role not in duty.roles or group not in duty.groups:
             continue
         if abroad and not duty.to_other_countries:
             continue
-        if all(fact in state.facts for fact in duty.after):
-            begun = max((state.facts[fact] for fact in duty.after), key=lambda f: f.since)
+        needed = duty.after if state.is_child else (*duty.after, *duty.after_for_adult)
+        if all(fact in state.facts for fact in needed):
+            begun = max((state.facts[fact] for fact in needed), key=lambda f: f.since)
+            if duty.of_acting_agency:
+                acted = history.get(state.facts[duty.after[-1]].action)
+                if acted is None or protocol.answering_for(acted.agency).id != agency.id:
+                    continue
             yield Basis(LegalBasis.DUTY, begun.action)
 
 

@@ -212,6 +212,11 @@ class Duty(Marked):
     roles: tuple[Role, ...]
     groups: tuple[FieldGroup, ...]
     after: Annotated[tuple[Fact, ...], Field(min_length=1)]
+    after_for_adult: tuple[Fact, ...] = ()
+    """Facts that must hold as well, where the person counts as an adult: such as the consent."""
+    of_acting_agency: bool = False
+    """Whether the duty is that of the one agency that established the last of ``after``, such as
+    the shelter that took the person in, instead of every agency of these roles."""
     to_other_countries: bool = False
     """Whether these roles may also release the groups on this duty."""
 
@@ -447,7 +452,7 @@ class Protocol(LedgerModel):
         for duty in self.duties:
             if undeclared := set(duty.roles) - self.roles.keys():
                 raise ValueError(f"duties: roles {sorted(undeclared)} are not declared")
-            for fact in duty.after:
+            for fact in (*duty.after, *duty.after_for_adult):
                 if not any(covers(pattern, fact) for pattern in established):
                     raise ValueError(f"duties: no action establishes {fact!r}")
             if duty.to_other_countries and FieldGroup.WHEREABOUTS in duty.groups:

@@ -591,7 +591,7 @@ def _duties(before: tuple[Duty, ...], after: tuple[Duty, ...]) -> Iterator[Proto
 
 def _duty_cells(duties: Iterable[Duty], abroad: bool) -> set[tuple[str, str, tuple[str, ...]]]:
     return {
-        (role, group.value, duty.after)
+        (role, group.value, (*duty.after, *duty.after_for_adult))
         for duty in duties
         for role in duty.roles
         for group in duty.groups

@@ -847,7 +847,8 @@ def _released(p: Proposal) -> None:
         # When it was done is the agency's word: a basis that is over by now is over.
         times = (p.act.acted_at, p.not_before)
         if any(
-            named not in release_bases(p.state, p.protocol, p.agency, recipient, group, at)
+            named
+            not in release_bases(p.state, p.protocol, p.agency, recipient, group, at, p.history)
             for at in times
         ):
             raise Refusal(

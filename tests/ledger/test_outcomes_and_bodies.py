@@ -24,8 +24,11 @@ from ledger.procedure.amendments import text_of
 from ledger.procedure.case_fold import fold
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.conditions import Standing
+from ledger.procedure.legal_basis import reading_bases
 from ledger.procedure.protocol import Protocol, load_protocol, shipped_protocol
 from ledger.refusals import Refusal
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import LegalBasis
 from projections.folds.expected_steps import expected_steps
 from projections.folds.obligation_terms import ObligationOutcome
 from projections.folds.obligations import obligations
@@ -75,6 +78,14 @@ class Played:
         assert refusal.value.rule == rule, refusal.value.message
         assert len(self.acts) == before
         return refusal.value
+
+    def reads(self, agency: str, group: FieldGroup) -> bool:
+        """Return whether an agency may read a group by a duty now."""
+        assert self.state is not None
+        history = {one.id: one for one in self.acts}
+        own = self.protocol.agencies_by_id[agency]
+        bases = reading_bases(self.state, self.protocol, own, group, self.now, history)
+        return any(one.kind is LegalBasis.DUTY for one in bases)
 
     def identified(self, age_group: str = "child") -> "Played":
         """Open the case in Kosovo, identify the person and assess the risk."""
@@ -537,6 +548,40 @@ def test_visits_repeat_until_they_are_closed_and_sooner_where_a_child_is_at_risk
     ]
     assert [one.outcome for one in visits].count(ObligationOutcome.DONE) == 3
     assert len(visits) == 4, "each visit is owed by itself"
+
+
+def test_a_shelter_s_duty_is_that_of_the_shelter_that_took_the_person_in() -> None:
+    case = Played().identified()
+    case.take("xk-shelter-children", "sheltered")
+    assert case.reads("xk-shelter-children", FieldGroup.CARE)
+    assert not case.reads("xk-isf", FieldGroup.CARE)
+    case.take("xk-shelter-children", "shelter_left")
+    assert not case.reads("xk-shelter-children", FieldGroup.CARE)
+
+
+@pytest.mark.parametrize(
+    ("agency", "before", "after"),
+    [
+        (POLICE, FieldGroup.IDENTITY, FieldGroup.EXPLOITATION),
+        (SOCIAL, FieldGroup.HEALTH, FieldGroup.WHEREABOUTS),
+    ],
+)
+def test_an_adults_file_opens_by_duty_with_the_consent(
+    agency: str, before: FieldGroup, after: FieldGroup
+) -> None:
+    case = Played()
+    case.take(POLICE, "case_opened", age_group="adult", countries=["XK"])
+    assert case.reads(agency, before), "protection of life needs it"
+    assert not case.reads(agency, after)
+    case.take(SOCIAL, "consent_given", scopes=["assistance"], **PERSON)
+    assert case.reads(agency, after)
+
+
+def test_a_childs_file_needs_no_consent_to_open_by_duty() -> None:
+    case = Played()
+    case.take(POLICE, "case_opened", age_group="child", countries=["XK"])
+    assert case.reads(POLICE, FieldGroup.EXPLOITATION)
+    assert case.reads(SOCIAL, FieldGroup.WHEREABOUTS)
 
 
 def test_a_text_without_the_new_parts_refuses_nothing_of_it() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from ledger.procedure.conditions import Marked
-from ledger.procedure.protocol import Operation, Protocol
+from ledger.procedure.protocol import Duty, Operation, Protocol
 from ledger.vocabulary.levels import FieldGroup
 
 _LETTERS = {
@@ -103,9 +103,17 @@ def _duties(protocol: Protocol) -> Iterator[str]:
     for duty in protocol.duties:
         abroad = "yes" if duty.to_other_countries else ""
         yield (
-            f"| {_names(duty.roles)} | {_names(duty.groups)} | {_names(duty.after)} | {abroad} |"
+            f"| {_names(duty.roles)} | {_names(duty.groups)} | {_while(duty)} | {abroad} |"
             f" {_standing(duty)} |"
         )
+
+
+def _while(duty: Duty) -> str:
+    """Return while which facts a duty holds, and of which agency it is."""
+    told = _names(duty.after)
+    if duty.after_for_adult:
+        told += f"; for an adult also {_names(duty.after_for_adult)}"
+    return f"{told}; only the agency that did it" if duty.of_acting_agency else told
 
 
 def _retention(protocol: Protocol) -> Iterator[str]:

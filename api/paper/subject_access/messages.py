@@ -141,6 +141,7 @@ TEXTS = (
     "rights.explain",
     "rights.heading",
     "rights.intro",
+    "rule.acting_agency",
     "rule.adopted",
     "rule.assumed",
     "rule.bodies",
