@@ -16,7 +16,7 @@ def rule_sentences(kind: str, protocol: Protocol, words: Wording) -> tuple[str, 
     """Return what the rule of a kind of action says besides roles and facts, a sentence each."""
     rule = protocol.actions[kind]
     return (
-        *(condition_sentence(name, kind, protocol, words) for name in rule.conditions),
+        *(condition_sentence(name, kind, protocol, words) for name in protocol.conditions_of(rule)),
         *_bodies(rule, words),
         *_parties(rule, protocol, words),
         *_reflection(rule, words),
@@ -28,7 +28,7 @@ def condition_sentence(name: str, kind: str, protocol: Protocol, words: Wording)
     """Return what a condition asks of an action of ``kind``, and which authority it has."""
     condition = protocol.conditions[name]
     said = words.text("rule.must", value=_value(condition, kind, protocol, words))
-    if condition.persons in _PERSONS:
+    if condition.persons is not None:
         said = words.text(_PERSONS[condition.persons], sentence=said)
     if condition.when is not None:
         told = _value(condition.when, kind, protocol, words)

@@ -85,7 +85,7 @@ def check_conditions(
     act: Act, rule: ActionRule, state: CaseState, history: Mapping[UUID, Act], protocol: Protocol
 ) -> None:
     """Check the values that the rule's conditions ask for. Raises ``Refusal``."""
-    for name in rule.conditions:
+    for name in protocol.conditions_of(rule):
         condition = protocol.conditions[name]
         if not _concerns(condition, state):
             continue
@@ -102,7 +102,7 @@ def check_conditions(
 
 
 def _concerns(condition: Condition, state: CaseState) -> bool:
-    if condition.persons is Persons.ALL:
+    if condition.persons is None:
         return True
     return state.is_child is (condition.persons is Persons.CHILDREN)
 

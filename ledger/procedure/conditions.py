@@ -57,7 +57,6 @@ class Marked(LedgerModel):
 class Persons(StrEnum):
     """The persons to whom a condition applies."""
 
-    ALL = "all"
     CHILDREN = "children"
     ADULTS = "adults"
 
@@ -80,7 +79,8 @@ class Condition(FieldValue, Marked):
     A condition on a fact that is not in force says nothing: ``requires`` asks for the fact.
     """
 
-    persons: Persons = Persons.ALL
+    persons: Persons | None = None
+    """Without it, the condition concerns all persons."""
     when: FieldValue | None = None
     """The condition counts only where this holds too."""
     of_each_party: bool = False

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from pydantic import model_validator
+from pydantic import model_serializer, model_validator
 
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.indicators import IndicatorList, OperationalIndicator, TraffickingAct
@@ -41,6 +42,17 @@ _RECRUITMENT = frozenset(
 _OF_CHILDREN = frozenset({IndicatorList.CHILDREN_LABOUR})
 
 
+_DIMENSIONS = {
+    "deceptive": IndicatorDimension.DECEPTIVE_RECRUITMENT,
+    "coercive": IndicatorDimension.COERCIVE_RECRUITMENT,
+    "abuse": IndicatorDimension.RECRUITMENT_BY_ABUSE,
+    "exploitation": IndicatorDimension.EXPLOITATION,
+    "coercion": IndicatorDimension.COERCION_AT_DESTINATION,
+    "dependence": IndicatorDimension.ABUSE_AT_DESTINATION,
+}
+"""The dimension of the indicators whose ids begin with a word."""
+
+
 class ListedIndicator(LedgerModel):
     """One indicator of the protocol's lists."""
 
@@ -48,6 +60,39 @@ class ListedIndicator(LedgerModel):
     dimension: IndicatorDimension
     strength: dict[IndicatorList, IndicatorStrength]
     """Its strength in each list that has it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, given: Any) -> Any:
+        """Read the short form of a recorded text: see :meth:`_short`."""
+        if not isinstance(given, str):
+            return given
+        indicator, *dimension, listed = given.split(" ")
+        if len(dimension) > 1 or len(listed) != len(IndicatorList):
+            raise ValueError(f"indicators: {given!r} is no indicator, dimension and strengths")
+        letters = {one.value[0]: one for one in IndicatorStrength}
+        strength = {
+            of: letters.get(letter, letter)
+            for of, letter in zip(IndicatorList, listed, strict=True)
+            if letter != "-"
+        }
+        named = dimension or [_DIMENSIONS.get(indicator.partition("_")[0], "")]
+        return {"indicator": indicator, "dimension": named[0], "strength": strength}
+
+    @model_serializer(mode="plain", when_used="json")
+    def _short(self) -> str:
+        """Write an indicator in one line of a text: its id, its dimension, and a letter per list.
+
+        An adoption is one event with the whole text, and an event has 65,535 bytes at most. A dash
+        stands for a list that does not have the indicator. The dimension is left out where the id
+        begins with its word.
+        """
+        letters = "".join(
+            self.strength[of].value[0] if of in self.strength else "-" for of in IndicatorList
+        )
+        if _DIMENSIONS.get(self.indicator.partition("_")[0]) is self.dimension:
+            return f"{self.indicator} {letters}"
+        return f"{self.indicator} {self.dimension} {letters}"
 
     @model_validator(mode="after")
     def _is_in_a_list(self) -> "ListedIndicator":

@@ -108,6 +108,8 @@ class ActionRule(Marked):
     requires_for_adult: tuple[Fact, ...] = ()
     conditions: tuple[ConditionName, ...] = ()
     """The conditions of the protocol that must hold."""
+    conditions_of: str | None = None
+    """Another kind of action whose conditions must hold too."""
     by: tuple[Bodies, ...] = ()
     """The bodies of each party that decide. Without an entry for a party, ``roles`` says it."""
     party_named_in: FieldOfFact | None = None
@@ -499,7 +501,9 @@ class Protocol(LedgerModel):
 
     def _check_conditions_of(self, kind: str, rule: ActionRule) -> None:
         """Check that a rule's conditions exist and fit its action. Raises ``ValueError`` if not."""
-        for name in rule.conditions:
+        if rule.conditions_of is not None and rule.conditions_of not in self.actions:
+            raise ValueError(f"{kind}: there is no rule of {rule.conditions_of!r}")
+        for name in self.conditions_of(rule):
             condition = self.conditions.get(name)
             if condition is None:
                 raise ValueError(f"{kind}: there is no condition {name!r}")
@@ -529,6 +533,11 @@ class Protocol(LedgerModel):
                 raise ValueError(f"{where}: {condition.unless} overrides nothing")
         if condition.of_each_party and condition.fact is None:
             raise ValueError(f"{where}: of_each_party needs a fact")
+
+    def conditions_of(self, rule: ActionRule) -> tuple[ConditionName, ...]:
+        """Return the names of all conditions of a rule."""
+        other = self.actions.get(rule.conditions_of or "")
+        return rule.conditions if other is None else (*rule.conditions, *other.conditions)
 
     def establishing(self, fact: str) -> tuple[str, ...]:
         """Return the kinds of actions that establish a fact."""

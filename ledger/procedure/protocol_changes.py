@@ -473,8 +473,8 @@ def _conditions(
     action: str, old: ActionRule | None, before: Protocol, after: Protocol
 ) -> Iterator[ProtocolChange]:
     """Yield the conditions that an action's rule gained or lost."""
-    had = old.conditions if old is not None else ()
-    has = after.actions[action].conditions
+    had = before.conditions_of(old) if old is not None else ()
+    has = after.conditions_of(after.actions[action])
     for change, names, protocol in (
         ("condition", [one for one in has if one not in had], after),
         ("condition_no_more", [one for one in had if one not in has], before),
@@ -495,7 +495,9 @@ def _changed_conditions(before: Protocol, after: Protocol) -> Iterator[ProtocolC
     for name, condition in after.conditions.items():
         old = before.conditions.get(name)
         if old is not None and _unmarked(old) != _unmarked(condition):
-            users = (kind for kind, rule in after.actions.items() if name in rule.conditions)
+            users = (
+                kind for kind, rule in after.actions.items() if name in after.conditions_of(rule)
+            )
             yield _condition("condition_otherwise", name, after, next(users, "-"))
     for period in after.reflection:
         if _unmarked(period) not in map(_unmarked, before.reflection):

@@ -588,7 +588,7 @@ def test_a_text_without_the_new_parts_refuses_nothing_of_it() -> None:
     """As a protocol that was recorded before these parts existed."""
     text = text_of(PROTOCOL)
     for rule in text["actions"].values():
-        for part in ("by", "conditions", "party_named_in", "not_party_named_in", "standing",
+        for part in ("by", "conditions", "conditions_of", "party_named_in", "not_party_named_in", "standing",
                      "party_that_established", "or_party_that_established", "source",
                      "waits_for_reflection_unless", "requires_for_adult"):  # fmt: skip
             rule.pop(part, None)
@@ -660,7 +660,9 @@ def test_rules_and_refusals_are_told_in_each_language(language: str) -> None:
     words = Words(texts(language), things)
     page = [one for _, own in rights(PROTOCOL, things) for one in own]
     (returned,) = (one for one in page if one.action == things.kind("return_decided"))
-    assert len(returned.further) == len(PROTOCOL.actions["return_decided"].conditions) + 2
+    assert (
+        len(returned.further) == len(PROTOCOL.conditions_of(PROTOCOL.actions["return_decided"])) + 2
+    )
     assumed = things.text("rule.assumed", sentence="").strip()
     for name, condition in PROTOCOL.conditions.items():
         refusal = reason(Refusal(None, f"condition-{name}", "x"), words)  # type: ignore[arg-type]

@@ -524,8 +524,8 @@ def _held_to_rules(
         return
     own = {
         c.field: c.values
-        for c in (protocol.conditions[name] for name in rule.conditions)
-        if c.fact is None and (c.persons == "all" or state.is_child is (c.persons == "children"))
+        for c in (protocol.conditions[name] for name in protocol.conditions_of(rule))
+        if c.fact is None and (c.persons is None or state.is_child is (c.persons == "children"))
     }
     wanted: dict[str, Any] = {**_WANTED.get(kind, {}), **{f: v[0] for f, v in own.items()}}
     model = CASE_ACTIONS[kind]
