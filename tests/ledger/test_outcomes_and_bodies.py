@@ -588,7 +588,8 @@ def test_a_text_without_the_new_parts_refuses_nothing_of_it() -> None:
     """As a protocol that was recorded before these parts existed."""
     text = text_of(PROTOCOL)
     for rule in text["actions"].values():
-        for part in ("by", "conditions", "conditions_of", "party_named_in", "not_party_named_in", "standing",
+        for part in ("by", "conditions", "conditions_of", "party_named_in", "not_party_named_in",
+                     "standing",
                      "party_that_established", "or_party_that_established", "source",
                      "waits_for_reflection_unless", "requires_for_adult"):  # fmt: skip
             rule.pop(part, None)
