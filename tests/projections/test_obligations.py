@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import get_args
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -423,17 +423,30 @@ def is_annulled(obligation: Obligation) -> bool:
 
 def run_of(obligation: Obligation, known: CaseObligations) -> Run:
     asked = str(obligation.concerning)
-    basis = BASES[obligation.action] if obligation.kind is ObligationKind.PROCEDURE else asked
+    owed_by = (obligation.action, obligation.debtor, obligation.debtor_agency)
+    # The protocol expects one action on several bases: the id says on which.
+    basis = next(
+        (b for b in BASES.get(obligation.action, ()) if obligation.id == id_of(obligation, b)),
+        asked,
+    )
     if obligation.kind is ObligationKind.COMING_OF_AGE:
         basis = COMING_OF_AGE
-    what = (obligation.action, obligation.debtor, obligation.debtor_agency, basis)
+    what = (*owed_by, basis)
     if obligation.state is ObligationState.OPEN:
         assert known.open[what].id == obligation.id
     return what, obligation.opened.action, obligation.closed.action if obligation.closed else None
 
 
-BASES: Mapping[str, str] = {
-    e.action: f"{'+'.join(e.after)} until {e.until}" for e in PROTOCOL.expected
+def id_of(obligation: Obligation, basis: str) -> UUID:
+    key = (obligation.action, obligation.debtor, obligation.debtor_agency, basis)
+    return uuid5(obligation.opened.action, " ".join(part or "-" for part in key))
+
+
+BASES: Mapping[str, list[str]] = {
+    one.action: [
+        f"{'+'.join(e.after)} until {e.until}" for e in PROTOCOL.expected if e.action == one.action
+    ]
+    for one in PROTOCOL.expected
 }
 
 
