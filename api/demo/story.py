@@ -36,9 +36,12 @@ from ledger.vocabulary.inclusion import (
     ReintegrationPlanned,
 )
 from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.person import AgeAssessed, IdentityRecorded
 from ledger.vocabulary.picklists import (
     AgeGroup,
+    AgeMethod,
     BestInterestsOutcome,
+    Certainty,
     ConsentForm,
     ConsentGiver,
     ConsentScope,
@@ -71,6 +74,8 @@ from ledger.vocabulary.picklists import (
     ServiceEnd,
     ServiceKind,
     ShelterKind,
+    StatementGround,
+    StatementSource,
     SupportPlanType,
     TraffickingStatus,
     TravelDocumentKind,
@@ -522,7 +527,7 @@ _FOUND = (
                 Indicator.OUT_OF_SCHOOL,
             ),
             indicators_note="A neighbour called: a child lives there as a wife.",
-            first_name="Ana",
+            first_name="Anna",
             second_name="Izmišljenović",
             birthdate=date(2010, 10, 14),
             gender=Gender.FEMININE,
@@ -554,6 +559,32 @@ _FOUND = (
             primary_language="cnr",
             address="No fixed address in Peja",
             family_note="Asks for his mother and for his sister Ana.",
+        ),
+    ),
+    _step(
+        "B.age_assessed",
+        _B.lead,
+        "Social work estimates the boy's age: a child of 10 to 12 years",
+        AgeAssessed(
+            acted_at=_B.after(hours=2),
+            age_group=AgeGroup.CHILD,
+            method=AgeMethod.SOCIAL_ASSESSMENT,
+            certainty=Certainty.PROBABLE,
+            reasoning="By his schooling and by what he tells; he has no document with him.",
+            age_from=10,
+            age_to=12,
+        ),
+    ),
+    _step(
+        "A.name_put_right",
+        "xk-dhtqnj",
+        "The police put the girl's name right, by her birth certificate",
+        IdentityRecorded(
+            acted_at=_A.after(days=9, hours=2),
+            ground=StatementGround.ENTRY_ERROR,
+            source=StatementSource.DOCUMENT,
+            certainty=Certainty.CONFIRMED,
+            first_name="Ana",
         ),
     ),
     _started(
