@@ -243,7 +243,6 @@ def _opened(act: Act, protocol: Protocol) -> CaseState:
     is_adult = age_group is AgeGroup.ADULT
     return CaseState.model_construct(
         case_id=act.case_id,
-        opening=act.id,
         version=act.version,
         position=act.position,
         opened_position=act.position,

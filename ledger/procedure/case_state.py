@@ -302,8 +302,6 @@ class CaseState(_StatePart):
     rectifications: Mapping[UUID, RectificationAsked] = {}
     unguarded: Mapping[UUID, LackingSafeguard] = {}
     """Actions in force that were taken without a child's safeguards."""
-    opening: UUID | None = None
-    """The action that opened the case."""
     error_closing: ErrorClosing | None = None
     destructions: Mapping[UUID, Destruction] = {}
     """Destructions of annulled actions' disclosures, by the proposal."""
@@ -322,6 +320,12 @@ class CaseState(_StatePart):
         """Return whether every party owes or has confirmed the erasure of its data."""
         erasure = self.erasure
         return erasure is not None and bool(erasure.order or erasure.confirmed)
+
+    @property
+    def opening(self) -> UUID | None:
+        """Return the action that opened the case; ``None`` if the protocol has no such fact."""
+        opened = self.facts.get("case_opened")
+        return None if opened is None else opened.action
 
     @property
     def is_closed(self) -> bool:

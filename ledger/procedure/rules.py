@@ -506,7 +506,7 @@ def _correction(p: Proposal) -> None:
             "own-action", "An action is corrected by its agency or that country's coordinator."
         )
     annuls_opening = p.act.fields["effect"] == "annulled" and mistaken.kind == "case_opened"
-    if annuls_opening and p.protocol.edition >= 2:
+    if annuls_opening and p.protocol.edition >= 2 and p.state.opening == mistaken.id:
         _opening_alone(p, mistaken)
     elif p.act.fields["effect"] == "annulled" and _is_lasting(mistaken, p):
         raise _out("not-annullable", f"{mistaken.kind} cannot be annulled; clarify it instead.")
