@@ -18,6 +18,7 @@ from api.web.refusal_text import reason
 from api.web.rendering import Words
 from api.web.texts import texts
 from ledger.events.act import Act
+from ledger.events.event_bytes import MAX_BYTES
 from ledger.procedure import rules
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.amendments import text_of
@@ -32,6 +33,7 @@ from ledger.vocabulary.picklists import LegalBasis
 from projections.folds.expected_steps import expected_steps
 from projections.folds.obligation_terms import ObligationOutcome
 from projections.folds.obligations import obligations
+from tests.support.agencies import Agencies
 
 PROTOCOL = shipped_protocol()
 START = datetime(2027, 1, 4, 8, tzinfo=UTC)
@@ -677,3 +679,8 @@ def test_rules_and_refusals_are_told_in_each_language(language: str) -> None:
 def test_the_examples_hold() -> None:
     for file in CORRIDORS.glob("*/protocol.toml"):
         assert load_protocol(file).conditions
+
+
+def test_the_adoption_of_the_shipped_text_fits_into_one_event() -> None:
+    """With room for an amendment that adds a party, whose keys are in the text."""
+    assert len(str(Agencies(PROTOCOL).adoption())) < MAX_BYTES - 1_000
