@@ -8,6 +8,7 @@ import pytest
 
 from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import load_protocol, protocol_from, shipped_protocol
+from tests.support.agencies import Agencies, adopted_protocol
 
 
 def test_an_unchanged_protocol_is_parsed_once() -> None:
@@ -56,3 +57,9 @@ def test_a_text_is_read_in_json_and_in_toml() -> None:
 def test_a_text_that_does_not_hold_says_why(text: str, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         protocol_from(text)
+
+
+def test_the_shipped_text_fits_into_one_signed_action() -> None:
+    for protocol in (shipped_protocol(), adopted_protocol()):
+        adoption = Agencies(protocol).adoption().without_disclosures()
+        assert len(adoption) < 65_435
