@@ -31,6 +31,7 @@ from ledger.procedure.merged_cases import OtherCases
 from ledger.procedure.named_checkpoint import among_first
 from ledger.procedure.protocol import NewerTextError
 from ledger.procedure.registry import Registry
+from ledger.procedure.subject_ids import check_ids_apart
 from ledger.refusals import Ground, Refusal
 from ledger.signing.signed_action import SignedAction
 from ledger.store.event_rows import Guard, RecordedRow
@@ -321,6 +322,8 @@ class Ledger(Application[UUID]):
             if registry is known[0] and case is known[1] and at == known[2] and not others:
                 raise
             event = decide_on_case(action, case, case_version, registry, at, others)
+        if case is None:
+            self._check_ids_apart(action, registry, at)
         return Decision(event, registry, case, at, others)
 
     def record(
@@ -359,6 +362,8 @@ class Ledger(Application[UUID]):
         self.check_understood()
         at = self.rows.next_time(ask=True)
         event, judging = decide_on_protocol(action, registry, at, self.root_at)
+        if registry is not None:
+            self._check_ids_apart(action, registry, at)
 
         def holds_at(moment: datetime) -> bool:
             return moment == at or (
@@ -438,10 +443,26 @@ class Ledger(Application[UUID]):
                 else:
                     check_case(action, case_id)
                     decide_on_case(action, case, case_version, registry, at, others)
+                self._check_ids_apart(action, registry, at, size)
             except Refusal as refusal:
                 return RefusedAt(refusal, size, at)
             return None
         return None
+
+    def _check_ids_apart(
+        self, action: SignedAction, registry: Registry, at: datetime, size: int | None = None
+    ) -> None:
+        """Check that no case and no action of the first ``size`` events has the other's id.
+
+        Raises as ``check_ids_apart`` does.
+        """
+        check_ids_apart(
+            action,
+            registry.next_protocol(at).edition,
+            registry.ledger_id,
+            lambda one: self.case(one, upto_position=size) is not None,
+            lambda one: bool(self.recorded_actions([one], upto=size)),
+        )
 
     def _others(self, action: SignedAction, case: Case | None, registry: Registry) -> OtherCases:
         """Return the other cases that the rules read for an action, as the database has them."""

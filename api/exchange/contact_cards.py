@@ -1,8 +1,9 @@
 """The cards of contact points, between the vaults of the parties.
 
-A card belongs to no case. Its fields lie in each vault under the id of the act that gave it, with a
-data key of their own. Every party gets it. A vault erases it once it is not in force any more:
-another card or none took its place, or the contact point ended.
+A card belongs to no case. Its fields lie in each vault under an id that no case has
+(``ledger.procedure.subject_ids``), with a data key of their own. Every party gets it. A vault
+erases it once it is not in force any more: another card or none took its place, or the contact
+point ended.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ import structlog
 from ledger.application import Ledger
 from ledger.procedure.contact_points import cards_in_force
 from ledger.procedure.registry import Registry
+from ledger.procedure.subject_ids import act_subject
 from ledger.refusals import Refusal
 from ledger.signing.sd_jwt import Disclosure
 from ledger.signing.signed_action import SignedAction
@@ -25,6 +27,7 @@ from ledger.vault.sealed_parcels import Parcel, ParcelError, Presentation
 from ledger.vault.vault import ReceivedDeposit, Vault
 from ledger.vocabulary.registration import ContactCardGiven
 
+_FIELDS = ContactCardGiven.disclosable_fields()
 _log = structlog.get_logger(__name__)
 
 
@@ -69,10 +72,12 @@ def presentations(
     ]
     if not ids:
         return {}
-    texts = {row.action_id: row.event().action.sd_jwt for row in ledger.rows_of_actions(ids)}
+    actions = {row.action_id: row.event().action for row in ledger.rows_of_actions(ids)}
+    texts = {card: action.sd_jwt for card, action in actions.items()}
     fields = dict.fromkeys(texts, "")
     for one in vault.own_case_fields([*texts]):
-        fields[one.action_id] += f"{one.encoded}~"
+        if one.digest in actions[one.action_id].digests:
+            fields[one.action_id] += f"{one.encoded}~"
     return {
         card: Presentation(presentation=text + fields[card])
         for card, text in texts.items()
@@ -95,75 +100,89 @@ def take_in(
         raise ParcelError("not-as-recorded", "it is no action that has fields for this country")
     if registry.directory.agencies_by_id[action.agency].party != parcel.sender:
         raise ParcelError("not-the-senders", "it is not the sender's to give")
-    if action.id not in _in_force(registry) or vault.erased([action.id]):
+    subject = act_subject(registry.ledger_id, action.id)
+    if action.id not in _in_force(registry) or vault.erased([subject]):
         return ParcelOutcome.ERASED
     digests = {one.digest for one in disclosures}
     held = vault.held_digests([action.id]).get(action.id, frozenset())
     if not {(digest, parcel.sender) for digest in digests} <= held:
         received = ReceivedDeposit(parcel.sender, uuid4())
         try:
-            vault.deposit(action, action.id, disclosures, received=received)
+            vault.deposit(action, subject, disclosures, received=received)
         except Refusal:  # it ended meanwhile
             return ParcelOutcome.ERASED
     return ParcelOutcome.TAKEN_IN
 
 
-def read(vault: Vault, cards: Iterable[UUID]) -> Mapping[UUID, Mapping[str, str]]:
+def read(vault: Vault, ledger_id: UUID, cards: Iterable[UUID]) -> Mapping[UUID, Mapping[str, str]]:
     """Return the fields of cards that the vault holds, by the card's id.
 
-    A card whose data key is missing, or that did not arrive, is left out.
+    Only fields that the act itself disclosed are returned. A card whose data key is missing, or
+    that did not arrive, is left out.
     """
     found: dict[UUID, Mapping[str, str]] = {}
     for card in cards:
         try:
-            held = vault.case_fields(card)
+            held = vault.case_fields(act_subject(ledger_id, card))
         except KeyMissingError:
             _log.error("the data key of a contact card is missing", party=vault.party)
             continue
-        if held:
-            found[card] = {one.field: one.value for one in held}
+        fields = {
+            one.field: one.value for one in held if one.action_id == card and one.field in _FIELDS
+        }
+        if fields:
+            found[card] = fields
     return found
 
 
-def erase_ended(vault: Vault, registry: Registry) -> int:
+def erase_ended(vault: Vault, ledger: Ledger, registry: Registry) -> int:
     """Erase the cards that the ledger ended, and return how many. Nothing of them comes in again.
 
-    The ledger alone decides. No clock has a part in it.
+    The ledger alone decides. No clock has a part in it. An id that is a case's is left alone.
     """
     ended = [
-        card.id
+        act_subject(registry.ledger_id, card.id)
         for one in registry.contacts
         for card in one.cards
         if card.ended_at is not None or one.ended_at is not None
     ]
-    return _erase(vault, ended)
+    erased = vault.erased(ended) if ended else set()
+    count = 0
+    for subject in _of_no_case(ledger, [one for one in ended if one not in erased]):
+        vault.erase(subject, is_confirmed=True)  # no country owes a statement on it
+        count += 1
+    if count:
+        _log.info("contact cards are erased", party=vault.party, cards=count)
+    return count
 
 
-def erase_as_left(vault: Vault, registry: Registry, party: str) -> int:
-    """Erase the cards that end as ``party`` has left, and return how many.
+def remove_as_left(vault: Vault, ledger: Ledger, registry: Registry, party: str) -> int:
+    """Remove the cards that ``party``, which left, may not share any more. Return how many.
 
-    Those are the cards of that party, and in its own vault those of all others.
+    Those are the cards of that party, and in its own vault those of all others. They come in again
+    if the party joins again: until then they are not in force, and nothing is sent to the party.
     """
-    ended = [
-        card.id
+    subjects = [
+        act_subject(registry.ledger_id, card.id)
         for one in registry.contacts
         if (one.party != party if vault.party == party else one.party == party)
         for card in one.cards
     ]
-    return _erase(vault, ended)
-
-
-def _erase(vault: Vault, cards: Sequence[UUID]) -> int:
-    erased = vault.erased(cards) if cards else set()
-    count = 0
-    for card in cards:
-        if card not in erased:
-            vault.erase(card)
-            vault.confirmed(card)  # no country owes a word on it
-            count += 1
+    count = sum(vault.remove(subject) for subject in _of_no_case(ledger, subjects))
     if count:
-        _log.info("contact cards are erased", party=vault.party, cards=count)
+        _log.info("contact cards are removed", party=vault.party, cards=count)
     return count
+
+
+def _of_no_case(ledger: Ledger, subjects: Sequence[UUID]) -> list[UUID]:
+    """Return the ids among ``subjects`` that no case has.
+
+    A case that was opened before these ids were reserved may have such an id.
+    """
+    cases = ledger.cases(subjects, keep=False) if subjects else {}
+    if cases:
+        _log.error("a case has the id of a contact card's fields", cases=len(cases))
+    return [subject for subject in subjects if subject not in cases]
 
 
 def _in_force(registry: Registry) -> Mapping[UUID, str]:

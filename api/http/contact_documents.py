@@ -19,6 +19,8 @@ def contact_documents(node: Node, caller: Caller) -> list[ContactPointDocument]:
     sees = may_see_cards(caller.agency, registry.contacts, protocol)
     if sees:
         in_force = cards_in_force(registry.contacts, protocol)
-        held = contact_cards.read(node.vaults.of(party), in_force) if node.vaults.has(party) else {}
+        held: Mapping[UUID, Mapping[str, str]] = {}
+        if node.vaults.has(party):
+            held = contact_cards.read(node.vaults.of(party), registry.ledger_id, in_force)
         cards = {card: held.get(card, {}) for card in in_force}
     return [contact_document(one, cards) for one in registry.contacts]

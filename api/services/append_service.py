@@ -47,6 +47,7 @@ from ledger.procedure.deciding import check_case
 from ledger.procedure.disclosed_agencies import check_agencies, named_agencies
 from ledger.procedure.protocol import NODE, Agency, Protocol
 from ledger.procedure.statements import STATING
+from ledger.procedure.subject_ids import act_subject
 from ledger.refusals import Ground, Refusal
 from ledger.replication.outbox import Outbox
 from ledger.replication.outcomes import OutboxState
@@ -177,7 +178,7 @@ class DirectAppend:
     def on_protocol(self, sender: Agency, sent: str) -> Receipt:
         """Record an act on the protocol itself.
 
-        Its disclosures, if it has any, lie in the vault under the act's own id.
+        Its disclosures, if it has any, lie in the vault apart from all cases (``act_subject``).
         """
         action, disclosures = _parsed(sent)
         _authorise(self._ledger, sender, action)
@@ -190,9 +191,9 @@ class DirectAppend:
             return receipt_document(self._by_rules(append, action, None, 0))
         vault = self._vaults.of(sender.party)
         if (receipt := self._ledger.receipt_of(action)) is not None:
-            _complete(vault, action, disclosures, action.id)
+            _complete(vault, action, disclosures, _subject(self._ledger, action))
             return receipt_document(receipt)
-        deposit = vault.deposit(action, action.id, disclosures)
+        deposit = vault.deposit(action, _subject(self._ledger, action), disclosures)
         try:
             return receipt_document(self._by_rules(append, action, None, 0))
         except Refusal:
@@ -291,11 +292,13 @@ class OutboxAppend:
         signed_action.check_disclosures(action, disclosures)
         vault = self._vaults.of(sender.party)
         if (receipt := self._ledger.receipt_of(action)) is not None:
-            _complete(vault, action, disclosures, action.id)
+            _complete(vault, action, disclosures, _subject(self._ledger, action))
             return receipt_document(receipt)
         _check_readable(self._ledger, action)
         if not self._is_waiting(action):
-            deposit = vault.deposit(action, action.id, disclosures) if disclosures else None
+            deposit = None
+            if disclosures:
+                deposit = vault.deposit(action, _subject(self._ledger, action), disclosures)
             if not self._outbox.put(action, sender, None, 0, deposit) and deposit is not None:
                 vault.withdraw(action.id, deposit)
         return self._await(action.id)
@@ -524,6 +527,11 @@ def _check_newest(
                 " counts now; release that one, alone or beside it.",
                 "act.released",
             )
+
+
+def _subject(ledger: Ledger, action: SignedAction) -> UUID:
+    """Return the id under which the vaults keep the fields of an act on the protocol."""
+    return act_subject(ledger.adopted().ledger_id, action.id)
 
 
 def _take_back(vault: Vault, action: SignedAction, deposit: UUID) -> None:

@@ -146,7 +146,9 @@ class Eraser(PeriodicWorker):
         registry = self._ledger.registry()
         if registry is None or registry.contacts == self._carded:
             return 0
-        count = sum(contact_cards.erase_ended(vault, registry) for vault in self._vaults)
+        count = sum(
+            contact_cards.erase_ended(vault, self._ledger, registry) for vault in self._vaults
+        )
         self._carded = registry.contacts
         return count
 
@@ -196,7 +198,7 @@ class Eraser(PeriodicWorker):
         for party, left_on in protocol.left_parties.items():
             if times.have_been_after(datetime.combine(left_on, time_of_day(), UTC), _MARGIN):
                 for vault in self._vaults:
-                    contact_cards.erase_as_left(vault, registry, party)
+                    contact_cards.remove_as_left(vault, self._ledger, registry, party)
         for vault in self._vaults:
             day = protocol.left_parties.get(vault.party)
             if day is None:

@@ -27,6 +27,7 @@ from ledger.procedure.retention import (
     retention_over,
     retention_rule,
 )
+from ledger.procedure.subject_ids import KEPT_APART_SINCE, check_case_id
 from ledger.refusals import Ground, Refusal
 from ledger.vocabulary import NOT_UNDERSTOOD
 from ledger.vocabulary.levels import FieldGroup
@@ -111,6 +112,8 @@ def decide(
                 "An international body opens no case; an agency of the country opens it and names"
                 " the body.",
             )
+        if protocol.edition >= KEPT_APART_SINCE:
+            check_case_id(act.case_id, act.id)
         check_dates(act, None, history, protocol, now)
         return
     if act.kind == "case_opened":

@@ -27,6 +27,7 @@ from ledger.procedure.deciding import refusal_by
 from ledger.procedure.merged_cases import reads_others
 from ledger.procedure.named_checkpoint import among_first
 from ledger.procedure.registry import registry_of
+from ledger.procedure.subject_ids import ACTION_ID_OF_CASE, CASE_ID_TAKEN, check_ids_apart
 from ledger.procedure.text_parts import names_nothing_new
 from ledger.refusals import Refusal
 from ledger.signing.signed_action import Mark, SignedAction, read_recorded
@@ -174,6 +175,10 @@ def _held_refusal(
         is_reused = row is not None and position is None and row.position <= size
         what = f"no event among the first {size} has this action's id"
         return DecisionCheck(None if is_reused else what, position=position)
+    if statement.rule in (CASE_ID_TAKEN, ACTION_ID_OF_CASE):
+        refusal = _ids_refusal(statement, read_recorded(signed), events)
+        what = f"no case and no action among the first {size} events has the other's id"
+        return DecisionCheck(what if refusal is None else None, refusal, position)
     refusal = refusal_by(
         events.of(statement.case, size, read_recorded(signed)),
         signed,
@@ -186,6 +191,26 @@ def _held_refusal(
         return DecisionCheck(None, position=position, is_outdated=True)
     what = f"the rules accept the action on the first {size} events"
     return DecisionCheck(what if refusal is None else None, refusal, position)
+
+
+def _ids_refusal(statement: Refused, action: SignedAction, events: EventLookup) -> Refusal | None:
+    """Return the refusal of an action that takes the id of a case, or of another action."""
+    size = statement.size
+
+    def is_case(one: UUID) -> bool:
+        return any(event.originator_id == one for event in events.of(one, size, action))
+
+    def is_action(one: UUID) -> bool:
+        row = events.with_action_id(one)
+        return row is not None and row.position <= size
+
+    registry = registry_of(events.of(None, size, action))
+    edition = registry.next_protocol(statement.decided_at).edition
+    try:
+        check_ids_apart(action, edition, registry.ledger_id, is_case, is_action)
+    except Refusal as refusal:
+        return refusal
+    return None
 
 
 def _may_be_of_older_program(statement: Refused, signed: str, events: EventLookup) -> bool:

@@ -205,27 +205,40 @@ class Vault(Disclosures):
             connection.execute(delete.format(self._inventory), (lost,))
         return removed
 
-    def erase(self, case_id: UUID) -> bool:
+    def erase(self, case_id: UUID, *, is_confirmed: bool = False) -> bool:
         """Destroy the person's key, then all that the key encrypted, and let nothing in again.
 
-        The erasure is durable on return, and repeating it is harmless. Returns whether anything was
-        held.
+        The erasure is durable on return, and repeating it is harmless. ``is_confirmed``: whether
+        the ledger needs no confirmation of it. Returns whether anything was held.
         """
-        forever = SQL("INSERT INTO {} (case_id) VALUES (%s) ON CONFLICT DO NOTHING").format(
-            self._erased
-        )
+        forever = SQL(
+            "INSERT INTO {} (case_id, confirmed_at) VALUES (%s, CASE WHEN %s THEN now() END)"
+            " ON CONFLICT DO NOTHING"
+        ).format(self._erased)
         delete = SQL("DELETE FROM {} WHERE case_id = %s")
         with self._database.transaction(role=self._role) as connection:
             connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (str(case_id),)
             )
-            connection.execute(forever, (case_id,))
+            connection.execute(forever, (case_id, is_confirmed))
         # The key first: from then on no copy of the rows opens, wherever it is.
         had_key = self.keys.destroy(case_id)
         with self._database.transaction(role=self._role) as connection:
             removed = connection.execute(delete.format(self._table), (case_id,)).rowcount
             connection.execute(delete.format(self._inventory), (case_id,))
             self.duplicates.forget(connection, case_id)
+        return had_key or removed > 0
+
+    def remove(self, subject: UUID) -> bool:
+        """Destroy the key and the fields under an id that is no case's; they may come in again.
+
+        Returns whether anything was held.
+        """
+        delete = SQL("DELETE FROM {} WHERE case_id = %s")
+        had_key = self.keys.destroy(subject)
+        with self._database.transaction(role=self._role) as connection:
+            removed = connection.execute(delete.format(self._table), (subject,)).rowcount
+            connection.execute(delete.format(self._inventory), (subject,))
         return had_key or removed > 0
 
     def erase_received(self, case_id: UUID) -> int:

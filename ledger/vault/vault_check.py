@@ -19,6 +19,7 @@ from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
 from ledger.procedure.case import Case
 from ledger.procedure.protocol import Protocol
+from ledger.procedure.subject_ids import act_subject
 from ledger.signing.country_key import SealError
 from ledger.store.database import Database
 from ledger.store.migrate import access_rows, reader_role, vault_role, vault_schema
@@ -397,8 +398,9 @@ class _Signed(NamedTuple):
         if event is None:
             return None
         action = event.action
-        # An act on the protocol is on no case: its fields lie under its own id.
-        case_id = action.id if action.kind in REGISTRY_ACTIONS else event.originator_id
+        case_id = event.originator_id
+        if action.kind in REGISTRY_ACTIONS:  # the originator is the ledger
+            case_id = act_subject(case_id, action.id)
         return cls(case_id, action.kind, action.agency, action.digests)
 
 

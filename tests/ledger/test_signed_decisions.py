@@ -27,6 +27,7 @@ from ledger.log.signed_decision import (
     recorded,
     sign,
 )
+from ledger.procedure.subject_ids import act_subject
 from ledger.refusals import Refusal
 from ledger.replication.false_decisions import (
     LedgerEvents,
@@ -38,6 +39,7 @@ from ledger.signing import signed_action
 from ledger.signing.signed_action import SignedAction
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.picklists import Priority
+from ledger.vocabulary.registration import ContactPointNamed, Office
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.amending import amended, proposal
@@ -74,6 +76,15 @@ def refused(
     decision = SignedDecision.parse(signed.signed)
     decision.verify(POLICY)
     return decision
+
+
+def named_under(agencies: Agencies, action_id: UUID) -> SignedAction:
+    """A contact point that is named under an id."""
+    named = ContactPointNamed(
+        acted_at=START, agency="xk-dhtqnj", function="Head", languages=("sqi",),
+        office=Office(telephone="+383 39 000 000"),
+    )  # fmt: skip
+    return signed_action.read(agencies.sign("xk-nac", named, None, action_id))
 
 
 def falsified(decision: SignedDecision, **changes: object) -> SignedDecision:
@@ -166,8 +177,19 @@ def test_what_the_ledger_node_signs_is_true(
     priority = CasePrioritised(acted_at=START, priority=Priority.HIGH)
     ahead = signed_action.read(agencies.sign("xk-prosecution-prishtina", priority, case_id))
     made.append((refused(ledger, decisions, ahead, 7), ahead.sd_jwt))
+    taken = signed_action.read(agencies.sign("xk-dhtqnj", opening(), action.id))
+    made.append((refused(ledger, decisions, taken, 0), taken.sd_jwt))
+    reserved = action_of(agencies, act_subject(agencies.protocol.ledger_id, action.id))
+    made.append((refused(ledger, decisions, reserved, 0), reserved.sd_jwt))
+    of_case = named_under(agencies, case_id)
+    with pytest.raises(Refusal):
+        ledger.append_to_registry(of_case)
+    signed_refusal = decisions.refusal(of_case, None, 0)
+    assert signed_refusal is not None
+    made.append((SignedDecision.parse(signed_refusal.signed), of_case.sd_jwt))
     rules = {d.statement.rule for d, _ in made if isinstance(d.statement, Refused)}
     assert {"action-id-reused", "case-version", "already-opened"} <= rules
+    assert {"case-id-taken", "case-id-form", "action-id-of-case"} <= rules
     ledger.append(
         signed_action.read(signed_action.parse(sent.partition("~")[0] + "~")), _case(sent), 0
     )
@@ -209,6 +231,8 @@ def test_a_false_decision_is_found_by_anybody_with_the_events(
         assert "another one" in str(held_against(dropped, action.sd_jwt, events).untrue)
         backdated = falsified(written, **moved)
         assert "other bytes" in str(held_against(backdated, action.sd_jwt, events).untrue)
+        taken = falsified(refusal, rule="case-id-taken")
+        assert "has the other's id" in str(held_against(taken, action.sd_jwt, events).untrue)
         reused = falsified(refusal, rule="action-id-reused", size=given.position - 1)
         assert "has this action's id" in str(held_against(reused, action.sd_jwt, events).untrue)
         with pytest.raises(NotCoveredError):

@@ -26,6 +26,7 @@ from ledger.application import Ledger, environment
 from ledger.log.policy import Policy, TrustedWitness
 from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import Protocol, shipped_protocol
+from ledger.procedure.subject_ids import act_subject
 from ledger.signing import keys
 from ledger.vocabulary.coordination import (
     CasePrioritised,
@@ -192,8 +193,8 @@ def test_a_country_leaves_and_what_it_owes_is_settled(world: World, directory: P
     until(
         lambda: (
             QUESTION in world.fields(case_id)
-            and vault.case_fields(card)
-            and world.ledger.node.vaults.of("ME").case_fields(theirs)
+            and vault.case_fields(subject(world, card))
+            and world.ledger.node.vaults.of("ME").case_fields(subject(world, theirs))
         ),
         "the fields in the other country's vault",
         seconds=SECONDS,
@@ -230,12 +231,14 @@ def test_a_country_leaves_and_what_it_owes_is_settled(world: World, directory: P
         )
         assert coordinator.absence("AL").party == "AL"  # what was without it is told all the same
     assert world.fields(case_id) == {OWN}
-    assert not vault.case_fields(card)
-    assert not vault.keys.has(card)
-    assert vault.case_fields(theirs)  # its own
+    assert not vault.case_fields(subject(world, card))
+    assert not vault.keys.has(subject(world, card))
+    assert vault.case_fields(subject(world, theirs))  # its own
     for party in ("XK", "ME"):
         other = world.ledger.node.vaults.of(party)
-        until(lambda other=other: not other.case_fields(theirs), "the end of its card")
+        until(
+            lambda other=other: not other.case_fields(subject(world, theirs)), "the end of its card"
+        )
 
     world.go_to(begins + timedelta(days=ERASE_WITHIN_DAYS, hours=1), copied=False)
     assert world.albania.node.ledger.head() < world.ledger.node.ledger.head()
@@ -260,6 +263,11 @@ def give_card(world: World, coordinator: str, office: str) -> UUID:
         contact = client.append_to_registry(named).action_id
         given = ContactCardGiven(acted_at=PAST, contact=contact, full_name="zqArta")
         return client.append_to_registry(given).action_id
+
+
+def subject(world: World, card: UUID) -> UUID:
+    """The id under which the vaults keep a card's fields."""
+    return act_subject(world.ledger.agencies.protocol.ledger_id, card)
 
 
 def acts_no_more(world: World, case_id: UUID) -> None:

@@ -1,17 +1,23 @@
 """The persons of the other side, sealed from all who have no part: case managers and cards."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from api.client import RefusedError
 from api.workers.vault_checker import vault_check
+from ledger import application
 from ledger.procedure.protocol import COORDINATOR, NODE
+from ledger.procedure.subject_ids import act_subject
 from ledger.signing import signed_action
+from ledger.store.migrate import vault_role
+from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import CaseManagerNamed, Correction
-from ledger.vocabulary.picklists import CorrectionEffect, CorrectionReason
+from ledger.vocabulary.erasure import LegalHoldPlaced
+from ledger.vocabulary.picklists import CorrectionEffect, CorrectionReason, HoldGround
 from ledger.vocabulary.registration import (
     ContactCardEnded,
     ContactCardGiven,
@@ -187,10 +193,132 @@ def findings(served: Server) -> list[str]:
 
 
 def erased_everywhere(served: Server, card: UUID) -> bool:
+    subject = act_subject(served.agencies.protocol.ledger_id, card)
     return all(
-        vault.erased([card]) and not vault.case_fields(card) and not vault.keys.has(card)
+        vault.erased([subject]) and not vault.case_fields(subject) and not vault.keys.has(subject)
         for vault in served.node.vaults
     )
+
+
+def contact_of(served: Server, coordinator: str, office: str) -> UUID:
+    named = ContactPointNamed(
+        acted_at=PAST, agency=office, function="Head", languages=("sqi",),
+        office=Office(telephone="+383 39 000 000"),
+    )  # fmt: skip
+    with served.client(coordinator) as client:
+        return client.append_to_registry(named).action_id
+
+
+def give(served: Server, coordinator: str, contact: UUID, name: str, card: UUID | None) -> UUID:
+    """Give a card, under an id that the coordinator chooses."""
+    given = ContactCardGiven(acted_at=PAST, contact=contact, full_name=name)
+    signed = sign(served, coordinator, given, None, action_id=card)
+    with served.client(coordinator) as client:
+        return client.send_to_registry(signed).action_id
+
+
+def sign(served: Server, agency: str, action: Action, case: UUID | None, **more: Any) -> str:
+    return str(
+        signed_action.sign(
+            action,
+            agency=agency,
+            key=served.agencies.keys[agency],
+            protocol=served.agencies.protocol.id,
+            case_id=case,
+            **more,
+        )
+    )
+
+
+def refused_rule(call: Callable[[], object]) -> str:
+    with pytest.raises(RefusedError) as refused:
+        call()
+    return refused.value.problem.rule
+
+
+NOTE, WRONG, RIGHT = "zqnoteofthechild", "zqCardUnderACase", "zqNextCard"
+
+
+def test_no_card_has_the_id_of_a_case_and_no_case_the_id_of_a_card(served: Server) -> None:
+    contact = contact_of(served, "xk-nac", "xk-csw-peja")
+    case = opened(served, ("XK", "ME"))
+    assert refused_rule(lambda: give(served, "xk-nac", contact, WRONG, case)) == (
+        "action-id-of-case"
+    )
+    card = give(served, "xk-nac", contact, RIGHT, None)
+    subject = act_subject(served.agencies.protocol.ledger_id, card)
+    with served.client("xk-dhtqnj") as police:
+        for taken, rule in ((card, "case-id-taken"), (subject, "case-id-form")):
+            again = sign(served, "xk-dhtqnj", opening(("XK", "ME")), taken)
+            assert refused_rule(lambda again=again, at=taken: police.send(again, at, 0)) == rule
+    assert cards_of(served, "xk-nac")[contact] == RIGHT
+    with served.client("xk-nac") as coordinator:
+        coordinator.append_to_registry(ContactCardEnded(acted_at=PAST, contact=contact))
+    assert findings(served) == []
+
+
+@pytest.mark.parametrize("is_card_first", [True, False])
+def test_a_card_and_a_case_of_one_id_that_are_recorded_at_once_stay_apart(
+    served: Server, monkeypatch: pytest.MonkeyPatch, is_card_first: bool
+) -> None:
+    """Each is decided before the other is recorded; then the card is replaced, and ends."""
+    monkeypatch.setattr(application, "check_ids_apart", lambda *_: None)
+    contact, shared = contact_of(served, "xk-nac", "xk-csw-peja"), uuid4()
+    noted = opening(("XK", "ME"), indicators_note=NOTE)
+    signed = sign(served, "xk-dhtqnj", noted, shared)
+
+    def open_case() -> None:
+        with served.client("xk-dhtqnj") as police:
+            police.send(signed, shared, 0)
+
+    steps = [lambda: give(served, "xk-nac", contact, WRONG, shared), open_case]
+    for step in steps if is_card_first else reversed(steps):
+        step()
+    with served.client("xk-csw-prishtina") as social_work:
+        hold = LegalHoldPlaced(acted_at=START, ground=HoldGround.COMPENSATION_CLAIM)
+        with served.client("xk-court-prishtina") as court:
+            court.append(hold, shared, 1)
+        until(lambda: NOTE in social_work.case(shared).model_dump_json(), "the case's note")
+        assert WRONG not in social_work.case(shared).model_dump_json()
+        for agency in ("xk-nac", "al-nac"):
+            until(
+                lambda agency=agency: cards_of(served, agency).get(contact) == WRONG,
+                "the card",
+                seconds=EXCHANGED,
+            )
+        give(served, "xk-nac", contact, RIGHT, None)
+        until(lambda: erased_everywhere(served, shared), "the erasure", seconds=EXCHANGED)
+        with served.client("xk-nac") as coordinator:
+            coordinator.append_to_registry(ContactCardEnded(acted_at=PAST, contact=contact))
+        served.worker("erase").wait_for_step()
+        for party in ("XK", "ME"):
+            vault = served.node.vaults.of(party)
+            until(
+                lambda vault=vault: NOTE in [one.value for one in vault.case_fields(shared)],
+                "the case's note in the vault",
+                seconds=EXCHANGED,
+            )
+            assert not vault.erased([shared])
+        assert NOTE in social_work.case(shared).model_dump_json()
+    assert findings(served) == []
+
+
+def test_a_crash_after_the_erasure_of_a_card_leaves_nothing_to_confirm(served: Server) -> None:
+    contact = contact_of(served, "xk-nac", "xk-csw-peja")
+    card = give(served, "xk-nac", contact, WRONG, None)
+    subject = act_subject(served.agencies.protocol.ledger_id, card)
+    with served.client("xk-nac") as coordinator:
+        coordinator.append_to_registry(ContactCardEnded(acted_at=PAST, contact=contact))
+    until(lambda: erased_everywhere(served, card), "the erasure", seconds=EXCHANGED)
+    vault = served.node.vaults.of("XK")
+    assert vault.erased_at(subject) is not None
+    with served.node.database.transaction(role=vault_role("XK")) as connection:
+        written = connection.execute(
+            "SELECT confirmed_at = erased_at AS together FROM vault_xk.erased WHERE case_id = %s",
+            (subject,),
+        ).fetchone()
+    assert written == {"together": True}  # one transaction: no crash comes between
+    assert subject not in vault.unconfirmed()
 
 
 def test_a_card_that_is_refused_leaves_nothing(served: Server) -> None:
