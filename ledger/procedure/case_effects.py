@@ -5,7 +5,7 @@ What every action changes (version, position, facts, parties) is in ``ledger.pro
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -296,6 +296,11 @@ def _error_closing_proposed(state: CaseState, act: Act, protocol: Protocol) -> d
         since=act.acted_at,
         # Where no other country is party to the case, another agency of the country agrees.
         pending=others or (own,),
+        until=(
+            act.recorded_at + timedelta(days=protocol.accountability_terms.error_closing_days)
+            if protocol.edition >= 2
+            else None
+        ),
     )
     return {"error_closing": proposed}
 

@@ -13,7 +13,7 @@ from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_effects import effect
 from ledger.procedure.case_state import CaseState, FactInForce, LackingSafeguard
-from ledger.procedure.protocol import ActionRule, Protocol
+from ledger.procedure.protocol import NODE, ActionRule, Protocol
 from ledger.vocabulary import CASE_ACTIONS, NOT_UNDERSTOOD
 from ledger.vocabulary.linking import MergeUndone
 from ledger.vocabulary.picklists import (
@@ -147,6 +147,8 @@ def evolve(
     joining = [c for c in addressed if c not in state.parties]
     if joining:
         changes["parties"] = (*state.parties, *dict.fromkeys(joining))
+    if _ends_error_closing(state, act, protocol) and "error_closing" not in changes:
+        changes["error_closing"] = None
     proposed = state.merge_proposal
     if proposed is not None and proposed.joined in addressed and "merge_proposal" not in changes:
         changes["merge_proposal"] = proposed.model_copy(update={"joined": None})
@@ -155,6 +157,19 @@ def evolve(
     if unguarded == after.unguarded:
         return after
     return after.model_copy(update={"unguarded": unguarded})
+
+
+def _ends_error_closing(state: CaseState, act: Act, protocol: Protocol) -> bool:
+    """Return whether an action ends the proposal to close the case as opened in error.
+
+    The countries agreed on the case as it stood, so any other action ends it, also one by which
+    another country joins. A node's statement changes nothing of that.
+    """
+    return (
+        state.error_closing is not None
+        and protocol.edition >= 2
+        and protocol.agencies_by_id[act.agency].role != NODE
+    )
 
 
 def _unguarded(
@@ -235,6 +250,36 @@ def addressed_parties(act: Act, protocol: Protocol) -> tuple[str, ...]:
         case "joint_action_agreed":
             agencies += fields["responsible"]
     return (*countries, *(protocol.agencies_by_id[a].party for a in agencies))
+
+
+def told_countries(acts: Iterable[Act], protocol: Protocol) -> frozenset[str]:
+    """Return the countries that ``acts`` of a case brought into it, annulled acts too.
+
+    The country of the opening agency is among them. A country that left the agreement is not: it
+    erased what it had received.
+    """
+    told: set[str] = set()
+    for act in acts:
+        if act.kind == NOT_UNDERSTOOD:
+            continue
+        if act.kind == "case_opened":
+            told.add(protocol.agencies_by_id[act.agency].party)
+        told.update(addressed_parties(act, protocol))
+    return frozenset(told - protocol.left_parties.keys())
+
+
+def holders(action: UUID, acts: Iterable[Act], protocol: Protocol) -> frozenset[str]:
+    """Return the countries that may hold disclosures of an annulled action of a case.
+
+    These are the countries that were in the case before the action, or its opening, was annulled.
+    ``acts`` are all actions of the case, in order.
+    """
+    before: list[Act] = []
+    for act in acts:
+        if annuls(act) and UUID(act.fields["corrects"]) in (action, before[0].id):
+            break
+        before.append(act)
+    return told_countries(before, protocol)
 
 
 def _opened(act: Act, protocol: Protocol) -> CaseState:

@@ -240,6 +240,8 @@ class ErrorClosing(_StatePart):
     since: UtcDatetime
     pending: tuple[str, ...]
     """The parties that have not agreed yet."""
+    until: UtcDatetime | None = None
+    """After this time the agreement counts no more; ``None`` where the rules have no period."""
 
 
 class Destruction(_StatePart):

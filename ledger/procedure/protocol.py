@@ -286,6 +286,12 @@ class Accountability(Marked):
     """Within so many days an access in danger to life is reviewed."""
     erasure_days: Annotated[int, Field(ge=1, le=3660)] = 7
     """Within so many days each country of a case confirms an erasure."""
+    destruction_grace_days: Annotated[int, Field(ge=1, le=3660)] = 14
+    """For so many days a destruction of an annulled action's disclosures can be stopped.
+
+    They begin with the recorded time of its approval."""
+    error_closing_days: Annotated[int, Field(ge=1, le=3660)] = 30
+    """Within so many days of its proposal a case is closed as opened in error, or not at all."""
 
 
 class Quorum(Marked):

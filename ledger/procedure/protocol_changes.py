@@ -103,7 +103,12 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "form_added": ("number", "title"),
     "form_removed": ("number", "title"),
     "form_changed": ("number", "title", "parts"),
-    "accountability": ("review_days", "erasure_days"),
+    "accountability": (
+        "review_days",
+        "erasure_days",
+        "destruction_grace_days",
+        "error_closing_days",
+    ),
     "standing": ("part", "before", "after"),
     "closing": ("reasons", "requires", "forbidden"),
     "closing_no_more": ("reasons",),
@@ -116,6 +121,7 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "other": ("part",),
 }
 """Every change, with the names of its values."""
+_PERIODS = CHANGES["accountability"]
 _FACTS = (
     "requires",
     "requires_for_child",
@@ -274,7 +280,7 @@ def accountability_changes(terms: Accountability) -> Iterator[ProtocolChange]:
 
 
 def _periods_of(terms: Accountability) -> ProtocolChange:
-    return _change("accountability", review_days=terms.review_days, erasure_days=terms.erasure_days)
+    return _change("accountability", **{name: getattr(terms, name) for name in _PERIODS})
 
 
 def _unmarked(part: Marked | None) -> Marked | None:

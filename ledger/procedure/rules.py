@@ -8,8 +8,14 @@ from uuid import UUID
 
 from ledger.events.act import Act
 from ledger.procedure import condition_checks
-from ledger.procedure.case_fold import addressed_parties, annulled_ids, withheld_ids
-from ledger.procedure.case_state import CaseState
+from ledger.procedure.case_fold import (
+    addressed_parties,
+    annulled_ids,
+    holders,
+    told_countries,
+    withheld_ids,
+)
+from ledger.procedure.case_state import CaseState, Destruction, ErrorClosing
 from ledger.procedure.dates import check_dates
 from ledger.procedure.form_rules import check_acknowledged, check_sent
 from ledger.procedure.legal_basis import Basis, release_bases
@@ -305,6 +311,9 @@ _AFTER_MERGE = frozenset(
         "break_glass_reviewed",
         "legal_hold_lifted",
         "erasure_confirmed",
+        # What was recorded in the wrong case need not wait for the erasure of the person.
+        "destruction_proposed",
+        "destruction_approved",
         "destruction_confirmed",
         "merge_undone",
     }
@@ -447,7 +456,8 @@ def _reopened(p: Proposal) -> None:
 def _closed(p: Proposal) -> None:
     if p.protocol.leading(p.state.lead_agency, p.state.parties).party != p.agency.party:
         raise _not_allowed("lead-country", "Only the country that leads the case may close it.")
-    refusal = reason_refusal(p.act.fields["reason"], p.state, p.protocol)
+    agreed = p.state.model_copy(update={"error_closing": _open_error_closing(p)})
+    refusal = reason_refusal(p.act.fields["reason"], agreed, p.protocol)
     if refusal is not None:
         raise refusal
 
@@ -459,7 +469,8 @@ def reason_refusal(reason: str, state: CaseState, protocol: Protocol) -> Refusal
         return _out(
             "not-agreed",
             "A case is closed as opened in error once the other countries of the case agreed:"
-            " record error_closing_proposed, and wait for their error_closing_accepted.",
+            " record error_closing_proposed, and wait for their error_closing_accepted. Any other"
+            " action in the case ends their agreement, and so does the protocol's period.",
             "act.reason",
         )
     for rule in protocol.closings:
@@ -482,16 +493,24 @@ def reason_refusal(reason: str, state: CaseState, protocol: Protocol) -> Refusal
 def _error_closing_proposed(p: Proposal) -> None:
     if p.protocol.leading(p.state.lead_agency, p.state.parties).party != p.agency.party:
         raise _not_allowed("lead-country", "The country that leads the case proposes this.")
-    if p.state.error_closing is not None:
+    if _open_error_closing(p) is not None:
         raise _out("already-proposed", "This is proposed already; the others have to agree.")
 
 
 def _error_closing_accepted(p: Proposal) -> None:
-    proposed = p.state.error_closing
+    proposed = _open_error_closing(p)
     if proposed is None or proposed.proposal != UUID(p.act.fields["proposal"]):
         raise _invalid("no-such-proposal", "No such closing is proposed.", "proposal")
     if p.agency.party not in proposed.pending:
         raise _out("already-accepted", "This country has agreed, or is not asked.")
+
+
+def _open_error_closing(p: Proposal) -> ErrorClosing | None:
+    """Return the proposal to close the case as opened in error, if its period is not over."""
+    proposed = p.state.error_closing
+    if proposed is not None and proposed.until is not None and p.not_before > proposed.until:
+        return None
+    return proposed
 
 
 def _correction(p: Proposal) -> None:
@@ -518,19 +537,23 @@ def _correction(p: Proposal) -> None:
 
 
 def _opening_alone(p: Proposal, opening: Act) -> None:
-    """Check that nobody but the agency that opened the case has acted in it.
+    """Check that nobody but the agency that opened the case has acted in it or was told of it.
 
-    Nor may anything have been done that lasts. Raises ``Refusal`` (``others-acted``).
+    A country that the opening or a later action named has received fields of the case and may have
+    acted outside it. It counts too if the action that named it is annulled. Nor may anything have
+    been done that lasts. Raises ``Refusal`` (``others-acted``).
     """
+    own = p.protocol.agencies_by_id[opening.agency].party
     earlier = [act for act in p.history.values() if act.id != opening.id]
-    if any(
+    if told_countries(p.history.values(), p.protocol) - {own} or any(
         act.agency != opening.agency or (act.kind != "correction" and _is_lasting(act, p))
         for act in earlier
     ):
         raise _out(
             "others-acted",
-            "Other agencies have acted in this case, or something was released or opened: close it"
-            " as opened in error, by agreement (error_closing_proposed).",
+            "Other agencies have acted in this case, another country was told of it, or something"
+            " was released or opened: close it as opened in error, by agreement"
+            " (error_closing_proposed).",
             "act.corrects",
         )
 
@@ -1076,6 +1099,28 @@ def _destruction_approved(p: Proposal) -> None:
     if p.history[proposal].key_id == p.act.key_id:
         raise _not_allowed(
             "second-person", "A second person approves, with a key of their own; this one proposed."
+        )
+    if p.protocol.edition >= 2:
+        _approved_by_holder(p, proposed)
+
+
+def _approved_by_holder(p: Proposal, proposed: Destruction) -> None:
+    """Check that no agency, and no country alone, has destroyed what another country holds.
+
+    If other countries received the action's disclosures, one of them approves. A country that came
+    into the case after the annulment received nothing. Raises ``Refusal`` (``second-party``).
+    """
+    if p.protocol.answering_for(proposed.by).id == p.agency.id:
+        raise _not_allowed(
+            "second-party", f"{proposed.by} proposed this; an agency does not approve it itself."
+        )
+    author = p.protocol.agencies_by_id[p.history[proposed.annulled].agency].party
+    others = holders(proposed.annulled, p.history.values(), p.protocol) - {author}
+    if others and p.agency.party not in others:
+        raise _not_allowed(
+            "second-party",
+            f"{', '.join(sorted(others))} received what would be destroyed: a coordinator or an"
+            " oversight body there approves it.",
         )
 
 

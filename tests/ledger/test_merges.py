@@ -13,7 +13,13 @@ from ledger.procedure.case_state import CaseState
 from ledger.refusals import Refusal
 from ledger.vault.required_disclosures import may_give, must_hold
 from ledger.vocabulary import Action
-from ledger.vocabulary.coordination import CaseClosed, InformationProvided, InformationRequested
+from ledger.vocabulary.coordination import (
+    CaseClosed,
+    Correction,
+    InformationProvided,
+    InformationRequested,
+)
+from ledger.vocabulary.destruction import DestructionApproved, DestructionProposed
 from ledger.vocabulary.erasure import (
     ErasureApproved,
     ErasureConfirmed,
@@ -485,3 +491,16 @@ def test_a_country_that_is_not_told_is_owed_no_field_of_a_link(two: Two) -> None
     assert list(may_give(case, linked, "XK", "ME", protocol)) == []
     own = {part.action: part.holders for part in must_hold(case, "XK", protocol)}
     assert (own[linked], own[told]) == ((), ("ME",))
+
+
+def test_what_was_recorded_in_the_wrong_case_is_destroyed_after_the_merge_too(two: Two) -> None:
+    note = two.take(WORK, two.ends, RiskAssessed, risk_level="high", threats="zq")
+    two.merged()
+    two.take(WORK, two.ends, Correction, corrects=note, effect="annulled", reason="wrong_case")
+    proposal = two.take(WORK, two.ends, DestructionProposed, annulled=note)
+    # Montenegro received the note by the merge, so Kosovo does not decide alone.
+    own = two.refused("xk-ombudsperson", two.ends, DestructionApproved, proposal=proposal)
+    assert own.rule == "second-party"
+    order = two.take(THEIR_NAC, two.ends, DestructionApproved, proposal=proposal)
+    (ordered,) = two.state(two.ends).destructions.values()
+    assert ordered.order == order

@@ -14,6 +14,7 @@ from ledger.vocabulary.coordination import (
     Correction,
     ErrorClosingAccepted,
     ErrorClosingProposed,
+    InformationRequested,
 )
 from ledger.vocabulary.destruction import DestructionProposed
 from ledger.vocabulary.picklists import CaseStatus, ClosureReason, RiskLevel
@@ -58,11 +59,11 @@ def case() -> RecordedCase:
 
 
 @pytest.mark.parametrize("corrects", [POLICE, "xk-nac"])
-def test_an_opening_is_annulled_while_no_other_agency_has_acted(
-    case: RecordedCase, corrects: str
-) -> None:
+def test_an_opening_is_annulled_while_no_other_agency_has_acted(corrects: str) -> None:
+    case = RecordedCase(AGENCIES)
+    case.take(POLICE, opening(first_name="zq"))
     case.take(POLICE, risk(1))
-    assert refused(case, "me-nac", annulled_opening(case)) == "own-action"
+    assert refused(case, SOCIAL_WORK, annulled_opening(case)) == "own-action"
     case.take(corrects, annulled_opening(case))
     assert case.case is not None
     state = case.case.state
@@ -78,6 +79,80 @@ def test_an_opening_is_annulled_while_no_other_agency_has_acted(
     ):
         assert refused(case, agency, action) in ("opened-in-error", "already-opened")
     case.take(POLICE, DestructionProposed(acted_at=later(7), annulled=case.acts[0].id))
+
+
+def test_no_country_alone_annuls_an_opening_that_another_country_was_told_of(
+    case: RecordedCase,
+) -> None:
+    for corrects in (POLICE, "xk-nac"):
+        assert refused(case, corrects, annulled_opening(case)) == "others-acted"
+    later_told = RecordedCase(AGENCIES)
+    later_told.take(POLICE, opening(first_name="zq"))
+    asked = later_told.take(
+        POLICE,
+        InformationRequested(
+            acted_at=later(1), addressee="me-police-thb", topics=("family",), purpose="protection"
+        ),
+    )
+    assert refused(later_told, POLICE, annulled_opening(later_told)) == "others-acted"
+    # The country has received the opening, whether the request counts or not.
+    mistaken = Correction(
+        acted_at=later(2), corrects=asked, effect="annulled", reason="entry_error"
+    )
+    later_told.take(POLICE, mistaken)
+    assert later_told.case is not None
+    assert later_told.case.state.parties == ("XK",)
+    assert refused(later_told, POLICE, annulled_opening(later_told)) == "others-acted"
+
+
+def agreed(case: RecordedCase) -> None:
+    """Let Kosovo propose to close a case as opened in error, and Montenegro agree."""
+    proposal = case.take("xk-nac", ErrorClosingProposed(acted_at=later(6)))
+    case.take("me-nac", ErrorClosingAccepted(acted_at=later(7), proposal=proposal))
+
+
+def closed(hours: float) -> CaseClosed:
+    return CaseClosed(acted_at=later(hours), reason=ClosureReason.OPENED_IN_ERROR)
+
+
+@pytest.mark.parametrize(
+    ("agency", "change"),
+    [
+        (SOCIAL_WORK, risk(8)),
+        ("me-csw-podgorica", risk(8)),
+        (
+            "xk-nac",
+            InformationRequested(
+                acted_at=later(8), addressee="al-nac", topics=("family",), purpose="protection"
+            ),
+        ),
+    ],
+)
+def test_an_agreed_closing_lapses_when_the_case_changes(
+    case: RecordedCase, agency: str, change: Action
+) -> None:
+    case.take(SOCIAL_WORK, risk(1))
+    agreed(case)
+    case.take(agency, change)
+    assert case.case is not None
+    assert case.case.state.error_closing is None
+    assert case.case.state == fold(case.acts, Agreement.of(AGENCIES.protocol))
+    assert refused(case, "xk-nac", closed(9)) == "not-agreed"
+    # Every country of the case is asked again, also one that joined since.
+    case.take("xk-nac", ErrorClosingProposed(acted_at=later(10)))
+    assert case.case is not None
+    asked_again = case.case.state.error_closing
+    assert asked_again is not None
+    assert {*asked_again.pending} == {*case.case.state.parties} - {"XK"}
+
+
+def test_an_agreed_closing_lapses_after_the_period_of_the_protocol(case: RecordedCase) -> None:
+    days = AGENCIES.protocol.accountability_terms.error_closing_days
+    case.take(SOCIAL_WORK, risk(1))
+    agreed(case)
+    late = closed(6 + 24 * days + 1)
+    assert refused(case, "xk-nac", late) == "not-agreed"
+    case.take("xk-nac", closed(6 + 24 * days - 1))
 
 
 def test_a_case_in_which_others_acted_is_closed_for_that_reason_by_agreement(

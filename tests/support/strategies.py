@@ -1004,7 +1004,9 @@ def _destruction_approved(
         return
     for proposal, one in state.destructions.items():
         actor = protocol.agencies_by_id[one.by].party
-        for party in state.parties if one.order is None else ():
+        # Another country of the case approves, if there is one.
+        deciding = [party for party in state.parties if party != actor] or state.parties
+        for party in deciding if one.order is None else ():
             roles = protocol.reviewing_roles("destruction_approved", party, actor)
             there = _of(party, able, protocol)
             yield (
@@ -1126,6 +1128,9 @@ _AFTER_ERASURE = frozenset({"erasure_confirmed", "destruction_confirmed", "break
 _AFTER_MERGE = frozenset(
     {
         "correction",
+        "destruction_proposed",
+        "destruction_approved",
+        "destruction_confirmed",
         "legal_hold_lifted",
         "consent_withdrawn",
         "sharing_ended",

@@ -1,0 +1,105 @@
+"""Who decides on the destruction of what an annulled action disclosed, and until when it stops."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from ledger.procedure.protocol import Protocol
+from ledger.refusals import Refusal
+from ledger.vocabulary import Action
+from ledger.vocabulary.coordination import Correction, InformationRequested
+from ledger.vocabulary.destruction import DestructionApproved, DestructionProposed
+from ledger.vocabulary.picklists import RiskLevel
+from ledger.vocabulary.protection import RiskAssessed
+from tests.support.actions import START, opening
+from tests.support.agencies import Agencies
+from tests.support.recorded_case import RecordedCase
+
+AGENCIES = Agencies()
+POLICE, SOCIAL_WORK = "xk-dhtqnj", "xk-csw-prishtina"
+
+
+def later(hours: float) -> datetime:
+    return START + timedelta(hours=hours)
+
+
+def refused(case: RecordedCase, agency: str, action: Action) -> str:
+    with pytest.raises(Refusal) as refusal:
+        case.take(agency, action)
+    return refusal.value.rule
+
+
+def annulment(action: UUID, hours: float) -> Correction:
+    return Correction(
+        acted_at=later(hours), corrects=action, effect="annulled", reason="wrong_case"
+    )
+
+
+def asking(addressee: str, hours: float) -> InformationRequested:
+    return InformationRequested(
+        acted_at=later(hours), addressee=addressee, topics=("family",), purpose="protection"
+    )
+
+
+def begun(*others: str, agencies: Agencies = AGENCIES) -> tuple[RecordedCase, UUID]:
+    """Return a case of Kosovo and ``others``, and a note in it that belongs to another case."""
+    case = RecordedCase(agencies, second_persons=Agencies(agencies.protocol))
+    case.take(POLICE, opening(("XK", *others)))
+    note = RiskAssessed(acted_at=later(1), risk_level=RiskLevel.HIGH, threats="zq")
+    return case, case.take(SOCIAL_WORK, note)
+
+
+def proposed(case: RecordedCase, note: UUID, by: str = SOCIAL_WORK) -> DestructionApproved:
+    """Let the note be annulled and its destruction proposed. Return the approval to be given."""
+    case.take(SOCIAL_WORK, annulment(note, 3))
+    proposal = case.take(by, DestructionProposed(acted_at=later(4), annulled=note))
+    return DestructionApproved(acted_at=later(5), proposal=proposal)
+
+
+@pytest.mark.parametrize("approves", ["me-nac", "me-ombudsman"])
+def test_no_country_alone_destroys_what_another_country_received(approves: str) -> None:
+    case, note = begun("ME")
+    approve = proposed(case, note)
+    for agency in ("xk-nac", "xk-ombudsperson"):
+        assert refused(case, agency, approve) == "second-party"
+    case.take(approves, approve)
+
+
+def test_a_country_that_came_later_received_nothing_and_does_not_decide() -> None:
+    case, note = begun("ME")
+    approve = proposed(case, note)
+    case.take(POLICE, asking("al-nac", 4))
+    assert refused(case, "al-nac", approve) == "second-party"
+    case.take("me-nac", approve)
+
+
+def test_a_country_that_an_annulled_request_told_still_decides() -> None:
+    case, note = begun()
+    request = case.take(POLICE, asking("me-police-thb", 2))
+    case.take(POLICE, annulment(request, 2))
+    approve = proposed(case, note)
+    # Its vault has the note. It has no part in the case, so the note stays until the erasure.
+    assert refused(case, "xk-ombudsperson", approve) == "second-party"
+    assert refused(case, "me-nac", approve) == "unknown-case"
+
+
+def test_what_no_other_country_received_is_destroyed_by_two_bodies_of_one_country() -> None:
+    case, note = begun()
+    approve = proposed(case, note)
+    case.take("xk-ombudsperson", approve)
+
+
+def test_without_a_rule_on_reviews_one_agency_with_two_keys_is_no_second_party() -> None:
+    case, note = begun(agencies=Agencies(without_reviews(AGENCIES.protocol)))
+    approve = proposed(case, note, by="xk-nac")
+    assert refused(case, "xk-nac", approve) == "second-party"
+    case.take("xk-ombudsperson", approve)
+
+
+def without_reviews(protocol: Protocol) -> Protocol:
+    rule = protocol.actions["destruction_approved"]
+    plain = rule.model_copy(update={"reviews": None, "by_another_party": ()})
+    return protocol.model_copy(
+        update={"actions": {**protocol.actions, "destruction_approved": plain}}
+    )
