@@ -41,6 +41,10 @@ CHAINS = (
         frozenset({"destruction_proposed", "destruction_approved", "destruction_confirmed"}),
         "correction",
     ),
+    (
+        frozenset({"merge_proposed", "merge_accepted", "case_merged", "merge_undone"}),
+        "merge_proposed",
+    ),
 )
 """Kinds that follow each other, with the kind that must come before them."""
 SECOND = frozenset({"erasure_approved", "destruction_approved"})
