@@ -198,7 +198,8 @@ def test_the_countries_of_the_case_read_it(target: Target, returned: tuple[UUID,
     theirs = target.ask(f"/v1/cases/{case}", "me-nac").text
     assert [s for s in (*SECRETS[:4], *SECRETS[5:]) if s not in ours] == []
     assert VISITED.isoformat() in theirs
-    view = target.ask(f"/v1/cases/{case}?as_of_position={returned[1] + 11}", "xk-nac").json()["view"]
+    decided = returned[1] + 11
+    view = target.ask(f"/v1/cases/{case}?as_of_position={decided}", "xk-nac").json()["view"]
     assert view["shelter"]["party"] == "XK"
     assert view["planned_return"] == {"destination": "ME", "departed_from": None}
 
