@@ -27,6 +27,7 @@ class SentForm:
     form: CommunicationForm
     sending: TrailEntry
     contents: tuple[FormContent, ...]
+    is_annulled: bool
     is_acknowledged: bool
     is_answered: bool
     receipt: TrailEntry | None
@@ -54,6 +55,7 @@ def contents(
     ``held`` has the fields at ``case`` level that the reader's country holds.
     """
     named, values = set(actions), case_values(trail, held)
+    annulled = annulled_ids(trail)
     found = []
     for entry in trail:
         part = form.part(entry.kind)
@@ -61,7 +63,7 @@ def contents(
             continue
         whole: Mapping[str, JsonValue] = {**entry.fields, **values[entry.action_id]}
         carried = {name: value for name, value in whole.items() if part.carries(name)}
-        found.append(FormContent(entry, carried))
+        found.append(FormContent(entry, carried, entry.action_id in annulled))
     return tuple(found)
 
 
@@ -87,6 +89,7 @@ def sent_form(
         form=form,
         sending=sending,
         contents=contents(form, map(UUID, _texts(actions)), trail, held),
+        is_annulled=sending.action_id in annulled,
         is_acknowledged=state is not None and state.acknowledged,
         is_answered=state is not None and state.answered,
         receipt=next(receipts, None),

@@ -26,6 +26,8 @@ class FormContent:
 
     entry: TrailEntry
     fields: Mapping[str, JsonValue]
+    is_annulled: bool = False
+    """Whether the action was annulled since the form was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class PrintedForm:
     contents: Sequence[FormContent]
     trail: Sequence[TrailEntry]
     protocol: Protocol
+    is_annulled: bool = False
+    """Whether the sending was annulled."""
 
     def pdf(self, here: Words, there: Words, at: datetime) -> bytes:
         """Print the form in the languages of ``here`` and ``there``.
@@ -82,13 +86,15 @@ class PrintedForm:
 
     def _notes(self, words: Words) -> Iterator[Shown]:
         text = words.texts.text
+        if self.is_annulled:
+            yield shown(text("forms.annulled"))
         yield shown(text(f"forms.source.{self.form.source.value}"))
         yield shown(text("forms.no_personal"))
 
     def _part(self, one: FormContent, both: tuple[Words, Words]) -> dict[str, object]:
         return {
             "heading": [shown(words.things.kind(one.entry.kind)) for words in both],
-            "by": [shown(_by(one.entry, words.things)) for words in both],
+            "by": [shown(_by(one, words)) for words in both],
             "fields": list(_paired(*(self._told(one, words.things) for words in both))),
         }
 
@@ -110,8 +116,10 @@ def _title(form: CommunicationForm, words: Words) -> str:
     return words.texts.text("forms.titled", number=form.number, title=title)
 
 
-def _by(entry: TrailEntry, words: Wording) -> str:
-    return f"{_agency(entry.agency, words)} · {words.day(entry.acted_at)}"
+def _by(one: FormContent, words: Words) -> str:
+    entry, things = one.entry, words.things
+    told = f"{_agency(entry.agency, things)} · {things.day(entry.acted_at)}"
+    return f"{told}\n{words.texts.text('forms.part_annulled')}" if one.is_annulled else told
 
 
 def _agency(agency: str, words: Wording) -> str:

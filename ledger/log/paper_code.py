@@ -1,4 +1,7 @@
-"""The code by which a printed paper names an event, so that anybody can find a changed paper."""
+"""The code by which a printed paper names the event that it stands on.
+
+The code says nothing of what is printed: a reader compares that with the form as it was sent.
+"""
 
 import base64
 
@@ -9,8 +12,7 @@ _GROUP = 4
 def paper_code(leaf: bytes) -> str:
     """Return the code of an event, from its leaf hash: 16 letters and digits in groups of four.
 
-    The first 80 bits of the hash, in base 32 (RFC 4648). To print another content under a code,
-    somebody would have to find an event whose hash begins with the same bits.
+    The first 80 bits of the hash, in base 32 (RFC 4648).
     """
     letters = base64.b32encode(leaf[:_BYTES]).decode("ascii")
     return "-".join(letters[at : at + _GROUP] for at in range(0, len(letters), _GROUP))

@@ -48,6 +48,8 @@ from ledger.vocabulary.picklists import (
 
 def effect(state: CaseState, act: Act, protocol: Protocol) -> dict[str, Any]:
     """Return the changes that ``act`` makes by its kind; none for a kind without an effect."""
+    if act.kind == "form_sent":
+        return _form_sent(state, act, protocol)
     if act.kind == "break_glass_opened":
         return _break_glass_opened(state, act, protocol)
     if act.kind == "error_closing_proposed":
@@ -173,7 +175,8 @@ def _update_request(state: CaseState, act: Act, **update: bool) -> dict[str, Any
     return {"open_requests": {**state.open_requests, request: changed}}
 
 
-def _form_sent(state: CaseState, act: Act) -> dict[str, Any]:
+def _form_sent(state: CaseState, act: Act, protocol: Protocol) -> dict[str, Any]:
+    form = protocol.forms_by_number.get(act.fields["form_number"])
     forms = dict(state.forms)
     answers = act.fields.get("answers")
     answered = None if answers is None else forms.get(UUID(answers))
@@ -186,6 +189,7 @@ def _form_sent(state: CaseState, act: Act) -> dict[str, Any]:
         addressee=act.fields["addressee"],
         since=act.acted_at,
         answers=None if answers is None else UUID(answers),
+        answered_by=None if form is None else form.answered_by,
     )
     return {"forms": forms}
 
@@ -612,7 +616,6 @@ _EFFECTS: Mapping[str, Callable[[CaseState, Act], dict[str, Any]]] = {
     "information_acknowledged": _information_acknowledged,
     "information_provided": _information_provided,
     "information_declined": _information_declined,
-    "form_sent": _form_sent,
     "form_acknowledged": _form_acknowledged,
     "joint_action_agreed": _joint_action_agreed,
     "joint_action_done": _joint_action_done,

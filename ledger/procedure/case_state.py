@@ -75,6 +75,8 @@ class SentForm(_StatePart):
     since: UtcDatetime
     answers: UUID | None = None
     """The sending of the form that this one answers."""
+    answered_by: int | None = None
+    """The number of the form that is its answer, by the text in force when it was sent."""
     acknowledged: bool = False
     answered: bool = False
 

@@ -53,8 +53,7 @@ def open_questions(number: int, agency: Agency, state: CaseState, protocol: Prot
         for action, sent in state.forms.items()
         if protocol.agencies_by_id[sent.addressee].party == agency.party
         and not sent.answered
-        and (asked := protocol.forms_by_number.get(sent.number)) is not None
-        and asked.answered_by == number
+        and sent.answered_by == number
     ]
 
 
@@ -135,6 +134,13 @@ def check_sent(
     if addressee.role not in form.recipients:
         roles = ", ".join(form.recipients)
         raise _invalid("form-addressee", f"This form goes to {roles}.", "addressee")
+    if state.is_closed and addressee.party not in state.parties:
+        raise Refusal(
+            Ground.OUT_OF_PROCEDURE,
+            "form-closed-case",
+            "The case is closed: a form brings no other country into it. Reopen the case first.",
+            "act.addressee",
+        )
     _check_content(form, act, history, agency, protocol)
     _check_answer(form, act, state, addressee, agency, protocol)
 

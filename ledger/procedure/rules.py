@@ -212,6 +212,8 @@ def _still_taken_after_merge(act: Act, state: CaseState) -> None:
     is_taken = act.kind in _AFTER_MERGE
     if act.kind == "identity_recorded":
         is_taken = act.fields.get("request") is not None
+    if act.kind == "form_sent":
+        is_taken = act.fields.get("answers") is not None
     if not is_taken and state.merged_into is not None:
         raise _out(
             "merged-case",
@@ -297,6 +299,7 @@ _AFTER_MERGE = frozenset(
         "information_provided",
         "information_declined",
         "information_released",
+        "form_acknowledged",
         "joint_action_done",
         "rectification_declined",
         "shelter_left",

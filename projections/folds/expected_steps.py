@@ -346,11 +346,12 @@ def _of_forms(
         if form is None:
             continue
         to = protocol.answering_for(sent.addressee)
-        asked = _AskedByForm(action, sent.since, to, then)
+        asked = _AskedByForm(action, acts[action].recorded_at, to, then)
         if not sent.acknowledged:
             step = asked.step("form_acknowledged", form, form.acknowledge_within_days)
             yield _asked(ObligationKind.FORM_ACKNOWLEDGEMENT, step, sent.by)
-        if form.answered_by is not None and not sent.answered:
+        # An answer that the text in force has no more is owed no more.
+        if sent.answered_by in protocol.forms_by_number and not sent.answered:
             step = asked.step("form_sent", form, form.answer_within_days)
             yield _asked(ObligationKind.FORM_ANSWER, step, sent.by, is_next=sent.acknowledged)
 

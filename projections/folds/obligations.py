@@ -23,6 +23,7 @@ from ledger.vocabulary.types import UtcDatetime
 from projections.folds.expected_steps import OwedStep, owed_steps
 from projections.folds.obligation_terms import ObligationKind, ObligationOutcome, ObligationState
 
+_BY_RECORDING = (ObligationKind.FORM_ACKNOWLEDGEMENT, ObligationKind.FORM_ANSWER)
 _DISCHARGING = (ObligationOutcome.DONE, ObligationOutcome.DECLINED)
 
 
@@ -303,7 +304,9 @@ def _closed(obligation: Obligation, deed: Deed, outcome: ObligationOutcome) -> O
     discharged = outcome in _DISCHARGING
     state = ObligationState.DISCHARGED if discharged else ObligationState.LAPSED
     judged = discharged and obligation.due is not None
-    late = obligation.due < deed.acted_at if judged and obligation.due else None
+    # A form is sent and acknowledged by the recording itself, whatever day it names.
+    done = deed.recorded_at if obligation.kind in _BY_RECORDING else deed.acted_at
+    late = obligation.due < done if judged and obligation.due else None
     return obligation.model_copy(
         update={"state": state, "outcome": outcome, "closed": deed, "late": late}
     )

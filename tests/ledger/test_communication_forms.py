@@ -1,5 +1,6 @@
 """The communication forms: who sends which, what fills it, and what its addressee owes."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -7,7 +8,7 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
-from ledger.procedure.agreement import Agreement
+from ledger.procedure.agreement import Agreement, ProtocolVersion
 from ledger.procedure.amendments import text_of
 from ledger.procedure.available_actions import offers
 from ledger.procedure.case_state import SentForm
@@ -79,8 +80,8 @@ def test_a_form_brings_the_addressees_country_into_the_case(case: RecordedCase) 
     for one in (acknowledgement, answer):
         assert (one.debtor, one.debtor_agency, one.creditors) == ("ME", "me-nac", ("XK",))
         assert (one.concerning, one.opened.action) == (sending, sending)
-    assert acknowledgement.due == START + 2 * DAY
-    assert answer.due == START + 4 * DAY
+    assert acknowledgement.due == case.acts[-1].recorded_at + DAY
+    assert answer.due == case.acts[-1].recorded_at + 3 * DAY
     case.take("me-nac", FormAcknowledged(acted_at=START + 2 * DAY, sent=sending))
     acknowledgement, answer = owed(case)
     assert (acknowledgement.outcome, acknowledgement.late) == (ObligationOutcome.DONE, False)
@@ -158,6 +159,43 @@ def test_a_closing_report_is_acknowledged_after_the_closing(case: RecordedCase) 
     assert [one.state for one in owed(case)] == [ObligationState.OPEN] * 2
     case.take("me-nac", FormAcknowledged(acted_at=START + 3 * DAY, sent=sending))
     assert owed(case)[0].outcome is ObligationOutcome.DONE
+
+
+def test_a_form_brings_no_country_into_a_closed_case(case: RecordedCase) -> None:
+    case.take("xk-nac", sent(case))
+    case.take("xk-nac", CaseClosed(acted_at=START + 2 * DAY, reason="referred"))
+    later = START + 3 * DAY
+    assert refused(case, "xk-nac", sent(case, to="al-nac", acted_at=later)) == "form-closed-case"
+    case.take("xk-nac", sent(case, acted_at=later))
+
+
+def test_days_count_from_the_recording_whatever_day_a_form_names(case: RecordedCase) -> None:
+    sending = case.take("xk-nac", sent(case))
+    act = case.acts[-1]
+    told = replace(act, acted_at=START)
+    acts = [*case.acts[:-1], told]
+    folded = obligations(acts, Agreement.of(PROTOCOL)).by_id.values()
+    (one,) = (o for o in folded if o.kind is ObligationKind.FORM_ACKNOWLEDGEMENT)
+    assert one.due == act.recorded_at + DAY
+    case.take("me-nac", FormAcknowledged(acted_at=START + 9 * DAY, sent=sending))
+    receipt = replace(case.acts[-1], acted_at=START + DAY)
+    folded = obligations([*acts, receipt], Agreement.of(PROTOCOL)).by_id.values()
+    (one,) = (o for o in folded if o.kind is ObligationKind.FORM_ACKNOWLEDGEMENT)
+    assert one.late, "the day that the debtor names makes it no earlier"
+
+
+def test_an_answer_that_the_text_has_no_more_is_owed_no_more(case: RecordedCase) -> None:
+    case.take("xk-nac", sent(case))
+    later = Protocol.model_validate(TEXT | {"version": 2, "forms": text_of(PROTOCOL)["forms"][4:]})
+    versions = (
+        ProtocolVersion(PROTOCOL, 0),
+        ProtocolVersion(later, case.acts[-1].position + 1),
+    )
+    agreement = Agreement(versions)
+    case.take("xk-dhtqnj", RiskAssessed(acted_at=START + DAY, risk_level=RiskLevel.HIGH))
+    found = {one.kind: one for one in obligations(case.acts, agreement).by_id.values()}
+    assert found[ObligationKind.FORM_ANSWER].state is ObligationState.LAPSED
+    assert found[ObligationKind.FORM_ACKNOWLEDGEMENT].state is ObligationState.OPEN
 
 
 def test_what_is_offered_is_accepted(case: RecordedCase) -> None:

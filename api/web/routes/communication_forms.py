@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api.http.access import Caller, TheCaller, TheNode
+from api.http.access import Caller, TheCaller, TheNode, viewer_of_case
 from api.http.costly import Costly
 from api.http.parameters import AtLeast, CaseId, wait_for
 from api.http.routes.personal import trail_of
@@ -38,6 +38,7 @@ from ledger.procedure.communication_forms import CommunicationForm
 from ledger.procedure.form_rules import may_send, sendable
 from ledger.procedure.protocol import OVERSIGHT
 from ledger.refusals import Ground, Refusal
+from ledger.store.event_rows import RecordedRow
 from ledger.system import clock
 from ledger.vault.held_fields import HeldFields
 from ledger.vocabulary.communication_forms import FormAcknowledged, FormSent
@@ -230,6 +231,7 @@ def _printed(
         contents=sent.contents,
         trail=known.trail,
         protocol=protocol,
+        is_annulled=sent.is_annulled,
     )
     headers = {**PAGE_HEADERS, "Content-Disposition": 'inline; filename="form.pdf"'}
     made = paper.pdf(here, there, clock.now())
@@ -244,15 +246,29 @@ def check_paper(
     position: Annotated[int | None, Query(ge=1, le=2**53)] = None,
     code: Annotated[str, Query(max_length=40)] = "",
 ) -> Response:
-    """Say whether the code on a paper is that of the event at the position on it.
+    """Say whether the code on a paper is that of a form that was sent at the position on it.
 
-    The page tells nothing else of the event: the paper does.
+    The code does not prove what is printed. Who may see the case is led to the form as it was
+    sent, to compare. Nobody else is told anything of the form.
     """
     is_true: bool | None = None
+    form: str | None = None
     if position is not None:
-        rows = node.ledger.rows_at([position])
+        rows = [row for row in node.ledger.rows_at([position]) if row.kind == FormSent.kind]
         is_true = bool(rows) and is_code_of(code, leaf_hash(bytes(rows[0].state)))
-    return page(request, "paper.html", caller, position=position, code=code, is_true=is_true)
+        if is_true:
+            form = _as_sent(node, caller, rows[0])
+    return page(
+        request, "paper.html", caller, position=position, code=code, is_true=is_true, form=form
+    )
+
+
+def _as_sent(node: Node, caller: Caller, row: RecordedRow) -> str | None:
+    """Return the path of a form as it was sent; ``None`` for who may not see its case."""
+    case_id = row.originator_id
+    if node.views.case(viewer_of_case(node, caller, case_id), case_id) is None:
+        return None
+    return f"/cases/{case_id}/forms/sent/{row.action_id}"
 
 
 def _form(caller: Caller, number: int) -> CommunicationForm:

@@ -103,7 +103,9 @@ function evolved(state, event, registry, stages) {
   if (rule.sets_status) next.status = rule.sets_status;
   const [now, then] = [STAGES.indexOf(stages[event.kind]), STAGES.indexOf(state.stage)];
   if (now > then) next.stage = stages[event.kind];
-  const acting = { ...event, party: partyOf(event.agency, registry) };
+  const acting = {
+    ...event, party: partyOf(event.agency, registry), forms: registry.protocol.forms ?? [],
+  };
   Object.assign(next, EFFECTS[event.kind]?.(next, acting, event.act) ?? {});
   const joining = addressed(event, registry).filter((party) => !state.parties.includes(party));
   next.parties = [...new Set([...state.parties, ...joining])];
@@ -235,6 +237,7 @@ const EFFECTS = {
     open_requests: without(state.open_requests, act.request),
   }),
   form_sent: (state, event, act) => {
+    const form = event.forms.find((one) => one.number === act.form_number);
     const answers = act.answers ?? null;
     const asked = state.forms[answers];
     const update = asked ? { [answers]: { ...asked, acknowledged: true, answered: true } } : {};
@@ -243,7 +246,8 @@ const EFFECTS = {
         ...state.forms,
         ...update,
         [event.action]: {
-          number: act.form_number, by: event.agency, addressee: act.addressee, since: event.actedAt, answers,
+          number: act.form_number, by: event.agency, addressee: act.addressee, since: event.actedAt,
+          answers, answered_by: form?.answered_by ?? null,
           acknowledged: false, answered: false,
         },
       },

@@ -14,7 +14,7 @@ from ledger.procedure.form_rules import SendableForm, sendable_forms
 from ledger.procedure.protocol import Agency
 from ledger.system import clock
 from ledger.vocabulary.communication_forms import FormAcknowledged, FormSent
-from ledger.vocabulary.coordination import CaseManagerNamed
+from ledger.vocabulary.coordination import CaseManagerNamed, Correction
 from ledger.vocabulary.levels import Level
 from projections.folds.obligation_terms import ObligationKind, ObligationState
 from tests.api.test_subject_access import squeezed
@@ -115,6 +115,9 @@ def test_each_is_printed_in_two_languages_side_by_side(
     node: Server, story: Told, sent: Sent, here: str, there: str
 ) -> None:
     personal = disclosed(Level.PERSONAL, "xk") | disclosed(Level.PERSONAL, "me")
+    shared = disclosed(Level.CASE, "xk") | disclosed(Level.CASE, "me")
+    personal = {one for one in personal if not any(one in other for other in shared)}
+    assert len(personal) > 5
     protocol = node.agencies.protocol
     for number, (action, position, _, by) in sent.items():
         with signed_in(node, by) as browser:
@@ -156,6 +159,43 @@ def test_who_has_no_part_in_the_case_sees_no_form_of_it(
         assert odd.status_code == 422
 
 
+def test_what_was_annulled_is_marked_on_page_and_paper(
+    node: Server, story: Told, sent: Sent
+) -> None:
+    case_id, (action, _, _, by) = story.cases["A"], sent[5]
+    path, text = f"/cases/{case_id}/forms/sent/{action}", texts("en").text
+    marks = (text("forms.annulled"), text("forms.part_annulled"))
+
+    def told() -> tuple[str, str]:
+        with signed_in(node, by) as browser:
+            page = browser.get(path).text
+            paper = browser.get(f"{path}/form.pdf?beside=sq").content
+        pages = PdfReader(BytesIO(paper)).pages
+        return page, squeezed("".join(one.extract_text() for one in pages))
+
+    page, paper = told()
+    assert not any(mark in page or squeezed(mark) in paper for mark in marks)
+    case = node.node.ledger.case(case_id)
+    assert case is not None
+    risk = next(
+        act
+        for act in case.history.values()
+        if act.kind == "risk_assessed" and str(act.id) in case.history[action].fields["actions"]
+    )
+    for mistaken in (risk.id, action):
+        correction = Correction(
+            acted_at=clock.now(), corrects=mistaken, effect="annulled", reason="entry_error"
+        )
+        author = case.history[mistaken].agency
+        with node.client(author) as client:
+            receipt = client.append(correction, case_id, node.node.ledger.case(case_id).version)  # type: ignore[union-attr]
+    with node.client(by) as client:
+        list(client.trail(case_id, at_least=receipt.position))
+        client.case(case_id, at_least=receipt.position)
+    page, paper = told()
+    assert all(mark in page and squeezed(mark) in paper for mark in marks)
+
+
 def test_a_paper_is_checked_by_its_position_and_code(node: Server, sent: Sent) -> None:
     (row,) = node.node.ledger.rows_at([sent[3][1]])
     code = paper_code(leaf_hash(bytes(row.state)))
@@ -164,6 +204,15 @@ def test_a_paper_is_checked_by_its_position_and_code(node: Server, sent: Sent) -
         for typed in (code, code.lower().replace("-", " ")):
             page = browser.get("/paper", params={"position": sent[3][1], "code": typed}).text
             assert text("paper.true", position=sent[3][1]) in page
+            assert text("paper.not_yours") in page
+        (other,) = node.node.ledger.rows_at([sent[1][1] - 1])
+        wrong = paper_code(leaf_hash(bytes(other.state)))
+        assert other.kind != "form_sent"
+        page = browser.get("/paper", params={"position": other.position, "code": wrong}).text
+        assert text("paper.false", position=other.position) in page, "no form was sent there"
         for position, typed in ((sent[3][1] + 1, code), (sent[3][1], code[:-1] + "A"), (10**9, "")):
             page = browser.get("/paper", params={"position": position, "code": typed}).text
             assert text("paper.false", position=position) in page or code[-1] == "A"
+    with signed_in(node, MONTENEGRO) as browser:
+        page = browser.get("/paper", params={"position": sent[3][1], "code": code}).text
+    assert f"/forms/sent/{sent[3][0]}" in page
