@@ -10,9 +10,12 @@ from unittest.mock import MagicMock
 import pytest
 
 from api.paper.languages.found import shipped
-from api.web.refusal_text import reason
+from api.paper.subject_access.wording import wording
+from api.web.refusal_text import condition, reason
 from api.web.rendering import Words
 from api.web.texts import texts
+from ledger.procedure.condition_checks import CONDITION
+from ledger.procedure.protocol import shipped_protocol
 from ledger.refusals import Ground, Refusal
 
 ROOT = Path(__file__).parents[3]
@@ -73,6 +76,10 @@ def named(rule: ast.expr, module: ModuleType) -> Iterator[str]:
     """Yield the rules that an expression may be; nothing for one that is handed on."""
     if isinstance(rule, ast.Constant):
         yield str(rule.value)
+    elif isinstance(rule, ast.JoinedStr) and isinstance(rule.values[0], ast.FormattedValue):
+        head_name = rule.values[0].value
+        assert isinstance(head_name, ast.Name)
+        assert getattr(module, head_name.id) == CONDITION  # said by the protocol: see below
     elif isinstance(rule, ast.JoinedStr):
         (head, *_) = (one.value for one in rule.values if isinstance(one, ast.Constant))
         yield from HEADS[str(head)]
@@ -109,3 +116,15 @@ def test_each_refusal_is_said_in_every_language(language: str) -> None:
         if "English" in reason(Refusal(Ground.INVALID, rule, "English"), words)
     ]
     assert untold == [], "add why.RULE to the catalogues of api/locale, with what to do"
+
+
+def test_each_condition_of_the_protocol_is_said_in_every_language() -> None:
+    protocol = shipped_protocol()
+    assert len(protocol.conditions) > 5
+    for name in protocol.conditions:
+        said = {
+            condition(f"{CONDITION}{name}", Words(texts(code), wording(code, protocol)))
+            for code in shipped()
+        }
+        assert None not in said, name
+        assert len(said) == len(shipped()), name
