@@ -42,6 +42,7 @@ import re
 import stat
 import sys
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -698,6 +699,8 @@ VERSIONS = {
     "protocol_adopted": 2,
 }
 """The latest schema version of each of these kinds that has more than one."""
+MOST_TEXT = 1_048_576
+"""No text of the protocol inflates to more bytes."""
 EDITION = 2
 """The latest edition of the rules."""
 
@@ -714,6 +717,7 @@ def event_of(entry: bytes) -> Event:
         kind, agency, key_id, recorded_at = texts
         act, case = claims["act"], claims.get("case")
         need(isinstance(act, dict), "there is no act")
+        act = with_whole_text(kind, act)
         return Event(
             kind,
             agency,
@@ -733,6 +737,20 @@ def event_of(entry: bytes) -> Event:
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         raise Failed("its bytes are not those of an event") from None
+
+
+def with_whole_text(kind: str, act: dict[str, Any]) -> dict[str, Any]:
+    """Return an act with its text of the protocol whole, which is deflated where it is long."""
+    text = act.get("protocol") if kind in ("protocol_adopted", "amendment_proposed") else None
+    if not isinstance(text, dict) or text.keys() != {"deflated"}:
+        return act
+    inflating = zlib.decompressobj(-15)
+    try:
+        whole = inflating.decompress(unbase64url(text["deflated"]), MOST_TEXT)
+    except zlib.error:
+        raise Failed("a text of the protocol does not inflate") from None
+    need(inflating.eof and not inflating.unused_data, "a text of the protocol is too long")
+    return {**act, "protocol": strict_json(whole)}
 
 
 def is_newer(event: Event) -> bool:

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from ledger.refusals import Ground, Refusal
 from ledger.signing import sd_jwt
 from ledger.signing.keys import key_id
+from ledger.signing.packed_text import packed, unpacked
 from ledger.signing.sd_jwt import Disclosure, SdJwt, SdJwtError
 from ledger.vocabulary import (
     ALL_ACTIONS,
@@ -180,7 +181,8 @@ def sign(
     decoys = len(action.disclosable_fields()) - len(disclosures)
     digests = [d.digest for d in disclosures] + [sd_jwt.decoy_digest() for _ in range(decoys)]
     _random.shuffle(digests)
-    act = action.ledger_claims() | ({"_sd": digests} if digests else {})
+    signed = packed(action.kind, action.ledger_claims())
+    act = signed | ({"_sd": digests} if digests else {})
     version = upcasters().version(action.kind)
     claims = ActionClaims(
         iss=agency,
@@ -358,7 +360,10 @@ def _split(claims: ActionClaims) -> tuple[type[LedgerModel], int, dict[str, Any]
         raise Refusal(
             Ground.INVALID, _UNKNOWN_KIND, f"There is no such action. Known: {known}.", "kind"
         )
-    fields = dict(claims.act)
+    try:
+        fields = unpacked(claims.kind, dict(claims.act))
+    except ValueError as error:
+        raise Refusal(Ground.INVALID, _MODEL, f"act: {error}.", "act") from None
     version = claims.version or 1
     if version > upcasters().version(claims.kind):
         raise Refusal(

@@ -6,6 +6,7 @@ import { hex, sha256, utf8 } from "./bytes.js";
 import * as drafts from "./drafts.js";
 import * as keys from "./keys.js";
 import { checkLog, pin, Wrong } from "./log_check.js";
+import { packed } from "./packed_text.js";
 import { issue } from "./sd_jwt.js";
 import { reason, text } from "./texts.js";
 
@@ -172,7 +173,10 @@ async function send() {
   if (!own) { trouble(text("act.no_key")); return; }
   pending.signed ??= (await issue(own, {
     protocol, kind: form.dataset.act, version: Number(form.dataset.schema),
-    open: { acted_at: `${new Date().toISOString().slice(0, 19)}Z`, ...open },
+    open: {
+      acted_at: `${new Date().toISOString().slice(0, 19)}Z`, ...open,
+      ...(open.protocol ? { protocol: await packed(open.protocol) } : {}),
+    },
     closed: {}, digests: 0,
   })).text;
   let answer;

@@ -4,6 +4,7 @@ import { base64 } from "./bytes.js";
 import { asked, belief, checkConsistency, checkLog, pin, Wrong } from "./log_check.js";
 import { includes, leafHash } from "./merkle.js";
 import { parseProof } from "./notes.js";
+import { withWholeText } from "./packed_text.js";
 import { eventAt } from "./proven_event.js";
 import { compareShown } from "./shown.js";
 import * as store from "./store.js";
@@ -19,7 +20,7 @@ async function provedEvent(position, policy, wrong) {
   const there = proof.index === position - 1
     && (await includes(leaf, proof.index, checkpoint.size, proof.path, checkpoint.root));
   if (!there) throw wrong;
-  return { event: eventAt(proof.extra, position), checkpoint };
+  return { event: await withWholeText(eventAt(proof.extra, position)), checkpoint };
 }
 
 async function checkAll(shown, progress) {
