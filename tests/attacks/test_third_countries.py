@@ -319,6 +319,9 @@ LEDGER_LEVEL = {
     "information_acknowledged": {"request": "rule"},
     "information_provided": {"request": "rule", "complete": "rule"},
     "information_declined": {"request": "rule", "reason": "count"},
+    "form_sent": {"form_number": "rule", "addressee": "rule", "actions": "rule",
+                  "answers": "rule"},
+    "form_acknowledged": {"sent": "rule"},
     "meeting_held": {"host": "rule", "countries": "rule"},
     "joint_action_agreed": {"joint_action": "rule", "responsible": "rule", "due": "rule"},
     "joint_action_done": {"agreed_action": "rule", "outcome": "account"},
@@ -396,6 +399,7 @@ def test_no_agency_that_a_rule_does_not_read_is_named_to_all() -> None:
         if "a-z0-9-" in json.dumps(field_adapter(model, field).json_schema())
     }
     assert named == {
+        ("form_sent", "addressee"),
         ("information_requested", "addressee"),
         ("joint_action_agreed", "responsible"),
         ("lead_transfer_offered", "to_agency"),
