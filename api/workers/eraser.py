@@ -1,6 +1,7 @@
 """Erases what this country holds on a person when that is owed, and confirms it on the ledger.
 
-It also destroys what single annulled actions disclosed, where two persons ordered that.
+It also destroys what single annulled actions disclosed, where two parties ordered that and the days
+of grace have passed by the times that witnesses cosigned.
 
 An erasure is owed once two parties ordered it. It is owed too once the protocol's period of
 retention is over, the erasure was announced on the ledger, and the days of grace have passed by
@@ -32,6 +33,7 @@ from ledger.procedure.erasure_statement import last_version_with_fields
 from ledger.procedure.merged_cases import (
     all_concluded,
     erased_with,
+    held_by_continuing,
     held_elsewhere,
     joined_cases,
     with_taken_in,
@@ -108,12 +110,13 @@ class Eraser(PeriodicWorker):
         if time.monotonic() - self._retired_at >= _RETENTION_EVERY_SECONDS:
             self.retire(self._times())
             self.leave(self._times())
+            self.destroy(self._times())
             self._retired_at = time.monotonic()
         self.confirm()
         self.confirm_destructions()
 
     def obey(self) -> int:
-        """Carry out the erasures and destructions that were ordered since the last look.
+        """Carry out the erasures that were ordered since the last look.
 
         Returns how many persons were erased.
         """
@@ -123,7 +126,7 @@ class Eraser(PeriodicWorker):
         count = 0
         for vault in self._vaults:
             ordered = self._ledger.subjects_of_kinds(
-                [ErasureApproved.kind, ErasureConfirmed.kind, DestructionApproved.kind],
+                [ErasureApproved.kind, ErasureConfirmed.kind],
                 after=vault.progress(WORK),
                 upto=head,
             )
@@ -136,10 +139,46 @@ class Eraser(PeriodicWorker):
                     count += self._erase(vault, case_id)
                 if case is not None:
                     count += self._erase_taken_in(vault, case)
-                    self._destroy(vault, case)
             vault.advance(WORK, head)
         self._obeyed = head
         return count
+
+    def destroy(self, times: CosignedTimes) -> int:
+        """Carry out the ordered destructions whose days of grace are over by cosigned times.
+
+        A destruction waits while a legal hold is in force in the case or in a merged one. Returns
+        how many were carried out.
+        """
+        if self._ledger.registry() is None:
+            return 0
+        count, head = 0, self._ledger.head()
+        for case_id in self._ledger.subjects_of_kinds(
+            [DestructionApproved.kind], after=0, upto=head
+        ):
+            # The column that found the case is not signed; its events are.
+            case = self._ledger.case(case_id)
+            if self.is_stopping:
+                return count
+            due = [] if case is None else _due_destructions(case, times)
+            if case is None or not due or self._is_kept(case):
+                continue
+            for vault in self._vaults:
+                for annulled, order in due:
+                    if not vault.keys.is_destroyed(annulled):
+                        removed = vault.destroyed.destroy(case.id, annulled, order)
+                        _log.info(
+                            "disclosures are destroyed", party=vault.party, disclosures=removed
+                        )
+                        count += 1
+        return count
+
+    def _is_kept(self, case: Case) -> bool:
+        """Return whether a legal hold keeps what the case holds, here or in a merged case."""
+        return (
+            bool(case.state.holds)
+            or self._is_held(case)
+            or held_by_continuing(case.state, self._ledger.case)
+        )
 
     def end_cards(self) -> int:
         """Erase the cards of contact points that are not in force any more. Return how many."""
@@ -351,13 +390,6 @@ class Eraser(PeriodicWorker):
             return False
         return True
 
-    def _destroy(self, vault: Vault, case: Case) -> None:
-        """Carry out the destructions that are ordered in a case."""
-        for one in case.state.destructions.values():
-            if one.order is not None:
-                removed = vault.destroyed.destroy(case.id, one.annulled, one.order)
-                _log.info("disclosures are destroyed", party=vault.party, disclosures=removed)
-
     def _confirm(self, party: str, case: Case, erased_at: datetime, protocol: Protocol) -> bool:
         found = node_and_key(self._node_key, protocol, party)
         if found is None:
@@ -410,6 +442,24 @@ class Eraser(PeriodicWorker):
 def _is_ordered(case: Case | None) -> bool:
     """Return whether two persons ordered the erasure of a case, by its signed events."""
     return case is not None and case.state.erasure is not None and bool(case.state.erasure.order)
+
+
+def _due_destructions(case: Case, times: CosignedTimes) -> list[tuple[UUID, UUID]]:
+    """Return the annulled action and the order of each destruction that may be carried out now."""
+    return [
+        (one.annulled, one.order)
+        for one in case.state.destructions.values()
+        if one.order is not None
+        and one.position is not None
+        and (
+            one.stoppable_until is None
+            or times.have_passed(
+                one.stoppable_until - case.history[one.order].recorded_at,
+                after_position=one.position,
+                not_before=one.stoppable_until + _MARGIN,
+            )
+        )
+    ]
 
 
 def _ordered(case: Case, order: UUID) -> Destruction | None:

@@ -56,6 +56,8 @@ def effect(state: CaseState, act: Act, protocol: Protocol) -> dict[str, Any]:
         return _error_closing_proposed(state, act, protocol)
     if act.kind == "erasure_confirmed":
         return _erasure_confirmed(state, act, protocol)
+    if act.kind == "destruction_approved":
+        return _destruction_approved(state, act, protocol)
     if act.kind == "merge_proposed":
         return _merge_proposed(state, act, protocol)
     if (of_party := _EFFECTS_OF_PARTY.get(act.kind)) is not None:
@@ -401,7 +403,13 @@ def _break_glass_reviewed(state: CaseState, act: Act, party: str) -> dict[str, A
 
 def _hold_placed(state: CaseState, act: Act, party: str) -> dict[str, Any]:
     hold = HoldInForce.model_construct(party=party, ground=act.fields["ground"], since=act.acted_at)
-    return {"holds": {**state.holds, act.id: hold}, "retention": None}
+    # It stops an ordered destruction for good: once it is lifted, that is proposed again.
+    left = {
+        proposal: one
+        for proposal, one in state.destructions.items()
+        if not one.is_stoppable(act.recorded_at)
+    }
+    return {"holds": {**state.holds, act.id: hold}, "retention": None, "destructions": left}
 
 
 def _hold_lifted(state: CaseState, act: Act) -> dict[str, Any]:
@@ -467,12 +475,19 @@ def _destruction_proposed(state: CaseState, act: Act) -> dict[str, Any]:
     return {"destructions": {**others, act.id: proposed}}
 
 
-def _destruction_approved(state: CaseState, act: Act) -> dict[str, Any]:
+def _destruction_approved(state: CaseState, act: Act, protocol: Protocol) -> dict[str, Any]:
     proposal = UUID(act.fields["proposal"])
     proposed = state.destructions.get(proposal)
     if proposed is None:
         return {}
-    update = {"order": act.id, "since": act.acted_at, "pending": state.parties}
+    grace = timedelta(days=protocol.accountability_terms.destruction_grace_days)
+    update = {
+        "order": act.id,
+        "since": act.acted_at,
+        "position": act.position,
+        "stoppable_until": act.recorded_at + grace if protocol.edition >= 2 else None,
+        "pending": state.parties,
+    }
     ordered = proposed.model_copy(update=update)
     return {"destructions": {**state.destructions, proposal: ordered}}
 
@@ -642,7 +657,6 @@ _EFFECTS: Mapping[str, Callable[[CaseState, Act], dict[str, Any]]] = {
     "erasure_proposed": _erasure_proposed,
     "erasure_approved": _erasure_approved,
     "destruction_proposed": _destruction_proposed,
-    "destruction_approved": _destruction_approved,
 }
 
 _EFFECTS_OF_PARTY: Mapping[str, Callable[[CaseState, Act, str], dict[str, Any]]] = {

@@ -4,6 +4,7 @@ The state is folded from the actions by ``ledger.procedure.case_fold``.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from uuid import UUID
 
 from pydantic import ConfigDict
@@ -255,10 +256,25 @@ class Destruction(_StatePart):
     """The agency that proposed it."""
     since: UtcDatetime
     order: UUID | None = None
-    """The approval by a second person."""
+    """The approval by a second party."""
+    position: int | None = None
+    """The position of the approval."""
+    stoppable_until: UtcDatetime | None = None
+    """Until this time a legal hold, or the annulment of proposal or approval, stops it.
+
+    ``None`` where the rules have no days of grace."""
     pending: tuple[str, ...] = ()
     """The parties that have not confirmed yet."""
     confirmed: tuple[str, ...] = ()
+
+    def is_stoppable(self, at: datetime) -> bool:
+        """Return whether the destruction is ordered and can still be stopped at a time."""
+        return (
+            self.order is not None
+            and self.stoppable_until is not None
+            and at < self.stoppable_until
+            and not self.confirmed
+        )
 
 
 class CaseState(_StatePart):

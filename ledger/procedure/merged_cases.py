@@ -134,6 +134,22 @@ def held_elsewhere(state: CaseState, others: OtherCases) -> bool:
     return False
 
 
+def held_by_continuing(state: CaseState, read: Callable[[UUID], KnownCase | None]) -> bool:
+    """Return whether a legal hold is in force in a case in which this one continues.
+
+    An unknown case counts as one with a hold. The rules do not ask this: a hold may be placed there
+    at any time.
+    """
+    into, seen = state.merged_into, {state.case_id}
+    while into is not None and into.case not in seen:
+        seen.add(into.case)
+        continuing = read(into.case)
+        if continuing is None or continuing.state.holds:
+            return True
+        into = continuing.state.merged_into
+    return False
+
+
 def erased_with(into: MergedInto, others: OtherCases) -> CaseState | None:
     """Return the state of the case that continues, if its erasure covers the case that ended."""
     other = others.get(into.case)

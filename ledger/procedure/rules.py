@@ -348,7 +348,6 @@ _LASTING = frozenset(
         "break_glass_reviewed",
         "erasure_approved",
         "erasure_confirmed",
-        "destruction_approved",
         "destruction_confirmed",
         "merge_proposed",
         "merge_accepted",
@@ -359,7 +358,8 @@ _LASTING = frozenset(
 )
 """What cannot be annulled: what was released, opened or erased stays so.
 
-A proposed merge is withdrawn, and a merge is undone, by actions of their own."""
+A proposed merge is withdrawn, and a merge is undone, by actions of their own. For the order of a
+destruction see :func:`_is_lasting_order`."""
 BREAK_GLASS_LASTS = timedelta(hours=24)
 ANNOUNCED_AFTER_AT_MOST = timedelta(days=2 * 366)
 """So long after the earliest time an erasure by retention may be announced, by a node.
@@ -570,10 +570,19 @@ def _is_lasting(act: Act, p: Proposal) -> bool:
     if act.kind == "erasure_proposed":
         # Without the proposal, the order that stands on it would be folded away.
         return p.protocol.edition >= 2 and p.state.is_erased
-    if act.kind == "destruction_proposed":
-        destruction = p.state.destructions.get(act.id)
-        return destruction is not None and destruction.order is not None
+    if act.kind in ("destruction_proposed", "destruction_approved"):
+        return _is_lasting_order(act, p)
     return act.kind in _LASTING
+
+
+def _is_lasting_order(act: Act, p: Proposal) -> bool:
+    """Return whether the proposal or the approval of a destruction cannot be withdrawn any more."""
+    destruction = next(
+        (one for name, one in p.state.destructions.items() if act.id in (name, one.order)), None
+    )
+    if destruction is None or destruction.order is None:
+        return act.kind == "destruction_approved"
+    return not destruction.is_stoppable(p.not_before)
 
 
 def _annuls(act: Act, action: UUID) -> bool:
@@ -1134,6 +1143,12 @@ def _destruction_confirmed(p: Proposal) -> None:
         raise _invalid("no-such-order", "No such destruction was approved.", "order")
     if p.agency.party not in ordered.pending:
         raise _out("already-confirmed", "This country has confirmed or owes no destruction.")
+    if ordered.stoppable_until is not None and ordered.is_stoppable(p.now + CLOCK_SKEW):
+        raise _out(
+            "destruction-grace",
+            "The destruction can be stopped still; it is carried out after"
+            f" {format_utc(ordered.stoppable_until)}.",
+        )
 
 
 def _erased_on_leaving(p: Proposal, order: str | None) -> None:

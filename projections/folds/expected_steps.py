@@ -442,7 +442,10 @@ def _of_destructions(state: CaseState, when: _Deadlines) -> Iterator[OwedStep]:
                 party=party,
                 concerning=destruction.order,
                 **when.of_terms(
-                    destruction.order, destruction.since, lambda terms: terms.erasure_days, party
+                    destruction.order,
+                    destruction.stoppable_until or destruction.since,
+                    lambda terms: terms.erasure_days,
+                    party,
                 ),
             )
             yield _asked(ObligationKind.DESTRUCTION, step)

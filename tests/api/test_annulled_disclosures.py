@@ -1,6 +1,7 @@
 """What was recorded in the wrong case is read nowhere in that case any more."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +13,10 @@ from api.client import RefusedError
 from api.runtime.schema import migrate_all
 from api.workers.eraser import Eraser
 from ledger.application import Ledger, environment
+from ledger.procedure import rules
 from ledger.refusals import Refusal
 from ledger.signing import keys, signed_action
+from ledger.system import clock
 from ledger.vocabulary.coordination import Correction
 from ledger.vocabulary.destruction import DestructionApproved, DestructionProposed
 from ledger.vocabulary.erasure import LegalHoldLifted, LegalHoldPlaced
@@ -23,6 +26,7 @@ from ledger.vocabulary.protection import ServiceStarted
 from tests.api.test_personal_data import Child, later, register_second_key
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
+from tests.support.cosigned import cosigned
 from tests.support.databases import new_database
 from tests.support.seeking import routes_with
 from tests.support.serving import Server, serving
@@ -137,8 +141,8 @@ def put_back(server: Server, party: str, rows: list[tuple[Any, ...]]) -> None:
             connection.execute(SQL("INSERT INTO {} VALUES ({})").format(table, places), row)
 
 
-def test_two_persons_destroy_it_in_every_country_and_nothing_brings_it_back(
-    with_node_keys: Server,
+def test_two_parties_destroy_it_in_every_country_and_nothing_brings_it_back(
+    with_node_keys: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = with_node_keys
     child = Child(server)
@@ -171,10 +175,20 @@ def test_two_persons_destroy_it_in_every_country_and_nothing_brings_it_back(
     order = child.act("me-nac", approve)
     assert child.refuse("me-nac", approve) == "no-such-proposal"
     assert child.refuse("xk-nac", propose) == "already-ordered"
-    mistaken = Correction(
-        acted_at=later(12), corrects=proposal, effect="annulled", reason="entry_error"
-    )
-    assert child.refuse("xk-nac", mistaken) == "not-annullable"
+    eraser = server.worker("erase")
+    assert isinstance(eraser, Eraser)
+    days, start = server.agencies.protocol.accountability_terms.destruction_grace_days, clock.now()
+    # Neither before the end nor by one clock that jumps over it.
+    for too_few in (range(days), (0, days + 2)):
+        assert eraser.destroy(cosigned(start, too_few)) == 0
+    assert rows_of(server, "XK", note) == kept["XK"]
+    with server.client("me-nac") as coordinator:
+        page = coordinator.case(child.id, at_least=child.position).view.destructions
+    assert page[0].stoppable_until is not None
+    assert page[0].stoppable_until > start + timedelta(days=days - 1)
+    assert eraser.destroy(cosigned(start, range(days + 3))) == len(list(server.node.vaults))
+    # The ledger's clock allows the confirmation from now on.
+    monkeypatch.setattr(rules, "CLOCK_SKEW", timedelta(days=days + 1))
     with server.client("me-nac") as coordinator:
 
         def confirmed() -> set[str]:
@@ -202,7 +216,5 @@ def test_two_persons_destroy_it_in_every_country_and_nothing_brings_it_back(
     assert set(found(child, NOTE, HEALTH, "zqrightnote")) == {
         f"zqrightnote by {agency}" for agency in (SOCIAL_WORK, COUNTERPART)
     }
-    eraser = server.worker("erase")
-    assert isinstance(eraser, Eraser)
     assert eraser.remove_returned() == sum(map(len, kept.values()))
     assert {party: rows_of(server, party, note) for party in kept} == {"XK": [], "ME": []}

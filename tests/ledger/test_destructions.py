@@ -5,12 +5,20 @@ from uuid import UUID
 
 import pytest
 
+from ledger.procedure.agreement import Agreement
+from ledger.procedure.case_fold import fold
+from ledger.procedure.case_state import Destruction
 from ledger.procedure.protocol import Protocol
 from ledger.refusals import Refusal
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import Correction, InformationRequested
-from ledger.vocabulary.destruction import DestructionApproved, DestructionProposed
-from ledger.vocabulary.picklists import RiskLevel
+from ledger.vocabulary.destruction import (
+    DestructionApproved,
+    DestructionConfirmed,
+    DestructionProposed,
+)
+from ledger.vocabulary.erasure import LegalHoldLifted, LegalHoldPlaced
+from ledger.vocabulary.picklists import HoldGround, RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
@@ -103,3 +111,60 @@ def without_reviews(protocol: Protocol) -> Protocol:
     return protocol.model_copy(
         update={"actions": {**protocol.actions, "destruction_approved": plain}}
     )
+
+
+def ordered() -> tuple[RecordedCase, UUID, UUID]:
+    """Return a case with an ordered destruction, its proposal and its approval."""
+    case, note = begun("ME")
+    approve = proposed(case, note)
+    return case, approve.proposal, case.take("me-nac", approve)
+
+
+def destructions(case: RecordedCase) -> list[Destruction]:
+    assert case.case is not None
+    assert case.case.state == fold(case.acts, Agreement.of(AGENCIES.protocol))
+    return list(case.case.state.destructions.values())
+
+
+DAYS = 24 * AGENCIES.protocol.accountability_terms.destruction_grace_days
+
+
+@pytest.mark.parametrize("side", ["XK", "ME"])
+def test_each_side_withdraws_an_ordered_destruction_in_the_days_of_grace(side: str) -> None:
+    case, proposal, order = ordered()
+    withdrawn = proposal if side == "XK" else order
+    agency, other = ("xk-nac", "me-nac") if side == "XK" else ("me-nac", "xk-nac")
+    assert refused(case, other, annulment(withdrawn, 6)) == "own-action"
+    late = annulment(withdrawn, 5 + DAYS + 1)
+    assert refused(case, agency, late) == "not-annullable"
+    case.take(agency, annulment(withdrawn, 5 + DAYS - 1))
+    assert [one.order for one in destructions(case)] == ([None] if side == "ME" else [])
+    assert refused(case, "xk-node", confirmation(order, DAYS + 24)) == "no-such-order"
+
+
+@pytest.mark.parametrize("court", ["xk-court-prishtina", "me-court-podgorica"])
+def test_a_legal_hold_in_the_days_of_grace_stops_it_for_good(court: str) -> None:
+    case, _, order = ordered()
+    placed = LegalHoldPlaced(acted_at=later(5 + DAYS - 1), ground=HoldGround.COMPENSATION_CLAIM)
+    hold = case.take(court, placed)
+    case.take(court, LegalHoldLifted(acted_at=later(5 + DAYS), hold=hold))
+    assert destructions(case) == []
+    assert refused(case, "xk-node", confirmation(order, DAYS + 24)) == "no-such-order"
+
+
+def test_nothing_is_confirmed_before_the_days_of_grace_are_over() -> None:
+    case, _, order = ordered()
+    (one,) = destructions(case)
+    assert one.stoppable_until == later(5 + DAYS) + timedelta(seconds=1)
+    assert refused(case, "xk-node", confirmation(order, 5 + DAYS - 1)) == "destruction-grace"
+    case.take("xk-node", confirmation(order, 5 + DAYS + 1))
+    # A later hold brings back nothing, and the order stays on the trail.
+    placed = LegalHoldPlaced(acted_at=later(6 + DAYS), ground=HoldGround.COMPENSATION_CLAIM)
+    case.take("xk-court-prishtina", placed)
+    case.take("me-node", confirmation(order, 7 + DAYS))
+    (one,) = destructions(case)
+    assert one.confirmed == ("XK", "ME")
+
+
+def confirmation(order: UUID, hours: float) -> DestructionConfirmed:
+    return DestructionConfirmed(acted_at=later(hours), order=order)

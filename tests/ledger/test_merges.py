@@ -10,6 +10,7 @@ import pytest
 
 from ledger.procedure.case_fold import fold
 from ledger.procedure.case_state import CaseState
+from ledger.procedure.merged_cases import held_by_continuing
 from ledger.refusals import Refusal
 from ledger.vault.required_disclosures import may_give, must_hold
 from ledger.vocabulary import Action
@@ -41,6 +42,7 @@ from projections.folds.obligation_terms import ObligationKind, ObligationOutcome
 from projections.folds.obligations import Obligation, obligations
 from tests.support.actions import START
 from tests.support.agencies import Agencies
+from tests.support.counterparts import Counterpart
 from tests.support.several_cases import SeveralCases
 
 AGENCIES = Agencies()
@@ -110,6 +112,9 @@ class Two:
 
     def state(self, case_id: UUID) -> CaseState:
         return self.ledger.state(case_id)
+
+    def known(self, case_id: UUID) -> Counterpart:
+        return Counterpart(self.state(case_id), {})
 
     def owed(self, case_id: UUID) -> dict[tuple[ObligationKind, str], Obligation]:
         found = obligations(self.ledger.acts(case_id), self.ledger.agreement).by_id.values()
@@ -504,3 +509,9 @@ def test_what_was_recorded_in_the_wrong_case_is_destroyed_after_the_merge_too(tw
     order = two.take(THEIR_NAC, two.ends, DestructionApproved, proposal=proposal)
     (ordered,) = two.state(two.ends).destructions.values()
     assert ordered.order == order
+    # A hold of the case that continues holds the note too.
+    hold = two.take(THEIR_COURT, two.goes_on, LegalHoldPlaced, ground="proceedings")
+    assert held_by_continuing(two.state(two.ends), two.known)
+    two.take(THEIR_COURT, two.goes_on, LegalHoldLifted, hold=hold)
+    assert not held_by_continuing(two.state(two.ends), two.known)
+    assert held_by_continuing(two.state(two.ends), lambda _: None)
