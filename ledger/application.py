@@ -45,7 +45,7 @@ from ledger.store.recorder import (
 from ledger.system.backoff import Backoff
 from ledger.system.retrying import retrying
 from ledger.system.telemetry import span
-from ledger.vocabulary.coordination import Correction
+from ledger.vocabulary.coordination import CaseManagerNamed, Correction
 
 _LOOKS = 5
 """So often a refusal is decided again, where its case or the registry moves meanwhile."""
@@ -265,16 +265,18 @@ class Ledger(Application[UUID]):
                 self._keep(case_id, case)
         return {case_id: case for case_id, case in known.items() if case is not None}
 
-    def annulled(self, case_ids: Collection[UUID]) -> Collection[UUID]:
-        """Return the actions of some cases that are annulled, as of now.
+    def unread(self, case_ids: Collection[UUID]) -> Collection[UUID]:
+        """Return the actions of some cases of which nothing disclosed is read, as of now.
 
-        Only cases with a correction are folded; the answer comes from their signed events.
+        Only cases with a correction or a case manager are folded; the answer comes from their
+        signed events.
         """
-        corrected = self.rows.having_kind(case_ids, Correction.kind) if case_ids else ()
-        if not corrected:
+        kinds = (Correction.kind, CaseManagerNamed.kind)
+        concerned = self.rows.having_kinds(case_ids, kinds) if case_ids else ()
+        if not concerned:
             return ()
-        cases = self.cases(corrected)
-        return {action for case in cases.values() for action in case.annulled}
+        cases, directory = self.cases(concerned), self.adopted().directory
+        return {action for case in cases.values() for action in case.unread(directory)}
 
     def case_events(self, case_id: UUID) -> Sequence[ActionRecorded]:
         """Return all events of a case, in order."""

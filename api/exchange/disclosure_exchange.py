@@ -30,7 +30,7 @@ _EVERY_SECONDS = 0.5
 _BETWEEN_BATCHES_SECONDS = 0.05
 """So that under load they are batches, and requests come first."""
 _BACKOFF = Backoff(0.2, 2.0)
-_TAKES_BACK = frozenset({"correction", "merge_declined", "merge_undone"})
+_TAKES_BACK = frozenset({"correction", "merge_declined", "merge_undone", "case_manager_named"})
 """The kinds of actions that may take back what a parcel is about, or what made a country party."""
 
 
@@ -152,7 +152,7 @@ class DisclosureExchange(PeriodicWorker):
             is_party = way.recipient in case.state.parties
             if any(row.kind in _TAKES_BACK for row in rows):
                 # A parcel that waits for its recipient is taken back if nothing of it may be read.
-                away = case.annulled if is_party else case.history.keys()
+                away = case.unread(registry.directory) if is_party else case.history.keys()
                 way.vault.sent.look_again(way.recipient, away)
             if not is_party:
                 continue

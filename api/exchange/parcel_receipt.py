@@ -333,8 +333,8 @@ class ParcelReceipt(PeriodicWorker):
             _log.error("fields come that their sender confirmed to hold no longer")
             vault.arrived.note_refused(parcel.sender, REASON)
             return ParcelOutcome.ERASED
-        if vault.erased([case.id]) or action.id in case.annulled:
-            # Where the action is annulled, its disclosures are readable nowhere: none is taken in.
+        if vault.erased([case.id]) or action.id in case.unread(registry.directory):
+            # What it disclosed is readable nowhere: none is taken in.
             return ParcelOutcome.ERASED
         origin = registry.directory.agencies_by_id[action.agency].party
         # Another country has the `case` fields alone, and what was released to it.

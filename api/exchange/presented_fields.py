@@ -28,7 +28,8 @@ def presentations_for(
     """Return the fields that ``recipient`` may have of actions without a release, by action.
 
     The recipient gets nothing of a case that it is not party to now, although it was when something
-    was queued, and nothing once it left the agreement. Nobody gets anything of an annulled action.
+    was queued, and nothing once it left the agreement. Nobody gets anything of an annulled action
+    or of a case manager who was replaced.
     An action that discloses nothing has a presentation without fields, so that the receiver can
     tell this from fields that did not arrive.
     An action that is not recorded here has none. Personal fields that go back to their own country
@@ -44,7 +45,7 @@ def presentations_for(
         for act, case in _acts_with_cases(ledger, action_ids)
         if act.digests
         and recipient in case.state.parties
-        and act.id not in case.annulled
+        and act.id not in case.unread(protocol)
         and _may_have(act, recipient, protocol)
     ]
     ids = [act.id for act in acts]

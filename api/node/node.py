@@ -81,7 +81,7 @@ class Node:
         self.ledger = Ledger(environment(conninfo, pool_size=settings.pool_size))
         self.country_keys = country_keys(settings, self.parties)
         self.vaults = Vaults(
-            self.database, person_keys(settings, self.country_keys), self.ledger.annulled
+            self.database, person_keys(settings, self.country_keys), self.ledger.unread
         )
         self.outbox = Outbox(self.database)
         self.false_decisions = FalseDecisions(self.database)

@@ -27,14 +27,16 @@ def case_managers(
 ) -> tuple[CaseManager, ...]:
     """Return the case manager of each party, in the order of ``parties``.
 
-    The newest naming that is not annulled counts.
+    A country's newest naming counts. If it is annulled, the country has no manager: what was held
+    on the one before is destroyed.
     """
     annulled = annulled_ids(trail)
-    newest = {
+    last = {
         entry.party: entry
         for entry in sorted(trail, key=lambda entry: entry.position)
-        if entry.kind == CaseManagerNamed.kind and entry.action_id not in annulled
+        if entry.kind == CaseManagerNamed.kind
     }
+    newest = {party: one for party, one in last.items() if one.action_id not in annulled}
     values = case_values(newest.values(), held)
     return tuple(
         CaseManager(

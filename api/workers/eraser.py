@@ -20,7 +20,7 @@ from uuid import UUID
 
 import structlog
 
-from api.exchange import contact_cards
+from api.exchange import contact_cards, manager_data
 from api.exchange.access_log_anchor import NodeKey, node_and_key
 from api.services.append_service import AppendService
 from ledger.application import Ledger
@@ -68,6 +68,7 @@ _MARGIN = timedelta(days=1)
 """The ledger node's clock may be ahead of the cosigned times, which are some hours old."""
 ANNOUNCEMENT = RetentionAnnounced.kind
 WORK = "erase"
+MANAGERS_WORK = "replaced managers"
 _log = structlog.get_logger(__name__)
 
 
@@ -96,6 +97,8 @@ class Eraser(PeriodicWorker):
         """The ledger's head when every order before it had been carried out."""
         self._carded: tuple[ContactPoint, ...] = ()
         """The contact points whose ended cards are erased."""
+        self._managed = -1
+        """The ledger's head when no replaced case manager before it was left."""
         self._has_removed_returned = False
         self._retired_at = -math.inf
         """When :meth:`retire` was complete last, by ``time.monotonic()``."""
@@ -107,6 +110,7 @@ class Eraser(PeriodicWorker):
             self._has_removed_returned = True
         self.obey()
         self.end_cards()
+        self.end_managers()
         if time.monotonic() - self._retired_at >= _RETENTION_EVERY_SECONDS:
             self.retire(self._times())
             self.leave(self._times())
@@ -189,6 +193,25 @@ class Eraser(PeriodicWorker):
             contact_cards.erase_ended(vault, self._ledger, registry) for vault in self._vaults
         )
         self._carded = registry.contacts
+        return count
+
+    def end_managers(self) -> int:
+        """Destroy what the vaults hold on replaced case managers. Return of how many namings."""
+        head, registry, count = self._ledger.head(), self._ledger.registry(), 0
+        if registry is None or head == self._managed:
+            return 0
+        for vault in self._vaults:
+            for case_id in self._ledger.subjects_of_kinds(
+                manager_data.TRIGGERS, after=vault.progress(MANAGERS_WORK), upto=head
+            ):
+                if self.is_stopping:
+                    return count
+                if (case := self._ledger.case(case_id)) is not None:
+                    count += manager_data.destroy_replaced(
+                        vault, self._ledger, case, registry.directory
+                    )
+            vault.advance(MANAGERS_WORK, head)
+        self._managed = head
         return count
 
     def retire(self, times: CosignedTimes) -> int:

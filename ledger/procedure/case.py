@@ -13,6 +13,7 @@ from ledger.procedure.case_fold import applied, fold, takes_back, withheld_ids
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.merged_cases import NO_OTHERS, OtherCases
 from ledger.procedure.protocol import Protocol
+from ledger.procedure.replaced_managers import replaced_managers
 from ledger.refusals import Ground, Refusal
 from ledger.signing.signed_action import Mark, SignedAction
 from ledger.vocabulary import NOT_UNDERSTOOD
@@ -81,11 +82,19 @@ class Case:
 
     @property
     def annulled(self) -> frozenset[UUID]:
-        """Return the annulled actions, of which nothing that they disclosed is read.
+        """Return the annulled actions.
 
         If the opening is annulled, these are all actions of the case.
         """
         return withheld_ids(self.history.values())
+
+    def unread(self, directory: Protocol) -> frozenset[UUID]:
+        """Return the actions of which nothing that they disclosed is read.
+
+        These are the annulled ones and the namings of case managers that were replaced.
+        ``directory`` has each agency's party.
+        """
+        return self.annulled | replaced_managers(self.history.values(), directory).keys()
 
     @staticmethod
     def projector(

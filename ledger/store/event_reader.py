@@ -98,12 +98,14 @@ class EventReader(PostgresApplicationRecorder):
         )
         return [row["originator_id"] for row in rows]
 
-    def having_kind(self, originator_ids: Collection[UUID], kind: str) -> Sequence[UUID]:
-        """Return the aggregates among ``originator_ids`` that have an event of a kind."""
+    def having_kinds(
+        self, originator_ids: Collection[UUID], kinds: Collection[str]
+    ) -> Sequence[UUID]:
+        """Return the aggregates among ``originator_ids`` that have an event of one of the kinds."""
         rows = self._rows(
             "SELECT DISTINCT originator_id FROM ledger.events"
-            " WHERE originator_id = ANY(%s) AND topic = %s",
-            (list(originator_ids), kind),
+            " WHERE originator_id = ANY(%s) AND topic = ANY(%s)",
+            (list(originator_ids), list(kinds)),
         )
         return [row["originator_id"] for row in rows]
 

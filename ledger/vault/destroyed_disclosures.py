@@ -38,22 +38,25 @@ class DestroyedDisclosures:
         self._role = vault_role(party)
         self._schema = Identifier(vault_schema(party))
 
-    def destroy(self, case_id: UUID, action: UUID, order: UUID) -> int:
+    def destroy(
+        self, case_id: UUID, action: UUID, order: UUID, *, is_confirmed: bool = False
+    ) -> int:
         """Remove all that an action disclosed, and let nothing of it in again.
 
         The destruction is durable on return, and repeating it is harmless. ``order`` is the action
-        that approved it. Returns how many disclosures were removed.
+        that approved it. ``is_confirmed``: whether the ledger needs no confirmation of it. Returns
+        how many disclosures were removed.
         """
         note = self._sql(
-            "INSERT INTO {}.destroyed (action_id, case_id, order_id) VALUES (%s, %s, %s)"
-            " ON CONFLICT DO NOTHING"
+            "INSERT INTO {}.destroyed (action_id, case_id, order_id, confirmed_at)"
+            " VALUES (%s, %s, %s, CASE WHEN %s THEN now() END) ON CONFLICT DO NOTHING"
         )
         with self._database.transaction(role=self._role) as connection:
             # A deposit of the person takes this lock too, shared.
             connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (str(case_id),)
             )
-            connection.execute(note, (action, case_id, order))
+            connection.execute(note, (action, case_id, order, is_confirmed))
         self._keys.note_destroyed(action, case_id)
         return self._remove([action])
 

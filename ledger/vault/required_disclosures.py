@@ -95,17 +95,17 @@ def must_hold(case: Case, party: str, protocol: Protocol) -> tuple[RequiredPart,
     """Return all parts that ``party`` must hold of a case, in the order of the actions.
 
     The result is empty once the case's erasure was ordered, or a country confirmed the erasure. No
-    country must hold anything of an annulled action.
+    country must hold anything of an annulled action, or of a case manager who was replaced.
     """
     if case.state.is_erased:
         return ()
     in_case = party in case.state.parties
-    annulled = case.annulled
+    unread = case.unread(protocol)
     released = _released(case, protocol)
     found: list[RequiredPart] = []
     for act in case.history.values():
         origin = _origin(act, protocol)
-        if origin is None or not act.digests or act.id in annulled:
+        if origin is None or not act.digests or act.id in unread:
             continue
         if origin == party:
             found.append(_due(case, act, FieldPart.OWN, origin, party, released))

@@ -167,7 +167,8 @@ class CasePrioritised(Action):
 class CaseManagerNamed(Action):
     """A country names the person who manages the case for it. The country's newest one counts.
 
-    Names and numbers of officials are personal data. The ledger has their digests alone.
+    Names and numbers of officials are personal data. The ledger has their digests alone. The
+    vaults destroy what they hold on a manager once the country names another.
     """
 
     kind: ClassVar[str] = "case_manager_named"

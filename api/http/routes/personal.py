@@ -202,7 +202,7 @@ def at_levels_of(node: Node, caller: Caller, entries: Sequence[TrailEntry]) -> S
     if not in_clear:
         return entries
     hides_all = caller.viewer == OVERSIGHT_VIEWER
-    annulled = () if hides_all else node.ledger.annulled({entry.case_id for entry in in_clear})
+    annulled = () if hides_all else node.ledger.unread({entry.case_id for entry in in_clear})
     return [
         entry.model_copy(update={"in_clear": {}})
         if entry.in_clear and (hides_all or entry.action_id in annulled)

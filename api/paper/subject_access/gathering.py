@@ -5,12 +5,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from api.client.schemas.personal import Language
 from api.paper.subject_access.document import Access, HeldField, SubjectFile
 from api.services.personal_data_access import OpenedFields
+from ledger.procedure.case import Case
 from ledger.procedure.erasures import ErasedData
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.readings import Reading
 from ledger.vault.held_fields import Held
+from ledger.vocabulary.coordination import CaseManagerNamed
 from ledger.vocabulary.levels import Level
 from projections.folds.audit_trail import TrailEntry
+
+_OF_A_MANAGER = frozenset({"function", "institution", "languages"})
+"""The fields of a case manager that the person gets. Names and numbers are the official's."""
 
 
 def subject_file(
@@ -38,7 +43,7 @@ def subject_file(
         stage=case.state.stage,
         held=(
             *_in_clear(trail),
-            *(_held(one, opened) for one in held if one.action_id in case.history),
+            *(_held(one, opened) for one in held if _is_the_persons(one, case)),
         ),
         trail=tuple(trail),
         accesses=tuple(map(_access, readings)),
@@ -82,6 +87,14 @@ def _in_clear(trail: Iterable[TrailEntry]) -> Iterator[HeldField]:
                 value=value,
                 received_from=None,
             )
+
+
+def _is_the_persons(one: Held, case: Case) -> bool:
+    """Return whether a field is of the case, and no official's name or number."""
+    act = case.history.get(one.action_id)
+    if act is None:
+        return False
+    return act.kind != CaseManagerNamed.kind or one.field in _OF_A_MANAGER
 
 
 def _held(one: Held, opened: OpenedFields) -> HeldField:

@@ -12,11 +12,12 @@ from api.workers.vault_checker import vault_check
 from ledger import application
 from ledger.procedure.protocol import COORDINATOR, NODE
 from ledger.procedure.subject_ids import act_subject
+from ledger.refusals import Refusal
 from ledger.signing import signed_action
 from ledger.store.migrate import vault_role
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import CaseManagerNamed, Correction
-from ledger.vocabulary.erasure import LegalHoldPlaced
+from ledger.vocabulary.erasure import LegalHoldLifted, LegalHoldPlaced
 from ledger.vocabulary.picklists import CorrectionEffect, CorrectionReason, HoldGround
 from ledger.vocabulary.registration import (
     ContactCardEnded,
@@ -27,6 +28,7 @@ from ledger.vocabulary.registration import (
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST
 from tests.support.leaks import tables_with
+from tests.support.seeking import routes_with
 from tests.support.serving import Server
 from tests.support.sharing import register_country_keys
 from tests.support.waiting import until
@@ -57,7 +59,9 @@ def manager(name: str, **more: Any) -> CaseManagerNamed:
 
 def opened(served: Server, countries: tuple[str, ...]) -> UUID:
     with served.client("xk-dhtqnj") as police:
-        return police.open_case(opening(countries)).case_id
+        receipt = police.open_case(opening(countries))
+        police.case(receipt.case_id, at_least=receipt.position)
+        return receipt.case_id
 
 
 def record(served: Server, agency: str, case: UUID, action: Any) -> Any:
@@ -96,7 +100,12 @@ def test_both_countries_see_both_case_managers_and_nobody_else_does(served: Serv
         effect=CorrectionEffect.ANNULLED, reason=CorrectionReason.ENTRY_ERROR,
     )  # fmt: skip
     record(served, "me-nac", case, annulled)
-    until(lambda: JELENA in page(served, "xk-nac", case), "the one before", seconds=EXCHANGED)
+    until(
+        lambda: "Nobody is named" in page(served, "xk-nac", case),
+        "nobody: the one before is destroyed",
+        seconds=EXCHANGED,
+    )
+    assert JELENA not in page(served, "me-nac", case)
     assert earlier.position < newer.position
     with served.client("xk-ombudsperson") as oversight:
         assert ARTA not in oversight.case(case).model_dump_json()
@@ -104,6 +113,63 @@ def test_both_countries_see_both_case_managers_and_nobody_else_does(served: Serv
     assert ARTA not in told
     assert "does not have it" in told
     assert tables_with(served.node.conninfo, [ARTA, JELENA, IVANA]) == {}
+
+
+NUMBER, NEWER_NUMBER = "+383 44 100 200", "+383 44 300 400"
+
+
+def rows_of(served: Server, action: UUID) -> dict[str, int]:
+    """How many disclosures of an action each vault holds."""
+    return {
+        vault.party: len(held)
+        for vault in served.node.vaults
+        if (held := vault.held_digests([action]).get(action))
+    }
+
+
+def test_what_is_held_on_a_replaced_manager_is_destroyed_but_not_under_a_hold(
+    served: Server,
+) -> None:
+    """It is read nowhere from the next naming on, and is no part of the person's file."""
+    case = opened(served, ("XK", "ME"))
+    earlier = record(served, "xk-csw-peja", case, manager(ARTA, deputy_name="zqDeputy"))
+    until(lambda: rows_of(served, earlier.action_id) == {"XK": 7, "ME": 7}, "both", seconds=60)
+    hold = record(
+        served,
+        "xk-court-prishtina",
+        case,
+        LegalHoldPlaced(acted_at=START, ground=HoldGround.COMPENSATION_CLAIM),
+    )
+    newer = record(served, "xk-csw-peja", case, manager(IVANA, telephone_24h=NEWER_NUMBER))
+    until(lambda: rows_of(served, newer.action_id) == {"XK": 6, "ME": 6}, "both", seconds=60)
+    institution = "Centre for social work"
+    marks = (ARTA, "zqDeputy", NUMBER, IVANA, NEWER_NUMBER, institution)
+    found = routes_with(served, "me-csw-podgorica", case, *marks)
+    assert not any(found.get(mark) for mark in marks[:3]), found
+    for mark in (IVANA, NEWER_NUMBER):
+        assert "GET /v1/cases/{case_id}" in found[mark]
+        assert not {one for one in found[mark] if "subject-access" in one}
+    assert "POST subject-access json" in found[institution]
+    with served.client("xk-csw-prishtina") as at_home:
+        told = at_home.case(case).model_dump_json()
+    assert IVANA in told
+    assert ARTA not in told
+    served.worker("erase").wait_for_step()
+    assert rows_of(served, earlier.action_id) == {"XK": 7, "ME": 7}  # the hold keeps it
+    record(
+        served,
+        "xk-court-prishtina",
+        case,
+        LegalHoldLifted(acted_at=START + timedelta(hours=1), hold=hold.action_id),
+    )
+    until(lambda: rows_of(served, earlier.action_id) == {}, "the destruction", seconds=60)
+    assert rows_of(served, newer.action_id) == {"XK": 6, "ME": 6}
+    assert findings(served) == []
+    (row,) = served.node.ledger.rows_of_actions([earlier.action_id])
+    for vault in map(served.node.vaults.of, ("XK", "ME")):
+        assert vault.destroyed.unconfirmed() == []
+        with pytest.raises(Refusal, match="destroyed"):  # nothing brings it back
+            vault.deposit(row.event().action, case, ())
 
 
 def test_an_agency_without_the_right_names_nobody(served: Server) -> None:
