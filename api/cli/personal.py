@@ -69,6 +69,27 @@ def readings(
             out.print(readings_table(listed.readings))
 
 
+@app.command("review-destruction")
+@asks
+def review_destruction(
+    asked: AsAgencyOrJson,
+    case_id: CaseArgument,
+    proposal: Annotated[UUID, typer.Argument(help="The action that proposed the destruction.")],
+) -> None:
+    """Open what a proposed destruction would remove, to decide on it.
+
+    For courts, oversight bodies and coordinators. The access log records the reading.
+    """
+    with asked.client() as client:
+        opened = client.review_destruction(case_id, proposal)
+        if asked.as_json:
+            print_json(opened)
+        else:
+            for field, value in opened.disclosed.fields.items():
+                out.print(f"{field}: {value}", soft_wrap=True, markup=False)
+            out.print(f"Written down as reading {opened.reading.seq}.")
+
+
 @app.command("subject-access")
 @asks
 def subject_access(

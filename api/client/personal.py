@@ -6,6 +6,7 @@ from uuid import UUID
 
 from api.client.actions import ActionsClient
 from api.client.schemas import (
+    DestructionReading,
     DuplicateAssessment,
     DuplicateDocument,
     DuplicatePage,
@@ -45,6 +46,11 @@ class PersonalDataClient(ActionsClient):
             headers={"Content-Type": "application/json"},
         )
         return ReadingResult.model_validate_json(response.content)
+
+    def review_destruction(self, case_id: UUID, proposal: UUID) -> DestructionReading:
+        """Open what a proposed destruction would remove. Raises ``RefusedError``."""
+        path = f"/v1/cases/{case_id}/destructions/{proposal}/readings"
+        return DestructionReading.model_validate_json(self._request("POST", path).content)
 
     def release(
         self,

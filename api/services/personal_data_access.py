@@ -14,6 +14,7 @@ from ledger.events.event import ActionRecorded
 from ledger.procedure.case import Case, decide
 from ledger.procedure.case_fold import evolve
 from ledger.procedure.case_state import CaseState
+from ledger.procedure.destruction_review import reviewed_action
 from ledger.procedure.legal_basis import Basis, reading_bases
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Operation, Protocol
 from ledger.procedure.readings import Asked, BasisNamed, Reading
@@ -129,6 +130,28 @@ class PersonalDataAccess:
             raise
         _await_matrix(vault, asked)
         return self._open(reader, vault.readings.record(asked), case)
+
+    def review(self, reader: Reader, case_id: UUID, proposal: UUID) -> OpenedFields:
+        """Open what a proposed destruction would remove, as the reader's own country holds it.
+
+        Raises ``Refusal`` (``not-a-reviewer``, ``no-such-proposal``), which is written down too.
+        """
+        case = self._case(reader, case_id)
+        protocol = self._ledger.adopted().protocol_today(clock.now())
+        asked = _asked(
+            reader, case_id, Operation.REVIEW_DESTRUCTION, FieldGroup, Purpose.PROTECTION
+        )
+        vault = self._vaults.of(reader.agency.party)
+        try:
+            annulled = reviewed_action(
+                proposal, reader.agency, case.state, case.history, protocol, clock.now()
+            )
+        except Refusal as refusal:
+            vault.readings.record(asked, refused_by=refusal.rule, concerning=proposal)
+            raise
+        reading = vault.readings.record(asked, concerning=annulled)
+        held = vault.reviewed_fields(reading)
+        return OpenedFields(reading, case, held, held.damaged)
 
     def readings(self, reader: Reader, case_id: UUID) -> CaseReadings:
         """Return the readings of the person's fields in this country.

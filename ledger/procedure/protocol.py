@@ -60,6 +60,7 @@ _MARKS_SINCE = 2
 """From this edition on, a period that the text does not have is only assumed."""
 COORDINATOR: Role = "coordinator"
 OVERSIGHT: Role = "oversight"
+COURT: Role = "court"
 NODE: Role = "node"
 """A country's node: it follows the ledger, and passes on what its agencies signed."""
 
@@ -206,6 +207,10 @@ class Operation(StrEnum):
     """Back to the node of the country whose agencies disclosed it, which lost it.
 
     No access matrix has it: a country may always have back what its own agencies disclosed."""
+    REVIEW_DESTRUCTION = "review_destruction"
+    """Of what one annulled action disclosed, to decide on its destruction.
+
+    No access matrix has it: see :mod:`ledger.procedure.destruction_review`."""
 
 
 class Duty(Marked):
@@ -457,6 +462,8 @@ class Protocol(LedgerModel):
             raise ValueError("access: only a country's node matches")
         if any(Operation.RESTORE in own for own in self.access.values()):
             raise ValueError("access: restoring is no right of a role")
+        if any(Operation.REVIEW_DESTRUCTION in own for own in self.access.values()):
+            raise ValueError("access: no role has the review of a destruction by the matrix")
         for duty in self.duties:
             if undeclared := set(duty.roles) - self.roles.keys():
                 raise ValueError(f"duties: roles {sorted(undeclared)} are not declared")

@@ -43,4 +43,4 @@ class Reading(LedgerModel):
     """The rule that refused it."""
     bases: Mapping[FieldGroup, BasisNamed] = {}
     concerning: UUID | None = None
-    """The release that the fields were taken out for."""
+    """The release that the fields were taken out for, or the annulled action that was reviewed."""

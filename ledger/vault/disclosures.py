@@ -133,7 +133,7 @@ class Disclosures(Erasures):
         operation: Operation,
         groups: Iterable[FieldGroup],
     ) -> Sequence[FieldGroup]:
-        if operation is Operation.RESTORE:
+        if operation in (Operation.RESTORE, Operation.REVIEW_DESTRUCTION):
             return ()
         select = SQL(
             "SELECT g FROM unnest(%(groups)s::text[]) AS t (g) WHERE NOT EXISTS (SELECT FROM {}"
@@ -160,12 +160,28 @@ class Disclosures(Erasures):
             reading,
         )
 
+    def reviewed_fields(self, reading: Reading) -> HeldFields:
+        """Return all fields of the annulled action that an entry of the access log names.
+
+        The entry is of a review of a destruction (:mod:`ledger.procedure.destruction_review`). This
+        is the only opening of an annulled action. Raises as :meth:`case_fields` does.
+        """
+        return self._open(
+            reading.asked.case_id,
+            SQL("action_id = %(action)s"),
+            {"action": reading.concerning},
+            reading,
+            withheld=(),
+        )
+
     def _open(
         self,
         case_id: UUID,
         condition: SQL,
         parameters: Mapping[str, Any],
         reading: Reading | None = None,
+        *,
+        withheld: Collection[UUID] | None = None,
     ) -> HeldFields:
         select = SQL(
             "SELECT action_id, digest, field, level, field_group, received_from, received_at,"
@@ -181,7 +197,7 @@ class Disclosures(Erasures):
                     raise AccessMatrixBehindError(", ".join(group.value for group in closed))
             _open_personal(connection, reading)
             rows = connection.execute(select, {"case": case_id, **parameters}).fetchall()
-        return self.opened(case_id, rows, reading)
+        return self.opened(case_id, rows, reading, withheld=withheld)
 
     def opened(
         self,

@@ -14,6 +14,8 @@ from api.runtime.schema import migrate_all
 from api.workers.eraser import Eraser
 from ledger.application import Ledger, environment
 from ledger.procedure import rules
+from ledger.procedure.protocol import Operation
+from ledger.procedure.readings import Asked
 from ledger.refusals import Refusal
 from ledger.signing import keys, signed_action
 from ledger.system import clock
@@ -21,7 +23,7 @@ from ledger.vocabulary.coordination import Correction
 from ledger.vocabulary.destruction import DestructionApproved, DestructionProposed
 from ledger.vocabulary.erasure import LegalHoldLifted, LegalHoldPlaced
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import HoldGround, ServiceKind
+from ledger.vocabulary.picklists import HoldGround, Purpose, ServiceKind
 from ledger.vocabulary.protection import ServiceStarted
 from tests.api.test_personal_data import Child, later, register_second_key
 from tests.support.actions import opening
@@ -218,3 +220,58 @@ def test_two_parties_destroy_it_in_every_country_and_nothing_brings_it_back(
     }
     assert eraser.remove_returned() == sum(map(len, kept.values()))
     assert {party: rows_of(server, party, note) for party in kept} == {"XK": [], "ME": []}
+
+
+def test_only_those_who_decide_on_a_destruction_open_what_it_would_remove(
+    with_node_keys: Server,
+) -> None:
+    server = with_node_keys
+    child, note = with_wrong_note(server)
+    child.act(SOCIAL_WORK, annulment(note))
+    proposal = child.act(SOCIAL_WORK, DestructionProposed(acted_at=later(10), annulled=note))
+    vault = server.node.vaults.of("XK")
+    asked = Asked(
+        agency="xk-court-prishtina",
+        role="court",
+        case_id=child.id,
+        operation=Operation.REVIEW_DESTRUCTION,
+        groups=tuple(FieldGroup),
+        purpose=Purpose.PROTECTION,
+    )
+    # Row-level security compares each row with the action that the entry names.
+    for action, opened_here in ((note, 0), (child.ids["case_opened"], 1)):
+        reading = vault.readings.record(asked, concerning=action)
+        assert len(vault.personal_fields(reading)) == opened_here
+    deciding = ("me-nac", "me-ombudsman", "me-court-podgorica", "xk-ombudsperson")
+    for agency in (*deciding, "xk-court-prishtina"):
+        with server.client(agency) as client:
+            client.case(child.id, at_least=child.position)
+            opened = client.review_destruction(child.id, proposal)
+            assert opened.disclosed.action_id == note
+            assert {NOTE, HEALTH} <= {*opened.disclosed.fields.values()}
+            assert "zqright" not in opened.model_dump_json()
+    for agency in (SOCIAL_WORK, COUNTERPART, POLICE, "xk-nac", "xk-prosecution-prishtina"):
+        with server.client(agency) as client, pytest.raises(RefusedError) as refused:
+            client.review_destruction(child.id, proposal)
+        assert refused.value.problem.rule == "not-a-reviewer"
+    for agency in ("al-nac", "al-advocate"):
+        with server.client(agency) as client, pytest.raises(RefusedError) as refused:
+            client.review_destruction(child.id, proposal)
+        assert refused.value.problem.rule in ("unknown-case", "not-a-reviewer")
+    with server.client("xk-ombudsperson") as client:
+        logged = client.readings(child.id)
+    reviews = [
+        (one.asked.agency, one.granted, one.refused_by, one.concerning)
+        for one in logged.readings
+        if one.asked.operation is Operation.REVIEW_DESTRUCTION
+    ]
+    assert ("xk-ombudsperson", True, None, note) in reviews
+    assert ("xk-nac", False, "not-a-reviewer", proposal) in reviews
+    # The content is found nowhere else, and not once the proposal is withdrawn.
+    assert found(child, NOTE, HEALTH) == {}
+    child.act(SOCIAL_WORK, annulment(proposal, 11))
+    with server.client("me-nac") as client:
+        client.case(child.id, at_least=child.position)
+        with pytest.raises(RefusedError) as refused:
+            client.review_destruction(child.id, proposal)
+    assert refused.value.problem.rule == "no-such-proposal"

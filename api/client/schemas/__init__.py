@@ -48,6 +48,7 @@ from api.client.schemas.mailbox import (
     WaitingParcel,
 )
 from api.client.schemas.personal import (
+    DestructionReading,
     Language,
     PersonalField,
     ReadingPage,
@@ -91,6 +92,7 @@ __all__ = [
     "ContactCardDocument",
     "ContactPointDocument",
     "DecisionWithout",
+    "DestructionReading",
     "DisclosedFields",
     "Document",
     "DuplicateAssessment",

@@ -62,6 +62,13 @@ class ReadingResult(Document):
     """When and why what this country held on the person was erased, if it was."""
 
 
+class DestructionReading(Document):
+    """What an annulled action disclosed, as the caller's country holds it, and the reading."""
+
+    reading: Reading
+    disclosed: DisclosedFields
+
+
 class SubjectAccessRequest(Document):
     """In which language the person is to have the file, by the language's code."""
 

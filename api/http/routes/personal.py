@@ -9,6 +9,7 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.client.schemas import (
+    DestructionReading,
     DisclosedFields,
     ReadingPage,
     ReadingRequest,
@@ -75,6 +76,34 @@ def read_personal_fields(
         presentations=presentations(node.ledger.rows, opened.fields),
         damaged=damaged_fields(opened.damaged),
         erased=node.erased_data(opened.case, caller.agency.party),
+    )
+
+
+@router.post(
+    "/{case_id}/destructions/{proposal}/readings",
+    status_code=201,
+    response_model=DestructionReading,
+    responses=responses(401, 403, 404, 409, 422, 503),
+)
+def read_what_is_to_be_destroyed(
+    case_id: CaseId, proposal: UUID, node: TheNode, caller: TheCaller
+) -> DestructionReading:
+    """Open the fields of an annulled action whose destruction is proposed, to decide on it.
+
+    For courts, oversight bodies and coordinators of the countries that received them. Granted or
+    refused, it is written into the access log.
+    """
+    opened = node.disclosing.review(caller.reader, case_id, proposal)
+    action = opened.reading.concerning
+    if action is None:
+        raise RuntimeError("a review concerns an action")
+    return DestructionReading(
+        reading=opened.reading,
+        disclosed=DisclosedFields(
+            action_id=action,
+            fields={one.field: one.value for one in opened.fields},
+            damaged=tuple(one.field for one in opened.damaged),
+        ),
     )
 
 
