@@ -2,12 +2,13 @@
 
 While a hold is in force, nothing in the case is erased. So the party keeps its duties: it answers
 what it owes, lifts a hold that it placed, erases what it had received, and confirms the erasure. It
-has the protocol's days for the erasure from the lifting of the last hold on.
+has the protocol's days for the erasure from the lifting of the last hold on. A hold that is placed
+when these days are over gives the party no time again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from typing import Protocol as Interface
 from uuid import UUID
 
@@ -15,9 +16,18 @@ from ledger.procedure.protocol import Protocol
 
 PLACING_KIND = "legal_hold_placed"
 _LIFTING_KIND = "legal_hold_lifted"
+_KINDS = (PLACING_KIND, _LIFTING_KIND)
 
 
-class _Act(Interface):
+class HoldAct(Interface):
+    """An action on a case, as far as holds go."""
+
+    @property
+    def id(self) -> UUID: ...
+
+    @property
+    def fields(self) -> Mapping[str, Any]: ...
+
     @property
     def kind(self) -> str: ...
 
@@ -25,32 +35,47 @@ class _Act(Interface):
     def recorded_at(self) -> datetime: ...
 
 
-class _State(Interface):
+class WithParties(Interface):
+    """A case's state, as far as holds go."""
+
     @property
     def parties(self) -> tuple[str, ...]: ...
 
-    @property
-    def holds(self) -> Mapping[UUID, Any]: ...
+
+Kept = TypeVar("Kept", bound=HoldAct)
 
 
-def last_lifted(acts: Iterable[_Act]) -> datetime | None:
+def last_lifted(acts: Iterable[HoldAct]) -> datetime | None:
     """Return when the last hold of a case was lifted, by recorded times; ``None`` if none was."""
     return max((act.recorded_at for act in acts if act.kind == _LIFTING_KIND), default=None)
 
 
+def hold_acts(acts: Iterable[Kept], annulled: Collection[UUID]) -> tuple[Kept, ...]:
+    """Return the actions that place and lift the holds of a case, without the annulled ones."""
+    return tuple(act for act in acts if act.kind in _KINDS and act.id not in annulled)
+
+
 def is_settling(
-    state: _State, acts: Iterable[_Act], party: str, protocol: Protocol, at: datetime
+    state: WithParties, acts: Iterable[HoldAct], party: str, protocol: Protocol, at: datetime
 ) -> bool:
     """Return whether a hold in the case gives a party that left more time to end its part.
 
-    ``acts`` are the case's. ``at`` is the time of the question.
+    ``acts`` are the case's, in order; those that :func:`hold_acts` returns are enough. ``at`` is
+    the time of the question.
     """
     if party not in state.parties or len(state.parties) == 1:
         return False
-    if state.holds:
-        return True
-    lifted = last_lifted(acts)
-    return lifted is not None and at < lifted + erasing_period(protocol)
+    period = erasing_period(protocol)
+    until = regular_end(protocol.left_parties[party], protocol)
+    holds: set[UUID] = set()
+    for act in acts:
+        if act.kind == PLACING_KIND and (holds or act.recorded_at < until):
+            holds.add(act.id)
+        elif act.kind == _LIFTING_KIND and (hold := UUID(act.fields["hold"])) in holds:
+            holds.remove(hold)
+            if not holds:
+                until = max(until, act.recorded_at + period)
+    return bool(holds) or at < until
 
 
 def regular_end(left_on: date, protocol: Protocol) -> datetime:
