@@ -34,6 +34,7 @@ from tests.support.seeking import routes_with
 from tests.support.serving import Server, serving
 from tests.support.sharing import register_country_keys
 from tests.support.waiting import until
+from tests.support.web import FROM_HERE, signed_in
 
 POLICE, SOCIAL_WORK = "xk-dhtqnj", "xk-csw-prishtina"
 COUNTERPART = "me-csw-podgorica"
@@ -250,6 +251,16 @@ def test_only_those_who_decide_on_a_destruction_open_what_it_would_remove(
             assert opened.disclosed.action_id == note
             assert {NOTE, HEALTH} <= {*opened.disclosed.fields.values()}
             assert "zqright" not in opened.model_dump_json()
+    page, path = f"/cases/{child.id}/personal", f"/cases/{child.id}/destructions/{proposal}"
+    with signed_in(server, "me-nac") as browser:
+        assert path in browser.get(page).text
+        opened_page = browser.post(path, headers=FROM_HERE)
+        assert opened_page.status_code == 200
+        assert NOTE in opened_page.text
+        assert HEALTH in opened_page.text
+    with signed_in(server, SOCIAL_WORK) as browser:
+        assert path not in browser.get(page).text
+        assert browser.post(path, headers=FROM_HERE).status_code == 403
     for agency in (SOCIAL_WORK, COUNTERPART, POLICE, "xk-nac", "xk-prosecution-prishtina"):
         with server.client(agency) as client, pytest.raises(RefusedError) as refused:
             client.review_destruction(child.id, proposal)

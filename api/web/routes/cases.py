@@ -1,6 +1,7 @@
 """For caseworkers: their cases by what is due, one case with its timeline, and personal fields."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated
 from urllib.parse import parse_qs
@@ -26,13 +27,14 @@ from api.web.refusal_text import fact
 from api.web.releasing import Release, releasable, releases
 from api.web.rendering import Words, page
 from api.web.timeline import handovers, timeline
+from ledger.procedure.destruction_review import reviewed_action
 from ledger.procedure.erasures import ErasedData
 from ledger.procedure.protocol import OVERSIGHT, Operation
 from ledger.procedure.readings import Reading
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vault.access_log import CaseReadings
-from ledger.vault.held_fields import HeldFields
+from ledger.vault.held_fields import Held, HeldFields
 from ledger.vocabulary.coordination import CaseManagerNamed
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.person import IdentityRecorded
@@ -181,6 +183,37 @@ async def open_personal(
     return await run_in_threadpool(read)
 
 
+@router.post("/cases/{case_id}/destructions/{proposal}")
+def open_for_review(
+    request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, proposal: UUID
+) -> Response:
+    """Open what a proposed destruction would remove. Granted or refused, it is written down."""
+    opened = node.disclosing.review(caller.reader, case_id, proposal)
+    return _personal(
+        request,
+        node,
+        caller,
+        case_id,
+        reviewed=opened.fields,
+        damaged=[one.field for one in opened.damaged],
+    )
+
+
+def _reviewable(node: Node, caller: Caller, case_id: UUID) -> Sequence[UUID]:
+    """Return the proposed destructions on which the caller decides."""
+    case = node.ledger.case(case_id)
+    if case is None:
+        return ()
+    found: list[UUID] = []
+    for proposal in case.state.destructions:
+        with suppress(Refusal):
+            reviewed_action(
+                proposal, caller.agency, case.state, case.history, caller.protocol, _now()
+            )
+            found.append(proposal)
+    return found
+
+
 def _personal(
     request: Request,
     node: Node,
@@ -195,12 +228,14 @@ def _personal(
     offered: Sequence[Release] = (),
     version: int = 0,
     erased: ErasedData | None = None,
+    reviewed: Sequence[Held] = (),
 ) -> Response:
     view = own_case(node, caller, case_id)
     trail, words = trail_of(node, caller, case_id), Words.of(request).things
     protocol = caller.protocol
     named = names(protocol, trail, words)
     known = KnownPerson((), ())
+    kinds = {entry.action_id: entry.kind for entry in trail}
     warnings: Sequence[str] = ()
     if read is not None:
         texts = Words.of(request).texts
@@ -230,6 +265,10 @@ def _personal(
         fields=shown(fields),
         known=known.fields,
         others=shown(known.others),
+        reviewable=_reviewable(node, caller, case_id),
+        reviewed=[
+            told(kinds[one.action_id], {one.field: one.value}, named, words)[0] for one in reviewed
+        ],
         warnings=warnings,
         states_identity=_may_take(caller, IdentityRecorded.kind),
         damaged=[words.field(name) for name in damaged],
