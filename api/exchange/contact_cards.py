@@ -23,7 +23,7 @@ from ledger.system import clock
 from ledger.vault import sealed_parcels
 from ledger.vault.acknowledgements import ParcelOutcome
 from ledger.vault.deposits import KeyMissingError
-from ledger.vault.sealed_parcels import Parcel, ParcelError, Presentation
+from ledger.vault.sealed_parcels import NotHereYetError, Parcel, ParcelError, Presentation
 from ledger.vault.vault import ReceivedDeposit, Vault
 from ledger.vocabulary.registration import ContactCardGiven
 
@@ -37,8 +37,23 @@ def given(rows: Iterable[RecordedRow], registry: Registry) -> Mapping[UUID, str]
     return {card: party for card, party in _in_force(registry).items() if card in acts}
 
 
-def queue(vault: Vault, recipient: str, cards: Mapping[UUID, str], registry: Registry) -> None:
-    """Queue the vault's own cards among ``cards`` for a recipient. Repeating it is harmless."""
+def queue_again(vault: Vault, recipient: str, registry: Registry) -> None:
+    """Queue all of the vault's own cards in force, also those that the recipient had before."""
+    queue(vault, recipient, _in_force(registry), registry, again=True)
+
+
+def queue(
+    vault: Vault,
+    recipient: str,
+    cards: Mapping[UUID, str],
+    registry: Registry,
+    *,
+    again: bool = False,
+) -> None:
+    """Queue the vault's own cards among ``cards`` for a recipient.
+
+    Repeating it is harmless. ``again``: send also what the recipient acknowledged before.
+    """
     own = [card for card, party in cards.items() if party == vault.party]
     vault.sent.queue(
         recipient,
@@ -52,6 +67,7 @@ def queue(vault: Vault, recipient: str, cards: Mapping[UUID, str], registry: Reg
             )
             for card in own
         ],
+        again=again,
     )
 
 
@@ -94,13 +110,17 @@ def take_in(
 ) -> ParcelOutcome:
     """Take in the card of another party's contact point.
 
-    ``action`` is recorded as it is. Raises ``ParcelError`` if it is no card, or not the sender's.
+    ``action`` is recorded as it is. Raises ``ParcelError`` if it is no card, or not the sender's,
+    and ``NotHereYetError`` if the sender left and this copy of the ledger has no joining since.
     """
     if action.kind != ContactCardGiven.kind:
         raise ParcelError("not-as-recorded", "it is no action that has fields for this country")
     if registry.directory.agencies_by_id[action.agency].party != parcel.sender:
         raise ParcelError("not-the-senders", "it is not the sender's to give")
     subject = act_subject(registry.ledger_id, action.id)
+    has_left = parcel.sender not in registry.protocol_today(clock.now()).party_codes
+    if has_left and action.id in _not_ended(registry):
+        raise NotHereYetError(actions={action.id})  # the sender may have joined again meanwhile
     if action.id not in _in_force(registry) or vault.erased([subject]):
         return ParcelOutcome.ERASED
     digests = {one.digest for one in disclosures}
@@ -183,6 +203,11 @@ def _of_no_case(ledger: Ledger, subjects: Sequence[UUID]) -> list[UUID]:
     if cases:
         _log.error("a case has the id of a contact card's fields", cases=len(cases))
     return [subject for subject in subjects if subject not in cases]
+
+
+def _not_ended(registry: Registry) -> Collection[UUID]:
+    """Return the cards that no act ended, also those of parties that left."""
+    return {card.id for one in registry.contacts if (card := one.card) is not None}
 
 
 def _in_force(registry: Registry) -> Mapping[UUID, str]:

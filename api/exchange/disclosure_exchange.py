@@ -75,6 +75,8 @@ class DisclosureExchange(PeriodicWorker):
         """The log, and the ledger's head when what all before it asks for had been queued."""
         self._reached: dict[tuple[str, str], int] = {}
         """What :meth:`_stands` knows, by the vault's country and the name of the work."""
+        self._carded: dict[tuple[str, str], int] = {}
+        """The joining after which the cards were queued again, by sender and recipient."""
         super().__init__("send", self._step, every=_EVERY_SECONDS, backoff=_BACKOFF)
 
     def _step(self) -> float | None:
@@ -93,6 +95,7 @@ class DisclosureExchange(PeriodicWorker):
             return False
         behind: dict[int, list[_Way]] = {}
         for way in self._ways(registry, log):
+            self._give_cards_again(way, registry)
             if (stands := self._stands(way)) < head:
                 behind.setdefault(stands, []).append(way)
         is_full = False
@@ -134,6 +137,24 @@ class DisclosureExchange(PeriodicWorker):
             way.vault.advance(way.work, rows[-1].position)
             self._reached[way.name] = rows[-1].position
         return len(rows) == _BATCH
+
+    def _give_cards_again(self, way: _Way, registry: Registry) -> None:
+        """Queue the cards in force once more where one of the two parties left and joined again.
+
+        While the party was away, each side removed the other's cards.
+        """
+        protocol = registry.protocol_today(clock.now())
+        if way.vault.party in protocol.left_parties:
+            return
+        pair = (way.vault.party, way.recipient)
+        joined = registry.agreement.joined_again_at(pair, clock.now())
+        if joined == 0 or self._carded.get(pair, 0) >= joined:
+            return
+        work = f"cards again {way.recipient}"
+        if way.vault.progress(work) < joined:
+            contact_cards.queue_again(way.vault, way.recipient, registry)
+            way.vault.advance(work, joined)
+        self._carded[pair] = joined
 
     def _queue_rows(
         self,

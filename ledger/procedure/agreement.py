@@ -7,7 +7,7 @@ go back in a ledger. So each version is in force from one position, which every 
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from types import MappingProxyType
@@ -144,6 +144,26 @@ class Agreement:
         See :meth:`without_say_at`.
         """
         return self.without_say_at(self.last_position + 1, recorded_at)
+
+    def joined_again_at(self, parties: Collection[str], recorded_at: datetime) -> int:
+        """Return the position of the last adoption by which one of the parties joined again.
+
+        Only a version in force for the next event counts, if recorded at this time. The result is 0
+        if none of the parties had left and joined again.
+        """
+        position = self.last_position + 1
+        return max(
+            (
+                version.adopted_at
+                for one in self.withdrawals
+                if one.party in parties and one.is_in_effect(position, recorded_at)
+                for version in self.versions
+                if one.party in version.admitted
+                and version.adopted_at > one.position
+                and version.is_in_force(position, recorded_at)
+            ),
+            default=0,
+        )
 
     def _is_readmitted(self, one: Withdrawal, position: int, recorded_at: datetime) -> bool:
         return any(

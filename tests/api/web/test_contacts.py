@@ -8,8 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from api.client import RefusedError
+from api.exchange import contact_cards
 from api.workers.vault_checker import vault_check
 from ledger import application
+from ledger.procedure.agreement import Agreement
 from ledger.procedure.protocol import COORDINATOR, NODE
 from ledger.procedure.subject_ids import act_subject
 from ledger.refusals import Refusal
@@ -367,6 +369,41 @@ def test_a_card_and_a_case_of_one_id_that_are_recorded_at_once_stay_apart(
             assert not vault.erased([shared])
         assert NOTE in social_work.case(shared).model_dump_json()
     assert findings(served) == []
+
+
+def test_a_party_that_joined_again_gets_the_cards_and_gives_its_own(
+    served: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contact, theirs = contact_of(served, "xk-nac", "xk-nac"), contact_of(served, "al-nac", "al-nac")
+    give(served, "xk-nac", contact, RIGHT, None)
+    give(served, "al-nac", theirs, WRONG, None)
+
+    def all_read() -> bool:
+        expected = {contact: RIGHT, theirs: WRONG}
+        return all(cards_of(served, one) == expected for one in ("xk-nac", "me-nac", "al-nac"))
+
+    until(all_read, "the cards", seconds=EXCHANGED)
+    node = served.node
+    for vault in node.vaults:
+        assert contact_cards.remove_as_left(vault, node.ledger, node.ledger.adopted(), "AL") > 0
+    assert cards_of(served, "al-nac") == {contact: None, theirs: WRONG}
+    assert cards_of(served, "xk-nac") == {contact: RIGHT, theirs: None}
+    joined = node.ledger.head()
+    monkeypatch.setattr(
+        Agreement, "joined_again_at", lambda _, pair, __: joined if "AL" in pair else 0
+    )
+    with served.client("xk-nac") as coordinator:
+        coordinator.append_to_registry(
+            ContactCardEnded(acted_at=PAST, contact=contact_with_card(served))
+        )
+    until(all_read, "the cards again", seconds=EXCHANGED)
+    assert findings(served) == []
+
+
+def contact_with_card(served: Server) -> UUID:
+    contact = contact_of(served, "xk-nac", "xk-csw-peja")
+    give(served, "xk-nac", contact, "zqOther", None)
+    return contact
 
 
 def test_a_crash_after_the_erasure_of_a_card_leaves_nothing_to_confirm(served: Server) -> None:
