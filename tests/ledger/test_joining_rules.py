@@ -5,7 +5,7 @@ Each act is put into a ledger in memory, as in ``test_accessions``.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
@@ -353,3 +353,13 @@ def test_a_copy_without_a_zone_takes_the_text_that_names_it(parties: Parties) ->
         parties.read()  # the copy finds nothing, and does not stop
     assert parties.replay.newer is None
     assert [one.text for one in parties.read().amendments] == [text]
+
+
+def test_the_agreement_says_when_a_party_joined_again(parties: Parties) -> None:
+    """From the day on which the version that admits it is in force."""
+    admitted_again(parties)
+    agreement, day = parties.read().agreement, at(AGAIN)
+    adopted = agreement.versions[-1].adopted_at
+    assert agreement.joined_again_at(("XK", "AL"), day - timedelta(minutes=1)) == 0
+    assert agreement.joined_again_at(("XK", "AL"), day) == adopted
+    assert agreement.joined_again_at(("XK", "ME"), day) == 0
