@@ -19,7 +19,7 @@ from api.paper.subject_access.value_shapes import Plain, shape
 from ledger.events.act import Act
 from ledger.procedure import rules
 from ledger.procedure.agreement import Agreement
-from ledger.procedure.available_actions import offers
+from ledger.procedure.available_actions import offer_of
 from ledger.procedure.case_fold import fold
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.disclosed_dates import check_disclosed_dates
@@ -103,7 +103,7 @@ class _Planner:
         self._now += timedelta(hours=7)
         for kind in kinds:
             for agency in self._agencies(kind, state):
-                offer = offers(state, history, agency, self._protocol, self._now, agency.id)[kind]
+                offer = offer_of(kind, state, history, agency, self._protocol, self._now, agency.id)
                 if offer.refusal is not None:
                     continue
                 for action in self._actions(kind, agency, offer.choices):
@@ -226,6 +226,8 @@ class _Planner:
                 return [*(others[:1] if name == "destination" else [agency.party, *others[:1]])]
             case Plain.LANGUAGE:
                 return ["eng"]
+            case Plain.AGENCY if _is_of_own_country(kind, name):
+                return [one.id for one in reversed(list(self._addressees(agency)))]
             case Plain.AGENCY:
                 return [one.id for one in self._addressees(agency)]
             case Plain.ACTION:
@@ -241,6 +243,12 @@ class _Planner:
         yield from sorted(
             working, key=lambda one: (one.party == agency.party, one.role != COORDINATOR)
         )
+
+
+def _is_of_own_country(kind: str, name: str) -> bool:
+    """Return whether a field names an agency of the country that takes the action."""
+    receives = name == "receiving_agency" and "destination" not in CASE_ACTIONS[kind].model_fields
+    return receives or name == "referred_to"
 
 
 def _remade(action: Action) -> Callable[[Mapping[str, UUID]], Action]:

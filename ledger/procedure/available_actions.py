@@ -71,6 +71,20 @@ def offers(
     return {kind: asked.offer(kind) for kind in protocol.actions}
 
 
+def offer_of(
+    kind: str,
+    state: CaseState | None,
+    history: Mapping[UUID, Act],
+    agency: Agency,
+    protocol: Protocol,
+    now: datetime,
+    key_id: str = "",
+    others: OtherCases = NO_OTHERS,
+) -> Offer:
+    """Return whether ``agency`` could take one kind of action now, as :func:`offers` does."""
+    return _Asked(state, history, agency, protocol, now, key_id, others).offer(kind)
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     state: CaseState | None

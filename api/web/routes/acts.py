@@ -17,7 +17,7 @@ from api.web.refusal_text import reason
 from api.web.rendering import Words, page
 from api.web.routes.cases import own_case
 from ledger.events.act import Act
-from ledger.procedure.available_actions import Offer, offers
+from ledger.procedure.available_actions import Offer, offer_of, offers
 from ledger.procedure.case import Case
 from ledger.procedure.merged_cases import KnownCase
 from ledger.procedure.protocol import NODE, Protocol
@@ -96,7 +96,8 @@ def _form(
     if kind not in protocol.actions or kind in NOT_BY_FORM:
         raise Refusal(Ground.UNKNOWN, "unknown-kind", "There is no such form.", "kind")
     case = recorded_case(node, case_id) if case_id is not None else None
-    offer = offers(
+    offer = offer_of(
+        kind,
         case.state if case else None,
         case.history if case else {},
         caller.agency,
@@ -104,7 +105,7 @@ def _form(
         _now(),
         caller.key_id or "",
         around := others(node, caller, case, other),
-    )[kind]
+    )
     preset: dict[str, tuple[str, ...]] = {}
     if kind in (CasesLinked.kind, MergeProposed.kind) and other and other in around:
         offer, preset = _of_other(offer, around[other], other, caller, protocol)

@@ -33,7 +33,8 @@ from api.web.routes.cases import case_fields, own_case
 from api.web.texts import texts
 from ledger.log.merkle import leaf_hash
 from ledger.log.paper_code import is_code_of, paper_code
-from ledger.procedure.available_actions import Offer, offers
+from ledger.procedure.available_actions import Offer
+from ledger.procedure.available_actions import offer_of as rule_offer
 from ledger.procedure.communication_forms import CommunicationForm
 from ledger.procedure.form_rules import may_send, sendable
 from ledger.procedure.protocol import OVERSIGHT
@@ -115,9 +116,15 @@ def preview_form(
     chosen = _form(caller, number)
     case = recorded_case(node, case_id)
     named = dict(names(protocol, known.trail, words.things))
-    offer = offers(
-        case.state, case.history, caller.agency, protocol, clock.now(), caller.key_id or ""
-    )[FormSent.kind]
+    offer = rule_offer(
+        FormSent.kind,
+        case.state,
+        case.history,
+        caller.agency,
+        protocol,
+        clock.now(),
+        caller.key_id or "",
+    )
     one = sendable(chosen, case.state, case.history, caller.agency, protocol)
     can_send = one is not None and (offer.refusal is None or offer.refusal.rule != "role")
     filled = [] if one is None else contents(chosen, one.proposed, known.trail, known.held)
@@ -166,9 +173,15 @@ def show_sent(
     case = recorded_case(node, case_id)
     named = dict(names(protocol, known.trail, words.things))
     kind = FormAcknowledged.kind
-    offer = offers(
-        case.state, case.history, caller.agency, protocol, clock.now(), caller.key_id or ""
-    )[kind]
+    offer = rule_offer(
+        kind,
+        case.state,
+        case.history,
+        caller.agency,
+        protocol,
+        clock.now(),
+        caller.key_id or "",
+    )
     acknowledges = str(action) in offer.choices.get("sent", ())
     fixed = Offer(kind, None, {"sent": (str(action),)})
     remarks = case_values(known.trail, known.held)[action].get("remarks")
