@@ -7,15 +7,16 @@ import { pathToFileURL } from "node:url";
 const [at] = process.argv.slice(2);
 const { compareShown } = await import(pathToFileURL(`${at}/shown.js`));
 const { eventAt } = await import(pathToFileURL(`${at}/proven_event.js`));
+const { withWholeText } = await import(pathToFileURL(`${at}/packed_text.js`));
 
-const events = (found) => found.map(([position, bytes]) =>
-  eventAt(new Uint8Array(Buffer.from(bytes, "base64")), position));
+const events = (found) => Promise.all(found.map(([position, bytes]) =>
+  withWholeText(eventAt(new Uint8Array(Buffer.from(bytes, "base64")), position))));
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { shown, acts, proved } = JSON.parse(line);
   let answer;
   try {
-    answer = await compareShown(shown, events(acts), events(proved));
+    answer = await compareShown(shown, await events(acts), await events(proved));
   } catch (error) {
     answer = { failed: String(error?.stack ?? error) };
   }

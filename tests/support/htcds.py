@@ -91,7 +91,7 @@ def row(dice: random.Random) -> dict[str, str]:
         made |= {
             "cas_Status": "Closed",
             "cas_ReasonForCaseClosure": mark(dice),
-            "case_closed.reason": "reintegrated",
+            "case_closed.reason": "lost_contact",
             "case_closed.acted_at": (found + timedelta(days=400)).isoformat(),
         }
     return made

@@ -55,7 +55,7 @@ def _story(random: Random) -> list[tuple[str, Action]]:
     later(ours, Departed, 0.5, escort="police")
     later(theirs, Received, 0.5, in_person=True)
     later(ours, Correction, 0.3, corrects=UUID(int=0), effect="annulled", reason="entry_error")
-    later(ours, CaseClosed, 0.4, reason=random.choice(("reintegrated", "referred")))
+    later(ours, CaseClosed, 0.4, reason=random.choice(("lost_contact", "referred")))
     later(ours, CaseReopened, 0.2, reason="new_information")
     later(ours, Correction, 0.2, corrects=UUID(int=0), effect="clarified", reason="entry_error")
     return steps
