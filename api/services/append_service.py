@@ -36,7 +36,7 @@ from api.runtime.status import StatusCache
 from api.runtime.trouble import Trouble
 from api.services.action_status import Outcomes
 from api.services.decisions import SignedDecisions
-from api.services.linked_cases import check_linked_case
+from api.services.linked_cases import check_linked_case, check_merge
 from api.services.person_dates import check_person_dates
 from api.services.personal_data_access import write_down_refused
 from api.services.receipts import receipt_document
@@ -123,7 +123,7 @@ class DirectAppend:
                 whole = _check_disclosures(self._ledger, action, disclosures)  # step 3
                 vault = self._vaults.of(sender.party)
                 check_case(action, case_id)
-                _check_dates(self._ledger, action, whole)
+                _check_dates(self._ledger, vault, action, whole)
                 _check_release(self._ledger, vault, action)
                 record = partial(self._record, vault, action, disclosures, case_id, case_version)
                 receipt = _AGAIN(record)  # steps 4 to 6
@@ -268,7 +268,7 @@ class OutboxAppend:
         whole = _check_disclosures(self._ledger, action, disclosures)  # step 3
         vault = self._vaults.of(sender.party)
         check_case(action, case_id)
-        _check_dates(self._ledger, action, whole)
+        _check_dates(self._ledger, vault, action, whole)
         try:
             _check_release(self._ledger, vault, action)
         except Refusal as refusal:
@@ -463,11 +463,21 @@ def _check_disclosures(
     return whole
 
 
-def _check_dates(ledger: Ledger, action: SignedAction, whole: Action | None) -> None:
+def _check_dates(ledger: Ledger, vault: Vault, action: SignedAction, whole: Action | None) -> None:
     """Step 3: check dates and cases that the ledger node does not see. Raises ``Refusal``."""
     if whole is not None:
         check_person_dates(ledger, _protocol_today(ledger), action, whole)
         check_linked_case(ledger, _protocol_today(ledger), action, whole)
+        check_merge(ledger, action, whole, partial(_named_by, vault))
+
+
+def _named_by(vault: Vault, case_id: UUID, proposal: UUID) -> object:
+    """Return the case that a proposed merge names; ``None`` if this vault holds no such field."""
+    held = vault.case_fields(case_id)
+    return next(
+        (one.value for one in held if one.action_id == proposal and one.field == "continues_in"),
+        None,
+    )
 
 
 def _check_release(ledger: Ledger, vault: Vault, action: SignedAction) -> None:

@@ -34,12 +34,18 @@ def merged_with(ledger: Ledger, agency: Agency, case_id: UUID) -> tuple[UUID, ..
 
 
 def continues_in(ledger: Ledger, case_id: UUID) -> UUID:
-    """Return the case in which a case continues, which is itself unless it was merged."""
+    """Return the case in which a case continues, which is itself unless it was merged.
+
+    A merge counts while the case that continues has taken the other one in: once it is undone
+    there, the cases are apart, although the undoing in the case that ended is still to come.
+    """
     seen: set[UUID] = set()
     while case_id not in seen:
         seen.add(case_id)
         case = ledger.case(case_id)
-        if case is None or case.state.merged_into is None:
+        into = case.state.merged_into if case is not None else None
+        goes_on = ledger.case(into.case) if into is not None else None
+        if into is None or goes_on is None or into.acceptance not in goes_on.state.taken_in:
             break
-        case_id = case.state.merged_into.case
+        case_id = into.case
     return case_id

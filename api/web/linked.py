@@ -8,12 +8,15 @@ from api.http.access import Caller
 from api.node.node import Node
 from api.web.case_text import case_values
 from ledger.procedure.case import Case
-from ledger.procedure.merged_cases import OtherCases, joined_cases, with_taken_in
+from ledger.procedure.merged_cases import OtherCases, joined_cases, with_joined
 from ledger.procedure.rules import has_part
-from ledger.vault.held_fields import Held
+from ledger.vault.held_fields import Held, HeldFields
 from ledger.vocabulary.picklists import CaseRelation
 from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_view import CaseView
+
+NAMING_CASES = frozenset({"linked_case", "continues_in"})
+"""The sealed fields that name another case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,23 @@ def others(node: Node, caller: Caller, case: Case | None, named: UUID | None) ->
     wanted = list(joined_cases(case.state)) if case is not None else []
     if named is not None and _seen(node, caller, str(named)) is not None:
         wanted.append(named)
-    return with_taken_in(wanted, node.ledger.case)
+    return with_joined(wanted, node.ledger.case)
+
+
+def seen_links(node: Node, caller: Caller, held: HeldFields) -> HeldFields:
+    """Return held fields without the cases in which the reader's agency has no part.
+
+    Which case is linked or proposed is shown to an agency only if it takes part in that case, in
+    the trail as at the top of a page.
+    """
+    return HeldFields(
+        (
+            one
+            for one in held
+            if one.field not in NAMING_CASES or _seen(node, caller, one.value) is not None
+        ),
+        held.damaged,
+    )
 
 
 def _seen(node: Node, caller: Caller, case_id: object) -> UUID | None:

@@ -36,6 +36,7 @@ from ledger.procedure.merged_cases import (
     held_by_continuing,
     held_elsewhere,
     joined_cases,
+    with_joined,
     with_taken_in,
 )
 from ledger.procedure.protocol import Protocol
@@ -127,8 +128,9 @@ class Eraser(PeriodicWorker):
         head = self._ledger.head()
         if head == self._obeyed or self._ledger.registry() is None:
             return 0
-        count = 0
+        count, is_complete = 0, True
         for vault in self._vaults:
+            is_done = True
             ordered = self._ledger.subjects_of_kinds(
                 [ErasureApproved.kind, ErasureConfirmed.kind],
                 after=vault.progress(WORK),
@@ -142,9 +144,14 @@ class Eraser(PeriodicWorker):
                 if _is_ordered(case):
                     count += self._erase(vault, case_id)
                 if case is not None:
-                    count += self._erase_taken_in(vault, case)
-            vault.advance(WORK, head)
-        self._obeyed = head
+                    erased = self._erase_taken_in(vault, case)
+                    is_done = is_done and erased is not None
+                    count += erased or 0
+            if is_done:
+                vault.advance(WORK, head)
+            is_complete = is_complete and is_done
+        if is_complete:
+            self._obeyed = head
         return count
 
     def destroy(self, times: CosignedTimes) -> int:
@@ -243,7 +250,7 @@ class Eraser(PeriodicWorker):
 
     def _is_held(self, case: Case) -> bool:
         """Return whether a case that was merged with this one holds it, or is not ended yet."""
-        others = with_taken_in(list(joined_cases(case.state)), self._ledger.case)
+        others = with_joined(list(joined_cases(case.state)), self._ledger.case)
         return not all_concluded(case.state, others) or held_elsewhere(case.state, others)
 
     def leave(self, times: CosignedTimes) -> int:
@@ -445,16 +452,19 @@ class Eraser(PeriodicWorker):
             return False
         return True
 
-    def _erase_taken_in(self, vault: Vault, case: Case) -> int:
-        """Erase the cases of the same person that an erased case took in. Return how many."""
+    def _erase_taken_in(self, vault: Vault, case: Case) -> int | None:
+        """Erase the cases of the same person that an erased case took in. Return how many.
+
+        ``None`` is returned where a case that was taken in may not be erased yet: the worker looks
+        at the order again at its next step.
+        """
         if not is_owed_erasure(case.state, vault.party):
             return 0
-        others = with_taken_in(
-            [one.case for one in case.state.taken_in.values()], self._ledger.case
-        )
-        if not all_concluded(case.state, others) or held_elsewhere(case.state, others):
-            return 0
-        return sum(self._erase(vault, other) for other in others)
+        if self._is_held(case):
+            _log.warning("an ordered erasure waits for a merged case", party=vault.party)
+            return None
+        taken = [one.case for one in case.state.taken_in.values()]
+        return sum(self._erase(vault, other) for other in with_taken_in(taken, self._ledger.case))
 
     def _erase(self, vault: Vault, case_id: UUID) -> bool:
         held = vault.erase(case_id)

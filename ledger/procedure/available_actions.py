@@ -16,7 +16,8 @@ from ledger.procedure.case_fold import annulled_ids, withheld_ids
 from ledger.procedure.case_state import CaseState, MergedInto
 from ledger.procedure.dates import SINCE_EDITION
 from ledger.procedure.form_rules import sendable_forms
-from ledger.procedure.merged_cases import NO_OTHERS, OtherCases
+from ledger.procedure.merge_conditions import parties_before
+from ledger.procedure.merged_cases import NO_OTHERS, KnownCase, OtherCases
 from ledger.procedure.protocol import NODE, OVERSIGHT, Agency, Operation, Protocol
 from ledger.procedure.retention import retention_rule
 from ledger.refusals import Ground, Refusal
@@ -246,7 +247,7 @@ class _Asked:
             other = self.others[case_id] if case_id is not None else None
             return {
                 "ended_case": str(case_id or _NOBODY),
-                "countries": list(other.state.parties) if other is not None else [],
+                "countries": self._own_countries(other) if other is not None else [],
                 "opened_at": format_utc(
                     next(iter(other.history.values())).acted_at if other is not None else self.now
                 ),
@@ -261,6 +262,15 @@ class _Asked:
                 **({"undoing": str(undoing)} if undoing is not None else {}),
             }
         return {}
+
+    def _own_countries(self, ended: KnownCase) -> list[str]:
+        """Return the countries of a case that is proposed to end.
+
+        The accepting country is among them only if it was party to the case before the proposal.
+        """
+        proposed, party = ended.state.merge_proposal, self.agency.party
+        before = parties_before(ended.history, proposed.proposal, self.protocol) if proposed else ()
+        return [one for one in ended.state.parties if one != party or one in before]
 
     def _undoing(self, into: MergedInto) -> UUID | None:
         other = self.others.get(into.case)

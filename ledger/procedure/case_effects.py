@@ -573,6 +573,7 @@ def _merge_accepted(state: CaseState, act: Act) -> dict[str, Any]:
         proposal=UUID(act.fields["proposal"]),
         by=act.agency,
         since=act.acted_at,
+        countries=tuple(act.fields["countries"]),
     )
     opened = state.facts["case_opened"]
     since = min(opened.since, datetime.fromisoformat(act.fields["opened_at"]))
@@ -604,12 +605,15 @@ def _case_merged(_: CaseState, act: Act) -> dict[str, Any]:
 
 
 def _merge_undone(state: CaseState, act: Act) -> dict[str, Any]:
-    """Return the changes beside those of the fold, which leaves out the undone merge."""
+    """Return the changes beside those of the fold, which leaves out the undone merge.
+
+    In the case that ended, the proposal ends too: another merge begins with another proposal.
+    """
     continued_in = act.fields.get("continued_in")
     if continued_in is None:
         return {}
     parted = Parted.model_construct(case=UUID(continued_in), undoing=UUID(act.fields["undoing"]))
-    return {"parted": {**state.parted, act.id: parted}}
+    return {**_merge_declined(state, act), "parted": {**state.parted, act.id: parted}}
 
 
 def _without(mapping: Mapping[UUID, Any], key: str) -> dict[UUID, Any]:

@@ -199,6 +199,8 @@ class TakenIn(_StatePart):
     proposal: UUID
     by: str
     since: UtcDatetime
+    countries: tuple[str, ...] = ()
+    """The countries that were party to that case before the proposal, or joined it otherwise."""
 
 
 class MergedInto(_StatePart):

@@ -3,22 +3,26 @@
 Each case has its own events, and another action may be recorded in the other case between the
 decision and the recording. So a rule may rest on another case only where no later event of that
 case can change the answer: that an action is recorded there, that the case has ended in this one,
-that a case which has ended has no legal hold. A case that has ended takes no new hold.
+that a case which has ended has no legal hold. A case that has ended takes no new hold, and the
+lifting of a hold is not annulled.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import takewhile
 from typing import Any, TypeVar
 from typing import Protocol as Interface
 from uuid import UUID
 
 from ledger.events.act import Act
+from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.case_state import CaseState, MergedInto
-from ledger.vocabulary.linking import CaseMerged, MergeAccepted, MergeUndone
+from ledger.vocabulary.linking import CaseMerged, MergeAccepted, MergeProposed, MergeUndone
 
 _READING = frozenset(
     {
         MergeAccepted.kind,
         CaseMerged.kind,
+        MergeProposed.kind,
         MergeUndone.kind,
         "retention_announced",
         "erasure_proposed",
@@ -79,16 +83,34 @@ def read_others(
     """Return the other cases that the rules read to decide on an action, by id.
 
     ``state`` is of the case that the action is on. ``read`` returns a case, or ``None``. A case
-    that took in others is followed down to the last one.
+    that took in others, or was parted from others, is followed down to the last one.
     """
     if kind not in _READING:
         return NO_OTHERS
     wanted = [*named_cases(kind, fields), *(joined_cases(state) if state is not None else ())]
-    return with_taken_in(wanted, read)
+    return with_joined(wanted, read)
 
 
 def with_taken_in(wanted: list[UUID], read: Callable[[UUID], Known | None]) -> dict[UUID, Known]:
     """Return the cases, and the cases that they took in, each once."""
+    return _followed(wanted, read, lambda state: [one.case for one in state.taken_in.values()])
+
+
+def with_joined(wanted: list[UUID], read: Callable[[UUID], Known | None]) -> dict[UUID, Known]:
+    """Return the cases, and those that they took in or were parted from, each once."""
+    return _followed(wanted, read, _joined_before)
+
+
+def _joined_before(state: CaseState) -> list[UUID]:
+    parted = [one.case for one in state.parted.values()]
+    return [*(one.case for one in state.taken_in.values()), *parted]
+
+
+def _followed(
+    wanted: list[UUID],
+    read: Callable[[UUID], Known | None],
+    leads_to: Callable[[CaseState], list[UUID]],
+) -> dict[UUID, Known]:
     found: dict[UUID, Known] = {}
     looked: set[UUID] = set()
     while wanted:
@@ -99,7 +121,7 @@ def with_taken_in(wanted: list[UUID], read: Callable[[UUID], Known | None]) -> d
         case = read(case_id)
         if case is not None:
             found[case_id] = case
-            wanted += [taken.case for taken in case.state.taken_in.values()]
+            wanted += leads_to(case.state)
     return found
 
 
@@ -120,17 +142,31 @@ def all_concluded(state: CaseState, others: OtherCases) -> bool:
 def held_elsewhere(state: CaseState, others: OtherCases) -> bool:
     """Return whether a legal hold of another case holds this one too.
 
-    These are the holds of the cases that it took in, and those that were placed in a case that it
-    was merged into, before that merge was undone.
+    Every case that was ever joined counts: the cases that were taken in, with all that had joined
+    them before, and the cases that one was merged into until that merge was undone. Of the latter,
+    the holds count that were placed before the undoing. A case that is not known counts as held.
     """
-    for _, taken in _taken(state, others):
-        ended = others.get(taken.case)
-        if ended is None or ended.state.holds:
-            return True
-    for parted in state.parted.values():
-        other = others.get(parted.case)
-        if other is None or _held_at(parted.undoing, other.history):
-            return True
+    seen: set[tuple[UUID, UUID | None]] = set()
+    waiting: list[tuple[CaseState, Collection[UUID] | None]] = [(state, None)]
+    while waiting:
+        joined, before = waiting.pop()
+        for acceptance, taken in joined.taken_in.items():
+            ended = others.get(taken.case)
+            if ended is None or ended.state.holds:
+                return True
+            if (taken.case, acceptance) not in seen:
+                seen.add((taken.case, acceptance))
+                waiting.append((ended.state, None))
+        for action, parted in joined.parted.items():
+            if before is not None and action not in before:
+                continue
+            other = others.get(parted.case)
+            earlier = _before(parted.undoing, other.history) if other is not None else None
+            if other is None or earlier is None or _held_since(earlier, other.history):
+                return True
+            if (parted.case, parted.undoing) not in seen:
+                seen.add((parted.case, parted.undoing))
+                waiting.append((other.state, earlier))
     return False
 
 
@@ -172,14 +208,23 @@ def _taken(state: CaseState, others: OtherCases) -> Iterator[tuple[UUID, Any]]:
                 waiting.append(other.state)
 
 
-def _held_at(undoing: UUID, history: Mapping[UUID, Act]) -> bool:
-    """Return whether a hold that was in force at the undoing of a merge is in force still."""
+def _before(action: UUID, history: Mapping[UUID, Act]) -> frozenset[UUID]:
+    """Return the actions of a case before one of them."""
+    return frozenset(takewhile(lambda one: one != action, history))
+
+
+def _held_since(placed_among: Collection[UUID], history: Mapping[UUID, Act]) -> bool:
+    """Return whether a hold that is among some actions of a case is in force still.
+
+    An annulled action neither places nor lifts a hold.
+    """
+    annulled = annulled_ids(history.values())
     placed: set[UUID] = set()
     lifted: set[UUID] = set()
-    is_before = True
     for act in history.values():
-        is_before = is_before and act.id != undoing
-        if act.kind == "legal_hold_placed" and is_before:
+        if act.id in annulled:
+            continue
+        if act.kind == "legal_hold_placed" and act.id in placed_among:
             placed.add(act.id)
         elif act.kind == "legal_hold_lifted":
             lifted.add(UUID(act.fields["hold"]))

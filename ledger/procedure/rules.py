@@ -19,6 +19,14 @@ from ledger.procedure.case_state import CaseState, Destruction, ErrorClosing
 from ledger.procedure.dates import check_dates
 from ledger.procedure.form_rules import check_acknowledged, check_sent
 from ledger.procedure.legal_basis import Basis, release_bases
+from ledger.procedure.merge_conditions import (
+    age_group_before,
+    lacking,
+    leaving,
+    part_unsettled,
+    parties_before,
+    unsettled,
+)
 from ledger.procedure.merged_cases import (
     NO_OTHERS,
     OtherCases,
@@ -339,6 +347,8 @@ _AFTER_ANNULLED_OPENING = frozenset(
         "destruction_confirmed",
     }
 )
+_MERGES_SINCE = 2
+"""From this edition on, cases may be merged: the rules of a merge rest on lasting actions."""
 _LASTING = frozenset(
     {
         "case_opened",
@@ -562,8 +572,9 @@ def _opening_alone(p: Proposal, opening: Act) -> None:
 
 
 def _is_lasting(act: Act, p: Proposal) -> bool:
-    if act.kind == "legal_hold_placed":
+    if act.kind in ("legal_hold_placed", "legal_hold_lifted"):
         # Its country lifts it. To annul it would bring back the announcement that it ended.
+        # Other actions rest on a lifted hold: a court places a new one instead of annulling it.
         return p.protocol.edition >= 2
     if act.kind == "retention_announced":
         return p.state.is_erased
@@ -1032,6 +1043,8 @@ def _erasure_approved(p: Proposal) -> None:
     erasure = p.state.erasure
     if erasure is None or erasure.proposal != UUID(p.act.fields["proposal"]):
         raise _invalid("no-such-proposal", "No such erasure is proposed.", "proposal")
+    if p.state.taken_in and erasure.by is not None:
+        _approved_by_another_party(p, p.protocol.agencies_by_id[erasure.by].party)
     if p.protocol.actions[p.act.kind].reviews is not None:
         return  # another agency approves, see _independent
     proposer = erasure.by
@@ -1040,6 +1053,22 @@ def _erasure_approved(p: Proposal) -> None:
     if p.history[erasure.proposal].key_id == p.act.key_id:
         raise _not_allowed(
             "second-person", "A second person approves, with a key of their own; this one proposed."
+        )
+
+
+def _approved_by_another_party(p: Proposal, proposing: str) -> None:
+    """Check that the erasure of merged cases is approved by a party other than the proposing one.
+
+    Where no other country has a part in the cases, the own oversight body approves.
+    """
+    others = [
+        one for one in p.state.parties if one != proposing and one not in p.protocol.left_parties
+    ]
+    if others and p.agency.party == proposing:
+        raise _not_allowed(
+            "other-party",
+            "This case took in another one: its erasure is approved by a coordinator or an"
+            f" oversight body of {' or '.join(others)}.",
         )
 
 
@@ -1232,8 +1261,15 @@ def _unlinked(p: Proposal) -> None:
 def _merge_proposed(p: Proposal) -> None:
     if not _leads(p):
         raise _not_allowed("lead", "The lead agency or its coordinator proposes a merge.")
+    if p.protocol.edition < _MERGES_SINCE:
+        raise _out(
+            "edition",
+            f"The text in force has edition {p.protocol.edition} of the rules, and a merge needs"
+            f" edition {_MERGES_SINCE}. Adopt an amendment with edition = {_MERGES_SINCE} first.",
+        )
     if p.state.merge_proposal is not None:
         raise _out("merge-proposed", "A merge is proposed already; withdraw it first.")
+    _settled(p)
     to = p.protocol.agencies_by_id[p.act.fields["addressee"]]
     if to.id == p.agency.id:
         raise _invalid("own-proposal", "A merge is proposed to another agency.", "addressee")
@@ -1242,6 +1278,29 @@ def _merge_proposed(p: Proposal) -> None:
             "lead-role", f"A {to.role} leads no case; name the lead agency.", "addressee"
         )
     _told(p, to.party)
+
+
+def _settled(p: Proposal) -> None:
+    """Check that nothing in the action's own case stands against a merge. Raises ``Refusal``."""
+    if (refusal := unsettled(p.state)) is not None:
+        raise refusal
+    if held_elsewhere(p.state, p.others):
+        raise _out(
+            "unsettled-hold",
+            "A legal hold of a case that was merged with this one holds this case too. A merge"
+            " waits until it is lifted there (legal_hold_lifted).",
+        )
+
+
+def _same_age_group(p: Proposal, other: str | None) -> None:
+    """Check that both cases say the same of the person's age. Raises ``Refusal``."""
+    if other != p.state.age_group:
+        raise _out(
+            "other-age-group",
+            f"In this case the person counts as {p.state.age_group.value}, and in the other one as"
+            f" {other}: a merge must not take a child's safeguards away. Record age_assessed, so"
+            " that both cases say the same.",
+        )
 
 
 def _merge_accepted(p: Proposal) -> None:
@@ -1253,6 +1312,7 @@ def _merge_accepted(p: Proposal) -> None:
         raise _out("taken-in", "This case has taken in that case already.", "act.ended_case")
     if p.state.merge_proposal is not None:
         raise _out("merge-proposed", "This case is proposed to end itself; withdraw that first.")
+    _settled(p)
     other = p.others.get(ended) if ended != p.state.case_id else None
     proposed = other.history.get(proposal) if other is not None else None
     to = (
@@ -1274,6 +1334,15 @@ def _merge_accepted(p: Proposal) -> None:
         raise _invalid(
             "merge-opening", f"That case was opened at {format_utc(opened)}.", "opened_at"
         )
+    took_part = p.agency.party in parties_before(other.history, proposal, p.protocol)
+    if took_part is not (p.agency.party in fields["countries"]):
+        raise _invalid(
+            "merge-countries",
+            f"Name {p.agency.party} among the countries of that case exactly if it was party to it"
+            " before the proposal: its deadlines depend on it.",
+            "countries",
+        )
+    _same_age_group(p, age_group_before(other.history, proposal))
 
 
 def _case_merged(p: Proposal) -> None:
@@ -1284,14 +1353,23 @@ def _case_merged(p: Proposal) -> None:
     other = p.others.get(UUID(fields["continues_in"]))
     accepted = other.history.get(UUID(fields["acceptance"])) if other is not None else None
     if (
-        accepted is None
+        other is None
+        or accepted is None
         or accepted.kind != "merge_accepted"
         or UUID(accepted.fields["proposal"]) != open_proposal.proposal
         or UUID(accepted.fields["ended_case"]) != p.state.case_id
     ):
         raise _invalid("no-such-merge", "The merge is not accepted in that case.", "acceptance")
-    if not _leads(p) and accepted.agency != p.agency.id:
-        raise _not_allowed("lead", "The lead agency, its coordinator or the accepting agency.")
+    if not _leads(p):
+        raise _not_allowed("lead", "The lead agency of this case or its coordinator ends it.")
+    _settled(p)
+    _same_age_group(p, age_group_before(other.history, accepted.id))
+    if facts := lacking(p.state, other.history, p.protocol):
+        raise _out(
+            "unsettled-facts",
+            f"This case has {', '.join(facts)}, and the case that continues has not. Record these"
+            " there first, each with the time at which it was done.",
+        )
     author = p.protocol.agencies_by_id[accepted.agency]
     if missing := set(p.state.parties) - {author.party, *accepted.fields["countries"]}:
         raise _out(
@@ -1319,6 +1397,18 @@ def _merge_declined(p: Proposal) -> None:
         raise _not_allowed(
             "addressee", f"Only {to.id} or its country's coordinator declines the merge."
         )
+    if open_proposal.joined is not None:
+        _part_settled(p, open_proposal.joined)
+
+
+def _part_settled(p: Proposal, *ending: str) -> None:
+    """Check that countries whose part in the case ends have nothing left to settle in it.
+
+    Raises ``Refusal`` (``unsettled-part``).
+    """
+    for party in sorted(ending):
+        if (refusal := part_unsettled(p.state, party, p.protocol)) is not None:
+            raise refusal
 
 
 def _merge_undone(p: Proposal) -> None:
@@ -1342,6 +1432,7 @@ def _merge_undone(p: Proposal) -> None:
                 f"The merge is undone in case {into.case} first; name that action.",
                 "act.undoing",
             )
+        _part_settled(p, *leaving(p.history, merge, p.state.parties, p.protocol))
         return
     taken = p.state.taken_in.get(merge)
     if taken is None:
@@ -1354,6 +1445,7 @@ def _merge_undone(p: Proposal) -> None:
     bodies = [p.history[merge].agency, *([proposed.agency] if proposed is not None else [])]
     if not _leads(p) and not any(_acts_for(p, body) for body in bodies):
         raise _not_allowed("lead", "An agency that leads or led one of the cases undoes the merge.")
+    _part_settled(p, *leaving(p.history, merge, p.state.parties, p.protocol))
 
 
 def _acts_for(p: Proposal, agency: str) -> bool:

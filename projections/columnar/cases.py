@@ -145,7 +145,10 @@ WITH standing AS MATERIALIZED (
         SELECT case_id, unnest(addressed) AS agency FROM standing m
         WHERE m.kind <> 'merge_proposed' OR NOT EXISTS (
             SELECT 1 FROM standing d WHERE d.kind = 'merge_declined'
-                AND d.case_id = m.case_id AND d.proposal = m.action_id)) s
+                AND d.case_id = m.case_id AND d.proposal = m.action_id)
+            -- The undoing of a merge ends its proposal too.
+            AND NOT EXISTS (SELECT 1 FROM standing u WHERE u.kind = 'merge_undone'
+                AND u.case_id = m.case_id AND u.position > m.position)) s
     JOIN agencies g ON g.id = s.agency
 ), parties AS (
     SELECT case_id, list_sort(list(party)) AS parties FROM joined GROUP BY case_id

@@ -26,6 +26,7 @@ from projections.folds.obligation_terms import ObligationKind
 
 COMING_OF_AGE = "coming of age"
 """What the assessment of age at the coming of age stands on."""
+_OPENED = "case_opened"
 _LIMITS_SINCE = 2
 """From this edition on, the recorded ends of permits and the limit of a claim are followed."""
 _LAST = datetime.max.replace(tzinfo=UTC)
@@ -121,6 +122,9 @@ def _merges(state: CaseState, protocol: Protocol, when: "_Deadlines") -> Iterato
             protocol,
             when,
         )
+        # The answer is recorded in the other case, and the proposing side ends this one: the day
+        # by which it was asked for makes nobody late here.
+        step = step.model_copy(update={"due": None, "expected_by": step.due or step.expected_by})
         yield _asked(ObligationKind.MERGE, step, proposed.by)
 
 
@@ -257,6 +261,7 @@ def _of_procedure(
         if expectation.parties and party not in expectation.parties:
             continue
         since = max(state.facts[fact].since for fact in expectation.after)
+        before_merge = _since_own_opening(expectation, state, party)
         if expectation.children_only and state.child_since is not None:
             since = max(since, state.child_since)
         days, until = expectation.within_days, expectation.until
@@ -269,6 +274,11 @@ def _of_procedure(
                 basis = f"{basis}, after {last.action}"
         debtors = [party] if party is not None else state.parties
         when = None if days is None else _after_days(since, days, debtors, begun_under)
+        if before_merge is not None and days is not None and when is not None:
+            own_since, joined_at = before_merge
+            if when < joined_at and own_since > since:
+                # A merge makes nobody late who had no part in the case that was taken in.
+                when = _after_days(own_since, days, debtors, begun_under)
         step = ExpectedStep(
             action=expectation.action,
             party=party,
@@ -276,6 +286,25 @@ def _of_procedure(
             **_dated(expectation, when),
         )
         yield OwedStep(ObligationKind.PROCEDURE, step, basis, until=until)
+
+
+def _since_own_opening(
+    expectation: Expectation, state: CaseState, party: str | None
+) -> tuple[datetime, datetime] | None:
+    """Return since when a country owes a step by the opening of this very case.
+
+    The second time is that of the acceptance. ``None`` is returned for a country that was party to
+    each case that was taken in. A step that any country may take counts as owed by all.
+    """
+    owing = {party} if party is not None else {*state.parties}
+    joined = [one.since for one in state.taken_in.values() if not owing <= {*one.countries}]
+    if not joined:
+        return None
+    since = max(
+        state.opened_at if fact == _OPENED else state.facts[fact].since
+        for fact in expectation.after
+    )
+    return since, max(joined)
 
 
 def _again_within(repeats: Repeats, last: Act) -> int:

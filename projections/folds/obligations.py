@@ -70,7 +70,10 @@ class Obligation(LedgerModel):
     outcome: ObligationOutcome | None = None
     closed: Deed | None = None
     late: bool | None = None
-    """Whether it was discharged, by when that was done, after it was due."""
+    """Whether it was discharged, by when that was done, after it was due.
+
+    Of an obligation that a merge ended it is ``True`` if its due date had passed, and else
+    ``None``."""
 
     def is_overdue(self, moment: datetime) -> bool:
         """Return whether the obligation was due before ``moment`` and open then.
@@ -303,10 +306,13 @@ def _as_it_stands(
 def _closed(obligation: Obligation, deed: Deed, outcome: ObligationOutcome) -> Obligation:
     discharged = outcome in _DISCHARGING
     state = ObligationState.DISCHARGED if discharged else ObligationState.LAPSED
-    judged = discharged and obligation.due is not None
     # A form is sent and acknowledged by the recording itself, whatever day it names.
     done = deed.recorded_at if obligation.kind in _BY_RECORDING else deed.acted_at
-    late = obligation.due < done if judged and obligation.due else None
+    late = None
+    if obligation.due is not None and (discharged or outcome is ObligationOutcome.MERGED):
+        late = obligation.due < done
+    if outcome is ObligationOutcome.MERGED and not late:
+        late = None  # it goes on in the other case: only what was late already is judged
     return obligation.model_copy(
         update={"state": state, "outcome": outcome, "closed": deed, "late": late}
     )

@@ -82,7 +82,7 @@ class Debt:
         if self.closed_at is None or self.closed_at > moment:
             is_overdue = self.due is not None and self.due < moment
             return ObligationStanding.OVERDUE if is_overdue else ObligationStanding.OPEN
-        if self.state is ObligationState.LAPSED:
+        if self.state is ObligationState.LAPSED and not self.late:
             return ObligationStanding.LAPSED
         if self.late is None:
             return ObligationStanding.UNDATED

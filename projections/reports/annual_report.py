@@ -279,7 +279,7 @@ class _Counts:
             match act.kind:
                 case "case_opened" if not is_merged:
                     self.opened[agency.party] += 1
-                case "case_closed":
+                case "case_closed" if not is_merged:
                     self.closed[agency.party, act.fields["reason"]] += 1
                 case "correction":
                     mistaken = kinds.get(UUID(act.fields["corrects"]), NOT_UNDERSTOOD)
@@ -287,7 +287,7 @@ class _Counts:
                     self.corrections[mistaken, agency.party, effect, reason] += 1
         if not is_merged:
             self._identified(stand)
-        self._returned(stand)
+            self._returned(stand)
         by_the_end = [act for act in stand if act.acted_at <= self.year.last]
         if not is_merged and by_the_end and by_the_end[0].kind == "case_opened":
             state = fold(by_the_end, self.agreement)

@@ -9,7 +9,14 @@ from api.paper.subject_access.document import LabelledFile
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import CaseClosed
 from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
-from ledger.vocabulary.linking import CaseMerged, CasesLinked, MergeAccepted, MergeProposed
+from ledger.vocabulary.linking import (
+    CaseMerged,
+    CasesLinked,
+    MergeAccepted,
+    MergeDeclined,
+    MergeProposed,
+    MergeUndone,
+)
 from ledger.vocabulary.person import IdentityRecorded
 from tests.api.test_personal_data import later
 from tests.support.actions import opening
@@ -59,9 +66,9 @@ class Scene:
             view = client.case(ends).view
         acceptance = self.take(
             to, goes_on, MergeAccepted, ended_case=ends, proposal=proposal,
-            countries=view.parties, opened_at=view.opened_at,
+            countries=told[:1], opened_at=view.opened_at,
         )  # fmt: skip
-        self.take(to, ends, CaseMerged, continues_in=goes_on, acceptance=acceptance)
+        self.take(by, ends, CaseMerged, continues_in=goes_on, acceptance=acceptance)
 
 
 @pytest.fixture
@@ -108,8 +115,10 @@ def test_a_merge_goes_by_pages_and_leads_on(scene: Scene) -> None:
         view = client.case(ends).view
     acceptance = scene.take(
         THEIRS, goes_on, MergeAccepted, ended_case=ends, proposal=proposal,
-        countries=view.parties, opened_at=view.opened_at,
+        countries=("XK",), opened_at=view.opened_at,
     )  # fmt: skip
+    decline = {"proposal": proposal, "reason": "withdrawn"}
+    assert scene.refused(NAC, ends, MergeDeclined, **decline).startswith("merge-accepted")
     shown = scene.page(POLICE, f"/cases/{ends}/act/case_merged?other={goes_on}")
     assert f'<option value="{acceptance}" selected>' in shown
     scene.take(POLICE, ends, CaseMerged, continues_in=goes_on, acceptance=acceptance)
@@ -119,6 +128,47 @@ def test_a_merge_goes_by_pages_and_leads_on(scene: Scene) -> None:
     assert scene.refused(NAC, ends, CaseClosed, reason="reintegrated").startswith("merged-case")
     with signed_in(scene.server, POLICE) as browser:
         assert browser.get(f"/cases/{ends}/act").status_code == 200
+
+
+def test_a_case_ends_only_in_the_case_that_its_proposal_names(scene: Scene) -> None:
+    """The country's node knows which case that is; the ledger does not."""
+    ends, goes_on = scene.opened(POLICE, "XK"), scene.opened(THEIRS, "ME")
+    elsewhere = scene.opened(THEIRS, "ME")
+    proposed = {"addressee": THEIRS, "told": ("XK", "ME"), "continues_in": goes_on}
+    proposal = scene.take(POLICE, ends, MergeProposed, **proposed)
+    with scene.server.client(THEIRS) as client:
+        accept = {
+            "ended_case": ends, "proposal": proposal, "countries": ("XK",),
+            "opened_at": client.case(ends).view.opened_at,
+        }  # fmt: skip
+    acceptance = scene.take(THEIRS, elsewhere, MergeAccepted, **accept)
+    # One proposal is accepted once, and an acceptance that was undone ends nothing.
+    again = scene.refused(THEIRS, goes_on, MergeAccepted, **accept)
+    assert again.startswith("merge-accepted")
+    end = {"continues_in": elsewhere, "acceptance": acceptance}
+    assert "names another case" in scene.refused(POLICE, ends, CaseMerged, **end)
+    scene.take(THEIRS, elsewhere, MergeUndone, merge=acceptance, ground="another_person")
+    acceptance = scene.take(THEIRS, goes_on, MergeAccepted, **accept)
+    scene.take(THEIRS, goes_on, MergeUndone, merge=acceptance, ground="another_person")
+    end = {"continues_in": goes_on, "acceptance": acceptance}
+    assert "was undone" in scene.refused(POLICE, ends, CaseMerged, **end)
+
+
+def test_an_agency_reads_no_case_in_which_it_has_no_part(scene: Scene) -> None:
+    """Neither on the trail nor in the person's file: a linked case is another person's."""
+    ends, goes_on = scene.opened(POLICE, "XK"), scene.opened(THEIRS, "ME")
+    proposed = {"addressee": THEIRS, "told": ("XK", "ME"), "continues_in": goes_on}
+    scene.take(POLICE, ends, MergeProposed, **proposed)
+    sibling = scene.opened(WORK, "XK")
+    link = {"linked_case": sibling, "relation": "sibling", "told": ("XK",)}
+    scene.take(WORK, ends, CasesLinked, **link)
+    shown = scene.page(POLICE, f"/cases/{ends}")
+    assert str(sibling) in shown
+    assert str(goes_on) not in shown
+    with scene.server.client(WORK) as client:
+        file = client.subject_access(ends, "en")
+    assert str(sibling).encode() not in file
+    assert str(goes_on).encode() not in file
 
 
 def test_the_file_of_a_person_has_what_both_cases_hold(scene: Scene) -> None:

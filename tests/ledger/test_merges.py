@@ -1,7 +1,6 @@
 """Cases that belong together: who may link, merge and part them, and what a merge carries over."""
 
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,8 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from ledger.procedure.case_fold import fold
-from ledger.procedure.case_state import CaseState
-from ledger.procedure.merged_cases import held_by_continuing
+from ledger.procedure.case_state import CaseState, Parted, PlannedReturn, TakenIn
+from ledger.procedure.merged_cases import held_by_continuing, held_elsewhere
 from ledger.refusals import Refusal
 from ledger.vault.required_disclosures import may_give, must_hold
 from ledger.vocabulary import Action
@@ -28,6 +27,7 @@ from ledger.vocabulary.erasure import (
     LegalHoldLifted,
     LegalHoldPlaced,
 )
+from ledger.vocabulary.identification import VictimIdentified
 from ledger.vocabulary.linking import (
     CaseMerged,
     CasesLinked,
@@ -37,10 +37,13 @@ from ledger.vocabulary.linking import (
     MergeProposed,
     MergeUndone,
 )
+from ledger.vocabulary.picklists import AgeGroup
 from ledger.vocabulary.protection import RiskAssessed
+from ledger.vocabulary.sharing import BreakGlassOpened
 from projections.folds.obligation_terms import ObligationKind, ObligationOutcome
 from projections.folds.obligations import Obligation, obligations
-from tests.support.actions import START
+from projections.reports.accountability import Debt, ObligationStanding
+from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.counterparts import Counterpart
 from tests.support.several_cases import SeveralCases
@@ -81,10 +84,14 @@ class Two:
         )  # fmt: skip
 
     def acceptance(self, proposal: UUID, **more: Any) -> dict[str, Any]:
+        proposed = self.state(self.ends).merge_proposal
+        by_proposal_alone = proposed.joined if proposed is not None else None
         return {
             "ended_case": self.ends,
             "proposal": proposal,
-            "countries": self.state(self.ends).parties,
+            "countries": tuple(
+                one for one in self.state(self.ends).parties if one != by_proposal_alone
+            ),
             "opened_at": self.state(self.ends).opened_at,
             **more,
         }
@@ -92,7 +99,7 @@ class Two:
     def accepted(self, proposal: UUID, agency: str = THEIRS) -> UUID:
         return self.take(agency, self.goes_on, MergeAccepted, **self.acceptance(proposal))
 
-    def ended(self, acceptance: UUID, agency: str = THEIRS) -> UUID:
+    def ended(self, acceptance: UUID, agency: str = POLICE) -> UUID:
         return self.take(
             agency, self.ends, CaseMerged, continues_in=self.goes_on, acceptance=acceptance
         )
@@ -189,7 +196,10 @@ def test_only_the_lead_or_its_coordinator_proposes_and_accepts(two: Two) -> None
     acceptance = two.accepted(proposal, THEIR_NAC)
     end = {"continues_in": two.goes_on, "acceptance": acceptance}
     assert two.refused(WORK, two.ends, CaseMerged, **end).rule == "lead"
-    two.ended(acceptance, THEIR_NAC)
+    # Not even the side that accepted ends another country's case.
+    for agency in (THEIRS, THEIR_NAC):
+        assert two.refused(agency, two.ends, CaseMerged, **end).rule == "lead"
+    two.ended(acceptance, NAC)
     two.ledger.judge_again()
 
 
@@ -209,7 +219,7 @@ def test_nobody_accepts_the_own_proposal() -> None:
     refused = two.refused(NAC, two.goes_on, MergeAccepted, **two.acceptance(proposal))
     assert refused.rule == "second-agency"
     # Two agencies of one country opened a case on one girl: the other agency accepts.
-    two.ended(two.accepted(proposal, WORK), WORK)
+    two.ended(two.accepted(proposal, WORK), POLICE)
     assert two.state(two.ends).merged_into is not None
     assert two.state(two.goes_on).parties == ("XK",)
     two.ledger.judge_again()
@@ -265,8 +275,10 @@ def test_the_proposing_side_withdraws(two: Two) -> None:
     two.ledger.judge_again()
 
 
-def test_a_merge_gains_no_time(two: Two) -> None:
+def test_a_merge_gains_no_time() -> None:
     """Deadlines of the procedure run from the earlier of the two openings."""
+    ledger = SeveralCases(AGENCIES)
+    two = Two(ledger, ledger.opened(POLICE, ("XK", "ME")), ledger.opened(THEIRS, ("ME",), 2 * DAY))
     step = (ObligationKind.PROCEDURE, "risk_assessed")
     before = two.owed(two.goes_on)[step]
     earlier = two.owed(two.ends)[step]
@@ -306,35 +318,209 @@ def closed(two: Two) -> None:
     two.take(THEIR_NAC, two.goes_on, CaseClosed, reason="reintegrated")
 
 
-def test_a_hold_of_one_case_holds_both(two: Two) -> None:
-    hold = two.take(COURT, two.ends, LegalHoldPlaced, ground="proceedings")
-    two.merged()
-    closed(two)
-    propose = {"ground": "persons_request"}
-    assert two.refused(THEIRS, two.goes_on, ErasureProposed, **propose).rule == "legal-hold"
-    two.take(COURT, two.ends, LegalHoldLifted, hold=hold)
-    # The court of either country now holds the case that continues; the one that ended takes none.
+def test_a_case_with_a_hold_is_not_merged(two: Two) -> None:
+    """A hold stays where it was placed: the cases are merged once it is lifted."""
     ground = {"ground": "proceedings"}
+    hold = two.take(COURT, two.ends, LegalHoldPlaced, **ground)
+    fields = {"addressee": THEIRS, "told": ("XK", "ME"), "continues_in": two.goes_on}
+    assert two.refused(POLICE, two.ends, MergeProposed, **fields).rule == "unsettled-hold"
+    two.take(COURT, two.ends, LegalHoldLifted, hold=hold)
+    proposal = two.proposed()
+    theirs = two.take(THEIR_COURT, two.goes_on, LegalHoldPlaced, **ground)
+    accept = two.acceptance(proposal)
+    assert two.refused(THEIRS, two.goes_on, MergeAccepted, **accept).rule == "unsettled-hold"
+    two.take(THEIR_COURT, two.goes_on, LegalHoldLifted, hold=theirs)
+    acceptance = two.accepted(proposal)
+    hold = two.take(COURT, two.ends, LegalHoldPlaced, **ground)
+    end = {"continues_in": two.goes_on, "acceptance": acceptance}
+    assert two.refused(POLICE, two.ends, CaseMerged, **end).rule == "unsettled-hold"
+    two.take(COURT, two.ends, LegalHoldLifted, hold=hold)
+    two.ended(acceptance)
+    closed(two)
+    # The court of either country now holds the case that continues; the one that ended takes none.
     assert two.refused(COURT, two.ends, LegalHoldPlaced, **ground).rule == "merged-case"
     placed = two.take(COURT, two.goes_on, LegalHoldPlaced, **ground)
+    propose = {"ground": "persons_request"}
     assert two.refused(THEIRS, two.goes_on, ErasureProposed, **propose).rule == "legal-hold"
-    two.take(COURT, two.goes_on, LegalHoldLifted, hold=placed)
+    lifted = two.take(COURT, two.goes_on, LegalHoldLifted, hold=placed)
     two.take(THEIRS, two.goes_on, ErasureProposed, **propose)
+    # Others rest on the lifting: it is not taken back.
+    annul = {"corrects": lifted, "effect": "annulled", "reason": "entry_error"}
+    assert two.refused(COURT, two.goes_on, Correction, **annul).rule == "not-annullable"
     two.ledger.judge_again()
 
 
 def test_undoing_a_merge_escapes_no_hold(two: Two) -> None:
+    """Neither an erasure nor another merge of the case that ended escapes it."""
     acceptance, merge = two.merged()
-    hold = two.take(COURT, two.goes_on, LegalHoldPlaced, ground="proceedings")
+    hold = two.take(THEIR_COURT, two.goes_on, LegalHoldPlaced, ground="proceedings")
     two.undone(acceptance, merge)
     two.take(NAC, two.ends, CaseClosed, reason="reintegrated")
     propose = {"ground": "persons_request"}
     assert two.refused(POLICE, two.ends, ErasureProposed, **propose).rule == "legal-hold"
-    later = two.take(THEIR_COURT, two.goes_on, LegalHoldPlaced, ground="proceedings")
-    assert two.state(two.goes_on).parties == ("ME",)
-    # The court that placed it has no part in that case any more: its coordinator has none either.
-    assert hold != later
+    third = Two(two.ledger, two.ends, two.ledger.opened(WORK, ("XK",), 3 * DAY), two.at)
+    fields = {"addressee": WORK, "told": ("XK",), "continues_in": third.goes_on}
+    assert third.refused(POLICE, third.ends, MergeProposed, **fields).rule == "unsettled-hold"
+    two.at = third.at
+    two.take(THEIR_COURT, two.goes_on, LegalHoldLifted, hold=hold)
+    two.take(POLICE, two.ends, ErasureProposed, **propose)
     two.ledger.judge_again()
+
+
+def test_a_hold_is_found_through_every_case_that_was_ever_joined(two: Two) -> None:
+    """Of a case that was parted, with what it had been parted from before."""
+    acceptance, merge = two.merged()
+    hold = two.take(THEIR_COURT, two.goes_on, LegalHoldPlaced, ground="proceedings")
+    two.undone(acceptance, merge)
+    parted = two.state(two.ends).parted
+    third = two.ledger.opened(WORK, ("XK",), 3 * DAY)
+    taking = TakenIn(case=two.ends, proposal=uuid4(), by=WORK, since=two.at)
+    took_in = two.state(third).model_copy(update={"taken_in": {uuid4(): taking}})
+    assert held_elsewhere(took_in, two.ledger.cases)
+    # A case that was parted from the third one before the third was parted from the others.
+    undoing = two.ledger.acts(third)[0].id
+    apart = Parted(case=third, undoing=undoing)
+    fourth = two.state(third).model_copy(update={"parted": {uuid4(): apart}})
+    far = replace(two.ledger.cases[third], state=two.state(third).model_copy(
+        update={"parted": {undoing: next(iter(parted.values()))}}
+    ))  # fmt: skip
+    assert not held_elsewhere(fourth, {**two.ledger.cases, third: far})
+    later = Parted(case=third, undoing=uuid4())
+    fourth = fourth.model_copy(update={"parted": {uuid4(): later}})
+    assert held_elsewhere(fourth, {**two.ledger.cases, third: far})
+    two.take(THEIR_COURT, two.goes_on, LegalHoldLifted, hold=hold)
+    assert not held_elsewhere(took_in, two.ledger.cases)
+    assert not held_elsewhere(fourth, {**two.ledger.cases, third: far})
+
+
+def test_an_erasure_of_merged_cases_needs_another_party(two: Two) -> None:
+    two.merged()
+    closed(two)
+    proposal = two.take(THEIRS, two.goes_on, ErasureProposed, ground="persons_request")
+    approve = {"proposal": proposal}
+    refused = two.refused("me-ombudsman", two.goes_on, ErasureApproved, **approve)
+    assert refused.rule == "other-party"
+    assert "XK" in refused.message
+    two.take("xk-ombudsperson", two.goes_on, ErasureApproved, **approve)
+    two.ledger.judge_again()
+
+
+ADULT = AgeGroup.ADULT
+
+
+@pytest.mark.parametrize(
+    ("rule", "agency", "act"),
+    [
+        ("unsettled-access", NAC, "break_glass_opened"),
+        ("unsettled-return", POLICE, "planned"),
+        ("unsettled-erasure", POLICE, "erasure_proposed"),
+        ("other-age-group", POLICE, "adult"),
+        ("unsettled-facts", POLICE, "victim_identified"),
+        ("unsettled-facts", WORK, "of_age"),
+    ],
+)
+def test_a_merge_waits_until_the_case_is_simple(two: Two, rule: str, agency: str, act: str) -> None:
+    """Each is refused at the end of the case, whatever the proposal was made on."""
+    acceptance = two.accepted(two.proposed())
+    case = two.ledger.cases[two.ends]
+    update: dict[str, Any] = {}
+    match act:
+        case "break_glass_opened":
+            two.take(
+                agency, two.ends, BreakGlassOpened, danger="threat_to_life", groups=("identity",),
+                until=two.at + timedelta(hours=3),
+            )  # fmt: skip
+        case "planned":
+            update = {"planned_return": PlannedReturn(destination="ME")}
+        case "erasure_proposed":
+            two.take(NAC, two.ends, CaseClosed, reason="reintegrated")
+            two.take(agency, two.ends, ErasureProposed, ground="persons_request")
+        case "adult":
+            update = {"age_group": ADULT}
+        case "victim_identified":
+            two.take(
+                agency, two.ends, VictimIdentified, status="ActualVictimOfTrafficking",
+                decided_by="Police", types_of_exploitation=("ForcedBegging",),
+            )  # fmt: skip
+        case "of_age":
+            update = {"of_age_from": "2027-01-01"}
+    if update:
+        changed = replace(case, state=case.state.model_copy(update=update))
+        two.ledger.cases[two.ends] = changed
+    end = {"continues_in": two.goes_on, "acceptance": acceptance}
+    refused = two.refused(POLICE, two.ends, CaseMerged, **end)
+    assert refused.rule == rule
+    if act == "victim_identified":
+        assert "victim_identified" in refused.message
+        # The country joined the case that continues, and records there what it did, as of then.
+        two.take(
+            POLICE, two.goes_on, VictimIdentified, status="ActualVictimOfTrafficking",
+            decided_by="Police", types_of_exploitation=("ForcedBegging",),
+        )  # fmt: skip
+        two.ended(acceptance)
+        two.ledger.judge_again()
+
+
+def test_a_childs_case_is_not_accepted_into_an_adults() -> None:
+    ledger = SeveralCases(AGENCIES)
+    child, grown = ledger.opened(POLICE, ("XK",)), uuid4()
+    opened = opening(("ME",), acted_at=START + 2 * DAY).model_copy(update={"age_group": ADULT})
+    ledger.take(THEIRS, opened, grown)
+    two = Two(ledger, child, grown)
+    accept = two.acceptance(two.proposed())
+    assert two.refused(THEIRS, grown, MergeAccepted, **accept).rule == "other-age-group"
+
+
+def test_a_country_settles_what_is_its_own_before_its_part_ends(two: Two) -> None:
+    """By a declined proposal or an undoing no hold and no request is left without its country."""
+    proposal = two.proposed()
+    hold = two.take(THEIR_COURT, two.ends, LegalHoldPlaced, ground="proceedings")
+    withdraw = {"proposal": proposal, "reason": "withdrawn"}
+    refused = two.refused(NAC, two.ends, MergeDeclined, **withdraw)
+    assert refused.rule == "unsettled-part"
+    assert "legal_hold_lifted" in refused.message
+    two.take(THEIR_COURT, two.ends, LegalHoldLifted, hold=hold)
+    acceptance = two.accepted(proposal)
+    merge = two.ended(acceptance)
+    hold = two.take(COURT, two.goes_on, LegalHoldPlaced, ground="proceedings")
+    request = two.take(
+        POLICE, two.goes_on, InformationRequested, addressee=THEIRS,
+        topics=("identity",), purpose="identification", answer_by=date(2026, 2, 1),
+    )  # fmt: skip
+    undo = {"merge": acceptance, "ground": "another_person"}
+    refused = two.refused(POLICE, two.goes_on, MergeUndone, **undo)
+    assert refused.rule == "unsettled-part"
+    assert "XK" in refused.message
+    assert "request" in refused.message
+    two.take(THEIRS, two.goes_on, InformationProvided, request=request, complete=True)
+    assert two.refused(POLICE, two.goes_on, MergeUndone, **undo).rule == "unsettled-part"
+    two.take(COURT, two.goes_on, LegalHoldLifted, hold=hold)
+    two.undone(acceptance, merge)
+    assert two.state(two.goes_on).parties == ("ME",)
+    two.ledger.judge_again()
+
+
+def test_a_merge_hides_no_lateness_and_makes_nobody_late() -> None:
+    ledger = SeveralCases(AGENCIES)
+    two = Two(
+        ledger, ledger.opened(POLICE, ("XK",)), ledger.opened(THEIRS, ("ME",), 90 * DAY),
+        START + 90 * DAY + timedelta(hours=1),
+    )  # fmt: skip
+    before = {key: one.due for key, one in two.owed(two.goes_on).items()}
+    was_late = {k for k, one in two.owed(two.ends).items() if one.is_overdue(two.at)}
+    assert was_late
+    two.merged()
+    for key in was_late:
+        owed = two.owed(two.ends)[key]
+        assert (owed.outcome, owed.late) == (ObligationOutcome.MERGED, True)
+        debt = Debt.of(owed)
+        assert debt is not None
+        assert debt.standing(two.at + DAY) is ObligationStanding.LATE
+    goes_on = two.owed(two.goes_on)
+    assert {key: goes_on[key].due for key in before if goes_on[key].debtor == "ME"} == {
+        key: due for key, due in before.items() if goes_on[key].debtor == "ME"
+    }
+    assert not [one for one in goes_on.values() if one.is_overdue(two.at)]
 
 
 def test_an_erasure_covers_both_cases(two: Two) -> None:
@@ -375,10 +561,9 @@ def test_retention_of_the_ended_case_is_that_of_the_other(two: Two) -> None:
 
 
 def test_both_cases_go_on_after_an_undoing_as_if_not_merged(two: Two) -> None:
-    proposal = two.proposed()
     ended, goes_on = two.state(two.ends), two.state(two.goes_on)
     owed = {key: one.due for key, one in two.owed(two.ends).items()}
-    acceptance = two.accepted(proposal)
+    acceptance = two.accepted(two.proposed())
     merge = two.ended(acceptance)
     early = {"merge": merge, "ground": "another_person", "continued_in": two.goes_on,
              "undoing": uuid4()}  # fmt: skip
@@ -388,31 +573,42 @@ def test_both_cases_go_on_after_an_undoing_as_if_not_merged(two: Two) -> None:
     two.undone(acceptance, merge)
     assert said(two.state(two.ends)) == said(ended)
     assert said(two.state(two.goes_on)) == said(goes_on)
-    assert {key: one.due for key, one in two.owed(two.ends).items()} == owed
-    assert all(one.outcome is None for one in two.owed(two.ends).values())
+    now = two.owed(two.ends)
+    proposed = now.pop((ObligationKind.MERGE, "case_merged"))
+    assert proposed.closed is not None
+    assert {key: one.due for key, one in now.items()} == owed
+    assert all(one.outcome is None for one in now.values())
     two.take(POLICE, two.ends, RiskAssessed, risk_level="high")
     # The trail has it all.
     kinds = [act.kind for act in two.ledger.acts(two.ends)]
     assert kinds == ["case_opened", "merge_proposed", "case_merged", "merge_undone",
                      "risk_assessed"]  # fmt: skip
-    # And they may be merged again.
-    two.ended(two.accepted(proposal))
+    # And they may be merged again, by another proposal.
+    two.take(THEIRS, two.goes_on, RiskAssessed, risk_level="high")
+    two.ended(two.accepted(two.proposed()))
     assert two.state(two.ends).merged_into is not None
     two.ledger.judge_again()
 
 
-def test_a_case_that_ended_is_merged_no_more_and_chains_lead_on(two: Two) -> None:
-    two.merged()
+def test_merged_cases_form_no_chain(two: Two) -> None:
+    acceptance, merge = two.merged()
     again = {"addressee": THEIR_NAC, "told": ("XK", "ME"), "continues_in": two.goes_on}
     assert two.refused(POLICE, two.ends, MergeProposed, **again).rule == "merged-case"
     third = two.ledger.opened("al-police-thb", ("AL",), 3 * DAY)
-    chain = Two(two.ledger, two.goes_on, third, two.at)
-    proposal = chain.proposed(THEIRS, "al-police-thb", ("ME", "AL"))
-    acceptance = chain.accepted(proposal, "al-police-thb")
-    chain.ended(acceptance, "al-police-thb")
-    assert set(two.state(third).parties) == {"AL", "ME", "XK"}
-    # A hold at the far end of the chain holds all.
-    assert two.refused("al-police-thb", two.ends, MergeAccepted, **chain.acceptance(proposal))
+    on = {"addressee": "al-police-thb", "told": ("ME", "AL"), "continues_in": third}
+    assert two.refused(THEIRS, two.goes_on, MergeProposed, **on).rule == "unsettled-merge"
+    # Nor does a case take in a second one.
+    other = Two(two.ledger, third, two.goes_on, two.at)
+    proposal = other.proposed("al-police-thb", THEIRS, ("ME", "AL"))
+    accept = other.acceptance(proposal)
+    refused = other.refused(THEIRS, two.goes_on, MergeAccepted, **accept)
+    assert refused.rule == "unsettled-merge"
+    assert "merge_undone" in refused.message
+    two.at = other.at
+    two.undone(acceptance, merge)
+    other.at = two.at
+    other.ended(other.accepted(proposal), "al-police-thb")
+    assert set(two.state(two.goes_on).parties) == {"ME", "AL"}
     two.ledger.judge_again()
 
 
@@ -425,46 +621,11 @@ def test_two_cases_never_lead_to_each_other(two: Two) -> None:
     assert refused.rule == "merge-proposed"
     back.at = two.at
     back.take(THEIRS, two.goes_on, MergeDeclined, proposal=second, reason="withdrawn")
-    acceptance = two.accepted(first)
-    two.at += DAY
-    back.at = two.at
-    second = back.proposed(THEIRS, POLICE)
-    refused = back.refused(POLICE, two.ends, MergeAccepted, **back.acceptance(second))
-    assert refused.rule == "merge-proposed"
     two.at = back.at
-    two.ended(acceptance)
-    assert back.refused(POLICE, two.ends, MergeAccepted, **back.acceptance(second)).rule == (
-        "merged-case"
-    )
-
-
-def test_a_circle_of_three_cannot_close() -> None:
-    """A ends in B, B in C, C in A: each has accepted, and none can end."""
-    ledger = SeveralCases(AGENCIES)
-    cases = [ledger.opened(agency, ("XK", "ME", "AL")) for agency in (POLICE, THEIRS, WORK)]
-    agencies = (POLICE, THEIRS, WORK)
-    at = START + 3 * DAY
-    acceptances = []
-    for place in range(3):  # each accepts before it proposes itself
-        ends, goes_on = (place + 2) % 3, place
-        two = Two(ledger, cases[ends], cases[goes_on], at)
-        if ledger.state(cases[goes_on]).merge_proposal is not None:
-            break
-        proposal = two.proposed(agencies[ends], agencies[goes_on])
-        acceptances.append((two, two.accepted(proposal, agencies[goes_on])))
-        at = two.at
-    for two, acceptance in acceptances:
-        with suppress(Refusal):
-            two.ended(acceptance, two.ledger.state(two.ends).lead_agency)
-    seen = {case: ledger.state(case).merged_into for case in cases}
-    for start in cases:
-        walked: list[UUID] = []
-        at_case: UUID | None = start
-        while at_case is not None:
-            assert at_case not in walked
-            walked.append(at_case)
-            into = seen[at_case]
-            at_case = into.case if into is not None else None
+    two.accepted(first)
+    back.at = two.at
+    propose = {"addressee": POLICE, "told": ("XK", "ME"), "continues_in": two.ends}
+    assert back.refused(THEIRS, two.goes_on, MergeProposed, **propose).rule == "unsettled-merge"
 
 
 def test_a_link_is_of_the_countries_that_are_told(two: Two) -> None:
@@ -500,6 +661,7 @@ def test_a_country_that_is_not_told_is_owed_no_field_of_a_link(two: Two) -> None
 
 def test_what_was_recorded_in_the_wrong_case_is_destroyed_after_the_merge_too(two: Two) -> None:
     note = two.take(WORK, two.ends, RiskAssessed, risk_level="high", threats="zq")
+    two.take(THEIRS, two.goes_on, RiskAssessed, risk_level="high")
     two.merged()
     two.take(WORK, two.ends, Correction, corrects=note, effect="annulled", reason="wrong_case")
     proposal = two.take(WORK, two.ends, DestructionProposed, annulled=note)

@@ -342,7 +342,7 @@ def walked(data: st.DataObject) -> CaseObligations:
     ever: set[tuple[object, UUID]] = set()
     erased_at = data.draw(st.integers(0, 80), label="step at which an erasure is ordered")
     destroyed_at = data.draw(st.integers(0, 80), label="step at which a destruction is ordered")
-    merged_at = data.draw(st.integers(20, 60), label="step at which the case is merged")
+    merged_at = data.draw(st.integers(1, 40), label="step at which the case is merged")
     for step in range(40):
         now += timedelta(hours=data.draw(st.sampled_from((1, 30, 24 * 9)), label="hours"))
         recorded = len(walk.events)
@@ -502,5 +502,7 @@ def check(known: CaseObligations, case: Case, acts: Sequence[Act]) -> None:
             assert not {o.opened.action, o.closed.action} & annulled
         if o.state is ObligationState.DISCHARGED and o.due is not None:
             assert o.late == (o.closed.acted_at > o.due)
+        elif o.outcome is Outcome.MERGED:
+            assert o.late is (True if o.due is not None and o.closed.acted_at > o.due else None)
         else:
             assert o.late is None

@@ -38,8 +38,9 @@ def counterparts(kind: str, state: CaseState | None, protocol: Protocol) -> Othe
         return NO_OTHERS
     by = proposer(state, protocol)
     party = protocol.agencies_by_id[by].party
+    age = state.age_group.value
     ended: list[tuple[UUID, str, str, dict[str, Any]]] = [
-        (UUID(int=0xE0), "case_opened", by, {"countries": [party], "age_group": "adult"}),
+        (UUID(int=0xE0), "case_opened", by, {"countries": [party], "age_group": age}),
         (PROPOSAL, "merge_proposed", by, {"addressee": state.lead_agency, "told": [party]}),
     ]
     for number, acceptance in enumerate(state.taken_in):
@@ -54,7 +55,8 @@ def counterparts(kind: str, state: CaseState | None, protocol: Protocol) -> Othe
         "opened_at": OPENED.isoformat(),
     }
     continuing = [
-        (UUID(int=0xC0), "case_opened", by, {"countries": [party], "age_group": "adult"}),
+        (UUID(int=0xC0), "case_opened", by, {"countries": [party], "age_group": age}),
+        *_with_facts_of(state, by, protocol),
         (ACCEPTANCE, "merge_accepted", by, accepted),
         (UNDOING, "merge_undone", by, {"merge": str(ACCEPTANCE), "ground": "another_person"}),
     ]
@@ -62,6 +64,25 @@ def counterparts(kind: str, state: CaseState | None, protocol: Protocol) -> Othe
         ENDED: _case(ENDED, ended, protocol),
         CONTINUING: _case(CONTINUING, continuing, protocol),
     }
+
+
+def _with_facts_of(
+    state: CaseState, by: str, protocol: Protocol
+) -> list[tuple[UUID, str, str, dict[str, Any]]]:
+    """Actions that establish in the other case what holds in the walk's case."""
+    told: list[tuple[UUID, str, str, dict[str, Any]]] = []
+    for number, fact in enumerate(sorted(state.facts.keys() - {"case_opened"})):
+        for kind in protocol.establishing(fact)[:1]:
+            fields: dict[str, Any] = {
+                "of_age_from": state.of_age_from,
+                "age_group": state.age_group.value,
+            }
+            for pattern in protocol.actions[kind].establishes:
+                head, brace, rest = pattern.partition("{")
+                if brace:
+                    fields[rest.rstrip("}")] = fact.removeprefix(head)
+            told.append((UUID(int=0xD00 + number), kind, by, fields))
+    return told
 
 
 def _case(

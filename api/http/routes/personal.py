@@ -26,7 +26,7 @@ from api.http.parameters import CaseId
 from api.node.node import Node
 from api.paper.languages.found import offered
 from api.paper.subject_access.document import LabelledFile, SubjectFile, labelled
-from api.paper.subject_access.gathering import subject_file, with_merged
+from api.paper.subject_access.gathering import subject_file, with_merged, without_other_cases
 from api.paper.subject_access.pdf import render
 from api.paper.subject_access.wording import Wording, wording
 from api.services.merged_pairs import merged_with
@@ -189,7 +189,7 @@ def _file_of(node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequ
     vault = node.vaults.of(caller.agency.party)
     return subject_file(
         opened,
-        vault.case_fields(case_id),
+        without_other_cases(vault.case_fields(case_id)),
         trail_of(node, caller, case_id),
         vault.readings.of_case(case_id),
         country=caller.agency.party,

@@ -72,6 +72,15 @@ def with_merged(own: SubjectFile, others: Sequence[SubjectFile]) -> SubjectFile:
     )
 
 
+def without_other_cases(held: Iterable[Held]) -> Iterator[Held]:
+    """Yield held fields without those that name another case.
+
+    A linked case is another person's, whose file this is not. The cases that were merged with this
+    one are in ``merged_cases``.
+    """
+    return (one for one in held if one.field not in ("linked_case", "continues_in"))
+
+
 def _in_clear(trail: Iterable[TrailEntry]) -> Iterator[HeldField]:
     """Yield the ``case`` fields that old actions signed in the clear, so that no vault has them."""
     for entry in trail:

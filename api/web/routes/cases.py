@@ -21,7 +21,7 @@ from api.web.case_managers import case_managers
 from api.web.case_text import FieldText, case_values, dues, names, of_fact, rows, told
 from api.web.errors import PageRoute
 from api.web.indicators import assessed_indicators
-from api.web.linked import linked
+from api.web.linked import linked, seen_links
 from api.web.person import KnownPerson, known_person, person_warnings
 from api.web.refusal_text import fact
 from api.web.releasing import Release, releasable, releases
@@ -319,7 +319,7 @@ def case_fields(node: Node, caller: Caller, case_id: UUID) -> HeldFields:
     party = caller.agency.party
     if caller.agency.role == OVERSIGHT or not node.vaults.has(party):
         return HeldFields()
-    return node.vaults.of(party).case_fields(case_id)
+    return seen_links(node, caller, node.vaults.of(party).case_fields(case_id))
 
 
 def _readings(node: Node, caller: Caller, case_id: UUID) -> CaseReadings:
