@@ -55,7 +55,7 @@ def test_a_form_goes_from_one_desk_to_the_other(person: People) -> None:
     there.wait_for_url(re.compile(r"/forms\?at_least=\d+$"))
     expect(there.locator("ol.ten-steps > li").first).to_contain_text("acknowledged")
     there.goto(f"{montenegro.server.url}/paper?position={position}&code={code.lower()}")
-    expect(there.locator("p.note[role=status]")).to_contain_text("belongs to the event")
+    expect(there.locator("p.note[role=status]")).to_contain_text("this is its code")
     there.goto(f"{montenegro.server.url}/paper?position={position}&code=AAAA-BBBB-CCCC-DDDD")
     expect(there.locator("p.note[role=status]")).to_contain_text("Do not rely on this paper")
     montenegro.sees_no_barrier()

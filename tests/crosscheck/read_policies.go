@@ -7,12 +7,15 @@
 package main
 
 import (
+	"bytes"
+	"compress/flate"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"sort"
 	"strconv"
@@ -131,19 +134,39 @@ type history struct {
 	}
 }
 
+type plainText struct {
+	Parties  []struct{ Code string }
+	Agencies []struct{ ID, Party, Role string }
+	Edition  int
+	Quorum   *struct {
+		Coordinators int
+		NoticeDays   int `json:"notice_days"`
+	}
+}
+
+// text is the text of a protocol, which is deflated where it is long.
+type text plainText
+
+func (t *text) UnmarshalJSON(content []byte) error {
+	var packed struct{ Deflated string }
+	if err := json.Unmarshal(content, &packed); err != nil {
+		return err
+	}
+	if packed.Deflated != "" {
+		whole, err := io.ReadAll(flate.NewReader(bytes.NewReader(unbase64url(packed.Deflated))))
+		if err != nil {
+			return err
+		}
+		content = whole
+	}
+	return json.Unmarshal(content, (*plainText)(t))
+}
+
 type act struct {
 	Agency string `json:"iss"`
 	Kind   string
 	Act    struct {
-		Protocol struct {
-			Parties  []struct{ Code string }
-			Agencies []struct{ ID, Party, Role string }
-			Edition  int
-			Quorum   *struct {
-				Coordinators int
-				NoticeDays   int `json:"notice_days"`
-			}
-		}
+		Protocol text
 		Keys     []grant
 		Grant    grant
 		KeyID    string `json:"key_id"`
