@@ -20,6 +20,7 @@ class Caseload:
             others = [country for country in event.fields["countries"] if country != event.party]
             corridor = "-".join([event.party, *others])
             cases[event.case_id] = {
+                "opening": event.action_id,
                 "corridor": corridor,
                 "stages": {},
                 "closings": {},
@@ -30,6 +31,9 @@ class Caseload:
         if case is None:
             return cases
         if event.kind == "correction" and event.fields["effect"] == "annulled":
+            if event.fields["corrects"] == case["opening"]:  # it was opened in error
+                del cases[event.case_id]
+                return cases
             case["stages"].pop(event.fields["corrects"], None)
             case["closings"].pop(event.fields["corrects"], None)
         elif event.kind == "case_merged":

@@ -116,6 +116,8 @@ def test_a_summary_tells_what_the_case_page_does(node: Server, story: Told, lang
 @pytest.mark.parametrize("name", PRINTED)
 def test_no_personal_field_is_printed(node: Server, story: Told, name: str, language: str) -> None:
     personal = disclosed(Level.PERSONAL, "xk") | disclosed(Level.PERSONAL, "me")
+    shared = disclosed(Level.CASE, "xk") | disclosed(Level.CASE, "me")
+    personal = {one for one in personal if not any(one in other for other in shared)}
     assert len(personal) > 5
     for agency in (KOSOVO, MONTENEGRO, oversight(node)):
         text = printed(node, agency, story.cases["A"], name, language)
