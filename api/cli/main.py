@@ -76,6 +76,9 @@ COMMANDS: Mapping[str, CommandPlace] = {
     "subject-access": CommandPlace(
         ("personal",), "Write all that this country holds on a person into a file for that person."
     ),
+    "review-destruction": CommandPlace(
+        ("personal",), "Open what a proposed destruction would remove, to decide on it."
+    ),
     "release": CommandPlace(
         ("personal",), "Release personal fields to another country, field by field."
     ),

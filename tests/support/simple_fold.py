@@ -125,6 +125,7 @@ def simple_fold(acts: Iterable[Act], protocol: Protocol) -> dict[str, Any] | Non
             told["status"] = "ClosedReferred" if fields["reason"] == "referred" else "Closed"
         elif act.kind == "case_reopened":
             told["closure"], told["status"], told["erase_from"] = None, "Active", None
+            joined = [party[act.agency]]
         elif act.kind == "case_merged":
             told |= {"merged_into": fields["continues_in"], "status": "Closed", "closure": None}
             told |= {"erase_from": None, "offered_to": None, "to_merge": None}
@@ -137,7 +138,7 @@ def simple_fold(acts: Iterable[Act], protocol: Protocol) -> dict[str, Any] | Non
             told["to_merge"], joined = fields["addressee"], [party[fields["addressee"]]]
         elif act.kind == "meeting_held":
             joined = list(fields["countries"])
-        elif act.kind == "information_requested":
+        elif act.kind in ("information_requested", "form_sent"):
             joined = [party[fields["addressee"]]]
         elif act.kind == "joint_action_agreed":
             joined = [party[agency] for agency in fields["responsible"]]
