@@ -571,7 +571,7 @@ def text_digest(text: dict[str, Any]) -> str:
 
 KEYED_BY_DATA = {"roles", "access", "labels", "labels.*", "parties.names", "agencies.names"}
 """The objects in a text of the protocol whose names are data of the parties."""
-KEYED_BY_LIST = {"actions", "access.*"}
+KEYED_BY_LIST = {"actions", "access.*", "indicators.strength"}
 """The objects whose names are of a list that a program has: kinds of action, and operations."""
 FREE = {
     "id",

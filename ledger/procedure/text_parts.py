@@ -12,7 +12,7 @@ _KEYED_BY_DATA = frozenset(
     {"roles", "access", "labels", "labels.*", "parties.names", "agencies.names"}
 )
 """The objects whose names are data of the parties, such as a role or a language."""
-_KEYED_BY_LIST = frozenset({"actions", "access.*"})
+_KEYED_BY_LIST = frozenset({"actions", "access.*", "indicators.strength"})
 """The objects whose names are of a list that the program has: kinds of action, and operations."""
 _FREE = frozenset(
     {

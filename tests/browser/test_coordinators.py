@@ -53,6 +53,7 @@ def test_a_duplicate_is_assessed_by_its_coordinators(person: People, node: Serve
     expect(section).to_contain_text("given and family name; birth date")
     assert "Primjer" not in page.content()
     coordinator.sees_no_barrier()
+    page.once("dialog", lambda dialog: dialog.accept())
     section.get_by_role("button", name="The same person").click()
     expect(section.locator(".quiet").first).to_contain_text("The same person", timeout=SECONDS)
 

@@ -162,6 +162,10 @@ def test_a_server_that_tampers_is_found_out(
     watcher: Person, story: Told, node: Server, lie: str
 ) -> None:
     where, change, said = LIES[lie]
+    if lie == "rewritten past":  # at a power of two, no proof needs the hash that is changed
+        with node.client("xk-dhtqnj") as police:
+            if (size := police.ready().published) & (size - 1) == 0:
+                grow(node, story)
     page = watcher.goto("/verify")
     verify(page)
     if lie == "rewritten past":

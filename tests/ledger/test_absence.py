@@ -256,6 +256,18 @@ def test_of_two_parties_one_is_no_majority_unless_the_protocol_says_so() -> None
     two = {
         "parties": [p for p in content["parties"] if p["code"] != "AL"],
         "agencies": [a for a in content["agencies"] if a["party"] != "AL"],
+        "actions": {
+            kind: rule | {"by": [one for one in rule["by"] if "AL" not in one["parties"]]}
+            for kind, rule in content["actions"].items()
+        },
+        **{
+            part: [
+                one
+                for one in content[part]
+                if "AL" not in (one.get("party"), *one.get("parties", ()))
+            ]
+            for part in ("reflection", "shelter_exits")
+        },
     }
     alone = {"witnesses": 1, "coordinators": 1}
     assert changed_protocol(**two, quorum={"witnesses": 2, "coordinators": 2}).quorum

@@ -22,7 +22,8 @@ _STAGES = {
     "reintegration_plan_agreed": 2, "monitoring_closed": 2, "outcome_overridden": 3,
     "return_requested": 3, "return_accepted": 3, "return_refused": 3, "return_postponed": 3,
     "return_cancelled": 3, "early_departure_wished": 3, "turned_back": 3,
-    "handover_recorded": 3, "handover_confirmed": 3,
+    "handover_recorded": 3, "handover_confirmed": 3, "shelter_exit_approved": 1,
+    "travel_document_held": 3,
 }  # fmt: skip
 _OPENS = {
     "protection_measure_taken": "measures", "service_started": "services",
