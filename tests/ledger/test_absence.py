@@ -266,7 +266,7 @@ def test_of_two_parties_one_is_no_majority_unless_the_protocol_says_so() -> None
                 for one in content[part]
                 if "AL" not in (one.get("party"), *one.get("parties", ()))
             ]
-            for part in ("reflection", "shelter_exits")
+            for part in ("reflection", "shelter_exits", "expected")
         },
     }
     alone = {"witnesses": 1, "coordinators": 1}
