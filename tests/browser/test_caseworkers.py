@@ -114,7 +114,7 @@ def test_opened_fields_are_released_on_a_basis_that_covers_them(
     page.get_by_label("Purpose").select_option("return")
     page.get_by_role("button", name="Open, and be written down").click()
     form = page.locator("#release-form")
-    form.get_by_label("First name", exact=False).first.check()
+    form.get_by_label("First name", exact=False).last.check()  # the one that counts
     expect(form.locator("input[data-group=exploitation]")).to_have_count(0)
     form.locator("#release-basis option", has_text="Duty").first.wait_for(state="attached")
     form.locator("#release-basis").select_option(index=1)
