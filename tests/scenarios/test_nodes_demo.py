@@ -13,7 +13,10 @@ def test_the_story_across_nodes(directory: Path) -> None:
     told = [line for lines in scenes.values() for line in lines]
     assert len(scenes) == 7
     assert sum("copies nothing of it, cosigns nothing" in line for line in told) == 3
-    assert f"the story ends: {len(STORY)} actions, {len(FORBIDDEN)} others refused" in told
+    ended = [line for line in told if line.startswith("the story ends")]
+    # One attempt follows a step that is taken while the ledger node is away: nobody makes it there.
+    refused = len(FORBIDDEN) - 1
+    assert ended == [f"the story ends: {len(STORY)} actions, {refused} others refused"]
     verified = [line.split(": ")[0] for line in told if "verifies its" in line]
     assert len(verified) == 3
     assert len({line.split(" verifies ")[1] for line in verified}) == 1  # as many events
