@@ -1,4 +1,4 @@
-"""Which cases are merged with each other: for the list of duplicates and for a person's file."""
+"""The cases that are merged with each other, for the list of duplicates and a person's file."""
 
 from collections.abc import Iterable
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Which parties that left still have duties here, and so are still served by the ledger node."""
+"""The parties that left and still have duties here, which the ledger node still serves."""
 
 import threading
 import time

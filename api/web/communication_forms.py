@@ -1,4 +1,4 @@
-"""What the pages of communication forms tell: the steps of a case, and what fills a form."""
+"""The content of the pages of communication forms: the steps of a case, and the parts of a form."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ def sent_form(
     )
 
 
-def offer_of(one: SendableForm) -> Offer:
+def sending_offer(one: SendableForm) -> Offer:
     """Return the choices of the sending of one form."""
     return Offer(
         FormSent.kind,

@@ -29,7 +29,7 @@ class LinkedCase:
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """What a case's page shows of the cases that belong together with it."""
+    """The cases that belong together with a case, as its page shows them."""
 
     links: tuple[LinkedCase, ...]
     continues_in: UUID | None

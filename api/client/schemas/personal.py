@@ -63,7 +63,7 @@ class ReadingResult(Document):
 
 
 class DestructionReading(Document):
-    """What an annulled action disclosed, as the caller's country holds it, and the reading."""
+    """The disclosures of an annulled action that the caller's country holds, and the reading."""
 
     reading: Reading
     disclosed: DisclosedFields

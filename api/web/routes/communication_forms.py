@@ -17,9 +17,9 @@ from api.web.case_text import case_values, names
 from api.web.communication_forms import (
     SentForm,
     contents,
-    offer_of,
     presets,
     rows_of,
+    sending_offer,
     sent_form,
     steps_of,
 )
@@ -33,8 +33,8 @@ from api.web.routes.cases import case_fields, own_case
 from api.web.texts import texts
 from ledger.log.merkle import leaf_hash
 from ledger.log.paper_code import is_code_of, paper_code
-from ledger.procedure.available_actions import Offer
-from ledger.procedure.available_actions import offer_of as rule_offer
+from ledger.procedure.available_actions import Offer, offer_of
+from ledger.procedure.case_state import SentForm as SendingState
 from ledger.procedure.communication_forms import CommunicationForm
 from ledger.procedure.form_rules import may_send, sendable
 from ledger.procedure.protocol import OVERSIGHT
@@ -116,7 +116,7 @@ def preview_form(
     chosen = _form(caller, number)
     case = recorded_case(node, case_id)
     named = dict(names(protocol, known.trail, words.things))
-    offer = rule_offer(
+    offer = offer_of(
         FormSent.kind,
         case.state,
         case.history,
@@ -144,7 +144,7 @@ def preview_form(
         and may_send(chosen, caller.agency, case.history, protocol),
         why=reason(offer.refusal, words) if offer.refusal is not None else None,
         rows=rows_of(filled, named, words.things),
-        form=form(FormSent.kind, offer_of(one), named, protocol, words.things)
+        form=form(FormSent.kind, sending_offer(one), named, protocol, words.things)
         if one is not None and can_send
         else None,
         preset={} if one is None else presets(one),
@@ -173,7 +173,7 @@ def show_sent(
     case = recorded_case(node, case_id)
     named = dict(names(protocol, known.trail, words.things))
     kind = FormAcknowledged.kind
-    offer = rule_offer(
+    offer = offer_of(
         kind,
         case.state,
         case.history,
@@ -291,11 +291,11 @@ def _form(caller: Caller, number: int) -> CommunicationForm:
     return found
 
 
-def _answers(caller: Caller, number: int | None, state: object) -> bool:
-    addressee = getattr(state, "addressee", None)
-    if number is None or addressee is None or getattr(state, "answered", True):
+def _answers(caller: Caller, number: int | None, sending: SendingState | None) -> bool:
+    """Return whether the caller's country owes the answer to a form."""
+    if number is None or sending is None or sending.answered:
         return False
-    return caller.protocol.agencies_by_id[addressee].party == caller.agency.party
+    return caller.protocol.agencies_by_id[sending.addressee].party == caller.agency.party
 
 
 def _code(node: Node, sent: SentForm) -> str:
