@@ -6,7 +6,7 @@ catalogues are files outside of the program's packages.
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -101,21 +101,20 @@ def squeezed(text: str) -> str:
     return re.sub(r"\s+", "", unicodedata.normalize("NFC", text))
 
 
-def english_sentences() -> Mapping[str, str]:
-    """The English texts of pages that the example translates.
+def english_sentences() -> tuple[Mapping[str, str], Sequence[str]]:
+    """The English texts of pages that the example translates, and those that it does not yet.
 
     They are long enough to be told from names and machine words.
     """
     catalogue = read_catalogue(package_folder() / "en" / "LC_MESSAGES" / "case_ledger_web.po")
     missing = check_folder(EXAMPLE / "locale" / "el").files[1].missing
-    return {
+    long = {
         id_of(message): forms_of(message)[0]
         for message in catalogue
-        if message.id
-        and id_of(message) not in missing
-        and len(forms_of(message)[0]) > 15
-        and "{" not in forms_of(message)[0]
+        if message.id and len(forms_of(message)[0]) > 15 and "{" not in forms_of(message)[0]
     }
+    translated = {one: told for one, told in long.items() if one not in missing}
+    return translated, [told for one, told in long.items() if one in missing]
 
 
 def test_its_catalogues_have_no_faulty_text() -> None:
@@ -128,7 +127,7 @@ def test_its_catalogues_have_no_faulty_text() -> None:
 
 
 def test_its_pages_are_in_its_language(corridor: Corridor) -> None:
-    sentences = english_sentences()
+    sentences, waiting = english_sentences()
     assert len(sentences) > 250
     case = f"/cases/{corridor.opened}"
     pages = (
@@ -145,6 +144,8 @@ def test_its_pages_are_in_its_language(corridor: Corridor) -> None:
         text = unescape(answer.text)
         assert '<html lang="el">' in text, path
         assert texts("el").text("sign_out") in text
+        for told in waiting:  # one of them may begin with a sentence that is translated elsewhere
+            text = text.replace(told, "")
         assert [one for one, told in sentences.items() if told in text] == [], path
 
 
