@@ -29,8 +29,8 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
+import api.background_jobs.eraser
 import api.exchange.duplicate_matcher
-import api.workers.eraser
 from api.client.assertion import make_assertion
 from api.demo.node_process import free_port
 from api.runtime.schema import migrate_all
@@ -124,7 +124,7 @@ def follow_all(conninfo: str, parties: Iterable[str]) -> None:
     """Let the vaults be those of a node that has followed the ledger all along."""
     with psycopg.connect(conninfo) as connection:
         for party, work in product(
-            sorted(parties), (api.workers.eraser.WORK, api.exchange.duplicate_matcher.WORK)
+            sorted(parties), (api.background_jobs.eraser.WORK, api.exchange.duplicate_matcher.WORK)
         ):
             connection.execute(
                 f"INSERT INTO vault_{party.lower()}.progress (work, position)"

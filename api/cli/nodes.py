@@ -123,12 +123,12 @@ def take_over(
     party has seen may be lost. Then start `serve` without CASE_LEDGER_LEDGER_URL.
     """
 
+    from api.background_jobs.clock_watch import ClockWatch
     from api.cli.steps.own_copies import answers, copy_from, own_copy
     from api.exchange.mirror_sync import HttpSource
     from api.keys.log_keys import log_keys
     from api.node.node import node_client
     from api.runtime.settings import Settings
-    from api.workers.clock_watch import ClockWatch
     from ledger.replication.failover import only_prepare
     from ledger.replication.failover import take_over as record_takeover
     from ledger.system.bounded_files import read_ordinary

@@ -57,7 +57,7 @@ def publish_counts(
     """
 
     from api.runtime.settings import Settings
-    from projections.statistics.publishing import (
+    from projections.statistics.publication_files import (
         publish_noisy,
         publish_suppressed,
         recorded,
@@ -90,7 +90,7 @@ def show_trade(
     as_json: AsJson = False,
 ) -> None:
     """Show the loss of accuracy by privacy, for some epsilons. For the publisher alone."""
-    from projections.statistics.privacy import EPSILONS, trade
+    from projections.statistics.differential_privacy import EPSILONS, trade
 
     with failures(as_json):
         cube, counts, *_ = _counted(parquet, records, by)

@@ -168,7 +168,7 @@ def receipt(
     from ledger.events.event_bytes import unseal
     from ledger.log.merkle import ProofError, leaf_hash
     from ledger.log.note import NoteError
-    from ledger.log.proof import TlogProof
+    from ledger.log.tlog_proof import TlogProof
     from ledger.signing.signed_action import read_recorded
 
     with failures(as_json):
@@ -339,13 +339,13 @@ def vault(
     by the ledger, and that are not there, are named too.
     """
 
+    from api.background_jobs.vault_checker import vault_check
     from api.cli.steps.missing_tables import missing_table
     from api.cli.steps.verification_reports import DOES_NOT_HOLD, VaultVerified, progress_bar
     from api.keys.country_keys import country_keys, person_keys
     from api.keys.log_keys import own_parties
     from api.runtime.node_database import open_store
     from api.runtime.settings import Settings
-    from api.workers.vault_checker import vault_check
     from ledger.application import Ledger, environment
     from ledger.replication.outbox import Outbox
     from ledger.store.database import Database

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from api.demo import DemoError
 from api.paper.subject_access.value_shapes import Plain, shape
 from ledger.events.act import Act
-from ledger.procedure import rules
+from ledger.procedure import case_rules
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.available_actions import offer_of
 from ledger.procedure.case_fold import fold
@@ -152,7 +152,7 @@ class _Planner:
             digests=frozenset(),
         )
         try:
-            rules.decide(state, history, act, self._protocol, self._now)
+            case_rules.decide(state, history, act, self._protocol, self._now)
             check_disclosed_dates(action, state, self.acts)
         except Refusal:
             return False

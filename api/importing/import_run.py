@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from joserfc.jwk import OKPKey
 from psycopg.errors import UniqueViolation
 
+from api.background_jobs.clock_watch import ClockWatch
 from api.importing.error_file import ErrorFile
 from api.importing.files import ReadRow, digest, read_rows
 from api.importing.journal import ImportProgress, ImportSource, Journal, JournalError
@@ -21,7 +22,6 @@ from api.importing.preparation import PreparationJob, prepare_all
 from api.keys.log_keys import own_parties
 from api.runtime.disk import Room
 from api.runtime.settings import Settings
-from api.workers.clock_watch import ClockWatch
 from ledger.application import Ledger
 from ledger.importing.import_map import ImportMap
 from ledger.importing.mapping import Fault, Mapper

@@ -8,6 +8,9 @@ from typing import Self
 from api.authentication.assertions import Assertions
 from api.authentication.sessions import Sessions
 from api.authentication.sign_in import RelyingParty, SignIn
+from api.background_jobs.clock_watch import ClockWatch
+from api.background_jobs.timestamper import trusted_roots
+from api.background_jobs.view_checker import malformed_rows
 from api.client import LedgerClient
 from api.client.schemas import Following
 from api.continuity.history_guard import HistoryGuard, mark_file
@@ -39,9 +42,6 @@ from api.services.append_service import (
 from api.services.decisions import Decisions, ForwardedDecisions, SignedDecisions
 from api.services.personal_data_access import PersonalDataAccess
 from api.services.settling import Settling
-from api.workers.clock_watch import ClockWatch
-from api.workers.timestamper import trusted_roots
-from api.workers.view_checker import malformed_rows
 from ledger.application import Ledger, environment
 from ledger.log.cosigned_times import CosignedTimes
 from ledger.log.note import VerifierKey

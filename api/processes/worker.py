@@ -14,6 +14,13 @@ from uuid import UUID
 
 from joserfc.jwk import OKPKey
 
+from api.background_jobs.access_matrix import AccessMatrixKeeper
+from api.background_jobs.checkpoint_publisher import CheckpointPublisher
+from api.background_jobs.eraser import Eraser
+from api.background_jobs.janitor import Janitor
+from api.background_jobs.timestamper import Timestamper
+from api.background_jobs.vault_checker import VaultChecker
+from api.background_jobs.view_checker import ViewCheckJob, view_troubles
 from api.continuity.history_guard import HistoryMarker, mark_file
 from api.continuity.key_faults import KeyCheck
 from api.continuity.lost_keys import keep_used
@@ -53,13 +60,6 @@ from api.runtime import status
 from api.runtime.readiness import Checks
 from api.runtime.status import WORK_LOCK, LedgerNodeStatus, NodeStatus, StatusReporter, WorkerHealth
 from api.runtime.trouble import Trouble
-from api.workers.access_matrix import AccessMatrixKeeper
-from api.workers.checkpoint_publisher import CheckpointPublisher
-from api.workers.eraser import Eraser
-from api.workers.janitor import Janitor
-from api.workers.timestamper import Timestamper
-from api.workers.vault_checker import VaultChecker
-from api.workers.view_checker import ViewCheckJob, view_troubles
 from ledger.log.policy import TrustedWitness
 from ledger.procedure.protocol import Agency
 from ledger.procedure.registry import Registry

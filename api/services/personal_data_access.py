@@ -13,12 +13,12 @@ from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
 from ledger.procedure.case import Case, decide
 from ledger.procedure.case_fold import evolve
+from ledger.procedure.case_rules import has_part
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.destruction_review import reviewed_action
 from ledger.procedure.legal_basis import Basis, reading_bases
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Operation, Protocol
 from ledger.procedure.readings import Asked, BasisNamed, Reading
-from ledger.procedure.rules import has_part
 from ledger.refusals import Ground, Refusal
 from ledger.replication.outbox import Outbox
 from ledger.signing import signed_action

@@ -1,7 +1,7 @@
 """The actions that an agency could take in a case now. Nothing is written.
 
-A dry decision by the rules themselves (:mod:`ledger.procedure.rules`), so that what is offered and
-what is accepted cannot differ. What an action names of the case is tried out, one after the other.
+The answer is a dry decision by the rules (:mod:`ledger.procedure.case_rules`). So an action that
+is offered is accepted. The parts of the case that an action can name are tried out in turn.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger.events.act import Act
-from ledger.procedure import rules
+from ledger.procedure import case_rules
 from ledger.procedure.case_fold import annulled_ids, withheld_ids
 from ledger.procedure.case_state import CaseState, MergedInto
 from ledger.procedure.dates import SINCE_EDITION
@@ -134,7 +134,9 @@ class _Asked:
             digests=frozenset(),
         )
         try:
-            rules.decide(self.state, self.history, act, self.protocol, self.now, None, self.others)
+            case_rules.decide(
+                self.state, self.history, act, self.protocol, self.now, None, self.others
+            )
         except Refusal as refusal:
             return refusal
         return None
@@ -420,7 +422,9 @@ class _Asked:
         state = self.state
         if state is None:
             return ()
-        refused = {one: rules.reason_refusal(one, state, self.protocol) for one in ClosureReason}
+        refused = {
+            one: case_rules.reason_refusal(one, state, self.protocol) for one in ClosureReason
+        }
         return tuple(one.value for one, refusal in refused.items() if refusal is None)
 
     def _scopes(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
-from ledger.procedure import rules
+from ledger.procedure import case_rules
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_fold import applied, fold, takes_back, withheld_ids
 from ledger.procedure.case_state import CaseState
@@ -142,7 +142,7 @@ def decide(
         key_id=action.key_id,
         digests=frozenset(action.digests),
     )
-    rules.decide(
+    case_rules.decide(
         case.state if case else None,
         case.history if case else {},
         proposed,

@@ -1,6 +1,6 @@
 """Folds a case's actions into its state: pure, by their ``ledger`` fields alone.
 
-The fold never refuses: what is recorded has happened. Rules are in ``ledger.procedure.rules``.
+The fold never refuses: what is recorded has happened. Rules are in ``ledger.procedure.case_rules``.
 The effect of each kind of action is in ``ledger.procedure.case_effects``.
 """
 

@@ -14,7 +14,7 @@ from ledger.log.checkpoint import Checkpoint, read_hash, read_number, write_hash
 from ledger.log.merkle import EMPTY_ROOT, ProofError, check_consistency, proven_older_root
 from ledger.log.note import Note, NoteError, NoteSignature, SignerKey, VerifierKey, verify
 from ledger.log.policy import Policy
-from ledger.log.proof import MAX_PATH
+from ledger.log.tlog_proof import MAX_PATH
 from ledger.store.database import Database
 from ledger.store.migrate import witness_role, witness_schema
 from ledger.system import clock

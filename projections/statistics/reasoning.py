@@ -1,7 +1,7 @@
 """The conclusions that a reader of a published table can draw by adding and subtracting.
 
-A second look at the decision of :mod:`projections.statistics.protection`, by other means: from the
-counts that are shown, and from nothing else, the range that each hidden count must lie in.
+This checks :mod:`projections.statistics.cell_suppression` by other means. It works out, from the
+shown counts alone, the range in which each hidden count must lie.
 """
 
 from collections.abc import Iterable, Mapping

@@ -9,11 +9,11 @@ import httpx
 import psycopg
 import pytest
 
+from api.background_jobs.access_matrix import AccessMatrixKeeper
 from api.cli.steps import key_requests
 from api.node.agreed_protocol import recorded_agreement, settings_here, with_agreed_protocol
 from api.node.node import node_client
 from api.runtime.settings import Settings
-from api.workers.access_matrix import AccessMatrixKeeper
 from ledger.application import Ledger
 from ledger.procedure.agreement import Agreement, ProtocolVersion
 from ledger.procedure.amendments import text_of
@@ -194,7 +194,7 @@ def test_what_a_version_opens_is_open_in_the_database_once_it_is_in_force(
     assert not other.troubles()
 
     later = datetime.now(UTC) + timedelta(days=2)
-    monkeypatch.setattr("api.workers.access_matrix.clock.now", lambda: later)
+    monkeypatch.setattr("api.background_jobs.access_matrix.clock.now", lambda: later)
     other.step()
     assert [one.rule for one in other.troubles()] == ["access-matrix-behind"]
     assert other.written() == agencies.protocol

@@ -13,13 +13,13 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from api.background_jobs.clock_watch import RULE, SETTLED_AFTER_SECONDS, ClockWatch
+from api.background_jobs.janitor import Janitor
 from api.client import LedgerClient, RefusedError
 from api.client.schemas.health import Effect
 from api.exchange.witness_clients import Witnesses
 from api.runtime.settings import Settings
 from api.runtime.trouble import Trouble
-from api.workers.clock_watch import RULE, SETTLED_AFTER_SECONDS, ClockWatch
-from api.workers.janitor import Janitor
 from ledger.application import Ledger
 from ledger.log.note import Note
 from ledger.publication.publisher import published

@@ -11,8 +11,8 @@ from ledger.log.checkpoint import Checkpoint
 from ledger.log.merkle import Frontier, Tree, check_inclusion, leaf_hash
 from ledger.log.note import Note
 from ledger.log.policy import Policy
-from ledger.log.proof import TlogProof
 from ledger.log.tiles import TileName, read_bundle, tiles_of
+from ledger.log.tlog_proof import TlogProof
 from tests.support.actions import opening
 from tests.support.serving import Server
 from tests.support.waiting import until

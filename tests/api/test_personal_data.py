@@ -9,6 +9,7 @@ import pytest
 from pypdf import PdfReader
 from rich.console import Console
 
+from api.background_jobs.eraser import Eraser
 from api.cli.steps.case_tables import case_panel
 from api.client import LedgerClient, RefusedError
 from api.client.schemas import PersonalField, ReadingResult
@@ -16,7 +17,6 @@ from api.exchange.access_log_anchor import AccessLogAnchor, anchored_readings
 from api.keys.country_keys import country_keys, person_keys
 from api.paper.subject_access.document import LabelledFile
 from api.services.append_service import AppendService, DirectAppend
-from api.workers.eraser import Eraser
 from ledger.application import Ledger
 from ledger.procedure.case_state import AnnouncedErasure
 from ledger.procedure.protocol import Agency, Operation

@@ -8,11 +8,11 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from api.background_jobs import view_checker
 from api.client import RefusedError
 from api.client.schemas.health import Effect
 from api.runtime.readiness import HEADER, Checks, worst
 from api.runtime.trouble import Trouble
-from api.workers import view_checker
 from ledger.application import Ledger
 from projections.upkeep.rebuild import rebuild_views
 from tests.support.actions import opening

@@ -62,9 +62,9 @@ def jumping(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr("ledger.system.clock.now", made.now)
     # A node whose clock differs from the database's records nothing. Here that is not enough.
     for look in ("check", "at_once"):
-        monkeypatch.setattr(f"api.workers.clock_watch.ClockWatch.{look}", lambda _: ())
-    monkeypatch.setattr("api.workers.checkpoint_publisher._REFRESH_LOOK_SECONDS", 0.1)
-    monkeypatch.setattr("api.workers.eraser._RETENTION_EVERY_SECONDS", 0.1)
+        monkeypatch.setattr(f"api.background_jobs.clock_watch.ClockWatch.{look}", lambda _: ())
+    monkeypatch.setattr("api.background_jobs.checkpoint_publisher._REFRESH_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("api.background_jobs.eraser._RETENTION_EVERY_SECONDS", 0.1)
     return made
 
 

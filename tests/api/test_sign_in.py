@@ -38,6 +38,7 @@ from joserfc.jwk import OctKey, RSAKey
 from structlog.testing import capture_logs
 
 from api.authentication.id_tokens import proves_second_factor, pseudonym
+from api.background_jobs.janitor import Janitor
 from api.client import LedgerClient
 from api.client.assertion import make_assertion
 from api.demo.node_process import free_port
@@ -45,7 +46,6 @@ from api.http.access import from_own_page
 from api.node.node import Node, check_settings
 from api.processes.server import tls_context
 from api.runtime.settings import Settings
-from api.workers.janitor import Janitor
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database

@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.background_jobs.timestamper import MAX_BYTES, HttpTimestampAuthority, Timestamper
 from api.demo.node_process import free_port
 from api.node.node import check_settings
 from api.runtime.settings import Settings
-from api.workers.timestamper import MAX_BYTES, HttpTimestampAuthority, Timestamper
 from ledger.application import Ledger
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import Note

@@ -17,12 +17,12 @@ from pydantic import SecretStr
 import api
 import api.client.bounded_answers
 from api.authentication.sign_in import Provider
+from api.background_jobs.timestamper import HttpTimestampAuthority
 from api.client.bounded_answers import bounded_client
 from api.exchange.witness_clients import HttpWitness
 from api.notifying import channels
 from api.notifying.channels import MailChannel, MailServer, NotReceivedError, WebhookChannel
 from api.notifying.subscriptions import Subscription
-from api.workers.timestamper import HttpTimestampAuthority
 from tests.attacks.test_api10_other_nodes import liar, source
 from tests.support.receiving import SECRET
 

@@ -27,7 +27,7 @@ from ledger.log.merkle import (
 )
 from ledger.log.note import Note, SignatureType, SignerKey, VerifierKey, verify
 from ledger.log.policy import Policy, TrustedWitness
-from ledger.log.proof import TlogProof
+from ledger.log.tlog_proof import TlogProof
 from ledger.publication.witness import AddCheckpointRequest
 from ledger.store.database import Database
 from tests.support.agencies import Agencies

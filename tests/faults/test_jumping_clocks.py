@@ -19,12 +19,12 @@ import pytest
 from joserfc.jwk import OKPKey
 
 import api.client.assertion
+from api.background_jobs.clock_watch import RULE
 from api.client import LedgerClient, RefusedError
 from api.client.schemas import Receipt
 from api.exchange.mirror_sync import HttpSource
 from api.keys.log_keys import trusted_policy
 from api.runtime.settings import Settings
-from api.workers.clock_watch import RULE
 from ledger.application import Ledger, environment
 from ledger.replication.mirror import Mirror
 from ledger.signing import keys, signed_action

@@ -8,7 +8,7 @@ import pytest
 
 from api.demo.story import STORY
 from ledger.events.act import Act
-from ledger.procedure import rules
+from ledger.procedure import case_rules
 from ledger.procedure.available_actions import offers
 from ledger.procedure.case_fold import evolve
 from ledger.procedure.case_state import CaseState
@@ -94,10 +94,10 @@ def test_a_choice_that_is_offered_is_accepted_and_another_refused() -> None:
                                **NEEDED.get(kind, {})}, "k", frozenset())  # fmt: skip
                     tried += 1
                     if value in values:
-                        rules.decide(state, history, act, PROTOCOL, NOW)
+                        case_rules.decide(state, history, act, PROTOCOL, NOW)
                     else:
                         with pytest.raises(Refusal):
-                            rules.decide(state, history, act, PROTOCOL, NOW)
+                            case_rules.decide(state, history, act, PROTOCOL, NOW)
     assert tried > 5
 
 

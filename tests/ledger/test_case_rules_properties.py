@@ -17,8 +17,8 @@ from ledger.events.event import ActionRecorded
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case, decide
 from ledger.procedure.case_fold import CHANGES_PARTIES, fold
+from ledger.procedure.case_rules import _AFTER_MERGE
 from ledger.procedure.protocol import OVERSIGHT
-from ledger.procedure.rules import _AFTER_MERGE
 from ledger.refusals import Refusal
 from ledger.signing import signed_action
 from ledger.signing.sd_jwt import _unb64

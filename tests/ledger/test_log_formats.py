@@ -12,8 +12,8 @@ from ledger.log.checkpoint import Checkpoint
 from ledger.log.merkle import ProofError, Tree, leaf_hash
 from ledger.log.note import Note, NoteError, SignatureType, SignerKey, VerifierKey, verify
 from ledger.log.policy import Policy, PolicyError, TrustedWitness
-from ledger.log.proof import TlogProof
 from ledger.log.tiles import TileError, TileName, bundle, read_bundle, tiles_of
+from ledger.log.tlog_proof import TlogProof
 
 # From the specification of signed notes.
 FOO_KEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"

@@ -19,7 +19,7 @@ from api.web.rendering import Words
 from api.web.texts import texts
 from ledger.events.act import Act
 from ledger.events.event_bytes import MAX_BYTES
-from ledger.procedure import rules
+from ledger.procedure import case_rules
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.amendments import text_of
 from ledger.procedure.case_fold import fold
@@ -67,7 +67,7 @@ class Played:
             key_id=agency, digests=frozenset(),
         )  # fmt: skip
         history = {one.id: one for one in self.acts}
-        rules.decide(self.state, history, act, self.protocol, now)
+        case_rules.decide(self.state, history, act, self.protocol, now)
         self.now = now
         self.acts.append(act)
         return act.id

@@ -155,7 +155,7 @@ def serving(continued: Continued) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as changed:
         changed.setattr("ledger.system.clock.now", lambda: true() - behind)
         for look in ("check", "at_once"):
-            changed.setattr(f"api.workers.clock_watch.ClockWatch.{look}", lambda _: ())
+            changed.setattr(f"api.background_jobs.clock_watch.ClockWatch.{look}", lambda _: ())
         changed.setattr(
             "api.client.connection.make_assertion",
             lambda agency, key, audience: make_assertion(agency, key, audience, clock.now()),

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import psycopg
 
-from api.workers.view_checker import pause, view_troubles
+from api.background_jobs.view_checker import pause, view_troubles
 from ledger.application import Ledger
 from ledger.store.database import Database
 from projections.upkeep.continuous_check import ContinuousCheck, check_standing, differing_rows

@@ -18,15 +18,15 @@ from typer.testing import CliRunner
 
 from api.cli.main import app
 from projections.columnar.parquet_export import export
-from projections.statistics import ctdc, privacy
+from projections.statistics import ctdc, differential_privacy
 from projections.statistics.counting import (
     DimensionError,
     count_cases,
     count_records,
 )
 from projections.statistics.cube import Cell, Cube, TooLargeError
-from projections.statistics.publication import Published, Series, SeriesError, begin, publish
-from projections.statistics.publishing import Record, publish_noisy, publish_suppressed
+from projections.statistics.publication_files import Record, publish_noisy, publish_suppressed
+from projections.statistics.publication_series import Published, Series, SeriesError, begin, publish
 from projections.statistics.reasoning import NotSafeError, check_bounds, ranges
 from tests.support.agencies import Agencies
 from tests.support.disclosure import Attacker
@@ -254,13 +254,16 @@ def test_noise_is_as_large_as_it_says_and_is_not_given_for_ever() -> None:
     cube = cube_of(40, 40)
     counts = dict.fromkeys(cube.inner(), 100)
     for epsilon in (0.2, 1.0):
-        expected = privacy.trade(cube, counts, K, epsilon)
-        noisy = privacy.noisy(cube, counts, epsilon)
+        expected = differential_privacy.trade(cube, counts, K, epsilon)
+        noisy = differential_privacy.noisy(cube, counts, epsilon)
         errors = [abs(count - 100) for count in noisy.values()]
         assert sum(errors) / len(errors) == pytest.approx(expected.error_of_a_cell, rel=0.25)
         within = sum(error <= expected.error_at_95 for error in errors) / len(errors)
         assert within > 0.92
-    costs = [privacy.trade(cube, counts, 95, epsilon) for epsilon in privacy.EPSILONS]
+    costs = [
+        differential_privacy.trade(cube, counts, 95, epsilon)
+        for epsilon in differential_privacy.EPSILONS
+    ]
     for dearer, cheaper in pairwise(costs):
         assert dearer.error_of_a_cell > cheaper.error_of_a_cell
         assert dearer.suppressed_share > cheaper.suppressed_share
@@ -272,7 +275,7 @@ def test_noise_is_as_large_as_it_says_and_is_not_given_for_ever() -> None:
     with pytest.raises(SeriesError, match=r"2 are spent of 2\.5"):
         publish_noisy(record, cube, counts, K, 1.0, 2.5, 3, None)
     with pytest.raises(ValueError, match="epsilon lies above 0"):
-        privacy.noisy(cube, counts, 0)
+        differential_privacy.noisy(cube, counts, 0)
 
 
 def test_ctdc_gets_the_cells_that_are_shown_and_no_other() -> None:

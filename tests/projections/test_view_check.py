@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from api.background_jobs.view_checker import malformed_rows
 from api.demo.story import STORY
-from api.workers.view_checker import malformed_rows
 from ledger.application import Ledger, environment
 from ledger.signing import keys, signed_action
 from ledger.store.database import Database

@@ -17,10 +17,10 @@ import httpx
 import psycopg
 import pytest
 
+from api.background_jobs.vault_checker import VaultChecker, vault_check
 from api.client import RefusedError
 from api.exchange.access_log_anchor import anchored_readings
 from api.keys.country_keys import country_keys, person_keys
-from api.workers.vault_checker import VaultChecker, vault_check
 from ledger.application import Ledger, environment
 from ledger.replication.outbox import Outbox
 from ledger.store.database import Database

@@ -162,7 +162,7 @@ def test_nodes_erase_by_themselves_what_is_kept_too_long(
                 court.append(hold, held, 2)
             with served.client("me-nac") as montenegro:
                 until(lambda: all(montenegro.case(c).disclosed for c in reasons))
-            monkeypatch.setattr("api.workers.eraser._RETENTION_EVERY_SECONDS", 0.0)
+            monkeypatch.setattr("api.background_jobs.eraser._RETENTION_EVERY_SECONDS", 0.0)
             served.worker("erase").wait_for_step()  # what is not over its time stays
             assert all(there.sealed(database, case_id) for case_id in reasons)
 
@@ -172,9 +172,9 @@ def test_nodes_erase_by_themselves_what_is_kept_too_long(
             return cosigned(began, range(next(looks, 420)), *sorted(agencies.protocol.party_codes))
 
         monkeypatch.setattr(Node, "cosigned_times", as_time_passes)
-        monkeypatch.setattr("api.workers.eraser._RETENTION_EVERY_SECONDS", 1.0)
+        monkeypatch.setattr("api.background_jobs.eraser._RETENTION_EVERY_SECONDS", 1.0)
         # The ledger node's own clock goes on as it does; its rules see the time to come.
-        monkeypatch.setattr("ledger.procedure.rules.CLOCK_SKEW", timedelta(days=420))
+        monkeypatch.setattr("ledger.procedure.case_rules.CLOCK_SKEW", timedelta(days=420))
         with (
             running(there.settings, database, agencies) as served,
             served.client("me-nac") as montenegro,

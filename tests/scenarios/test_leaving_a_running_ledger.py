@@ -14,14 +14,14 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from api.background_jobs import eraser
+from api.background_jobs.clock_watch import RULE
 from api.cli.main import app
 from api.client import RefusedError
 from api.demo.node_process import free_port
 from api.keys.country_keys import country_key
 from api.keys.log_keys import log_key, witness_key
 from api.runtime.settings import Settings
-from api.workers import eraser
-from api.workers.clock_watch import RULE
 from ledger.application import Ledger, environment
 from ledger.log.policy import Policy, TrustedWitness
 from ledger.procedure.amendments import text_of

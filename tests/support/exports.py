@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ledger.export.stand_alone import stand_alone_files
 from ledger.export.static_export import write_export
-from ledger.log.proof import TlogProof
+from ledger.log.tlog_proof import TlogProof
 from ledger.publication.publisher import published
 from ledger.verification.policy_history import PolicyHistory, policy_history, with_bridges
 from tests.support.logs import Log

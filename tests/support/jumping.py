@@ -81,7 +81,7 @@ class JumpingProcess(NodeProcess):
 
 def _main(words: list[str], env: dict[str, str], directory: str, out: str, err: str) -> None:
     """In the new process: be the command, by the clock of the file."""
-    from api.workers import clock_watch
+    from api.background_jobs import clock_watch
     from ledger.system import clock
 
     clock.now = FileClock(Path(env[CLOCK_FILE])).now

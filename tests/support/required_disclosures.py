@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from api.background_jobs.vault_checker import vault_check
 from api.keys.country_keys import country_keys, person_keys
 from api.keys.log_keys import own_parties
 from api.runtime.settings import Settings
-from api.workers.vault_checker import vault_check
 from ledger.application import Ledger, environment
 from ledger.replication.outbox import Outbox
 from ledger.store.database import Database

@@ -9,11 +9,11 @@ from uuid import UUID, uuid4
 import psycopg
 from joserfc.jwk import OKPKey
 
+from api.background_jobs.vault_checker import VaultChecker
 from api.exchange.disclosure_exchange import DisclosureExchange
 from api.exchange.parcel_delivery import ParcelDelivery
 from api.exchange.parcel_receipt import ParcelReceipt
 from api.exchange.vault_completion import VaultCompletion
-from api.workers.vault_checker import VaultChecker
 from ledger.application import Ledger, environment
 from ledger.procedure.protocol import Agency
 from ledger.procedure.registry import Registry

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from hypothesis import strategies as st
 
 from ledger.events.act import Act
-from ledger.procedure import rules
+from ledger.procedure import case_rules
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_fold import annulled_ids, fold
 from ledger.procedure.case_state import CaseState
@@ -77,7 +77,7 @@ def _is_accepted(
         return False
     try:
         others = counterparts(act.kind, state, protocol)
-        rules.decide(state, {a.id: a for a in acts}, act, protocol, now, None, others)
+        case_rules.decide(state, {a.id: a for a in acts}, act, protocol, now, None, others)
     except Refusal:
         return False
     return True

@@ -18,11 +18,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from api.background_jobs.timestamper import trusted_roots
 from api.cli.output import fail, out, print_json
 from api.keys.log_keys import trusted_policy
 from api.runtime.node_database import open_store
 from api.runtime.settings import Settings
-from api.workers.timestamper import trusted_roots
 from ledger.application import Ledger, environment
 from ledger.events.newer_event import NewerEventError, needs_update
 from ledger.export.static_export import ExportError, read_checkpoint, read_export

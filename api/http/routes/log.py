@@ -10,6 +10,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse
 
+from api.background_jobs.timestamper import REPLY_TYPE
 from api.http.access import TheCaller, TheNode, bearer, caller, session_cookie
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses
@@ -17,13 +18,12 @@ from api.http.parameters import MAX_POSITION
 from api.keys.log_keys import trusted_policy
 from api.node.node import Node
 from api.runtime.rate_limit import Places, Rate, asking_network
-from api.workers.timestamper import REPLY_TYPE
 from ledger.export.static_export import tile_content
 from ledger.log.checkpoint import Checkpoint
 from ledger.log.merkle import TILE_HEIGHT, Tree
 from ledger.log.note import Note
-from ledger.log.proof import TlogProof
 from ledger.log.tiles import TileError, TileName
+from ledger.log.tlog_proof import TlogProof
 from ledger.publication.dated_checkpoints import freshest
 from ledger.publication.publisher import published, signed_after, sizes
 from ledger.publication.timestamping import earliest_timestamps

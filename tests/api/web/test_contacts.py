@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from api.background_jobs.vault_checker import vault_check
 from api.client import RefusedError
 from api.exchange import contact_cards
-from api.workers.vault_checker import vault_check
 from ledger import application
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.protocol import COORDINATOR, NODE

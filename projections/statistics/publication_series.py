@@ -17,8 +17,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ledger.vocabulary.action import LedgerModel
+from projections.statistics.cell_suppression import FLOOR, Protection
 from projections.statistics.cube import Cell, Counts, Cube
-from projections.statistics.protection import FLOOR, Protection
 
 CountedCell = tuple[tuple[str | None, ...], int]
 

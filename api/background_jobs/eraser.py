@@ -27,6 +27,7 @@ from ledger.application import Ledger
 from ledger.log.cosigned_times import CosignedTimes
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
+from ledger.procedure.case_rules import ends_part
 from ledger.procedure.case_state import Destruction
 from ledger.procedure.contact_points import ContactPoint
 from ledger.procedure.erasure_statement import last_version_with_fields
@@ -47,7 +48,6 @@ from ledger.procedure.retention import (
     retention_over,
     retention_rule,
 )
-from ledger.procedure.rules import ends_part
 from ledger.refusals import Refusal
 from ledger.signing import signed_action
 from ledger.system import clock

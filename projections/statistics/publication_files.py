@@ -18,8 +18,8 @@ from ledger.vocabulary.action import LedgerModel
 from projections.columnar.manifest import write_durably
 from projections.statistics import ctdc
 from projections.statistics.cube import Cell, Counts, Cube
-from projections.statistics.privacy import noisy, shown
-from projections.statistics.publication import Series, SeriesError, begin, publish
+from projections.statistics.differential_privacy import noisy, shown
+from projections.statistics.publication_series import Series, SeriesError, begin, publish
 
 TOTAL = "total"
 SUPPRESSED = (

@@ -1,0 +1,1 @@
+"""The background jobs of a node, which its worker process runs."""
