@@ -1,1 +1,1 @@
-"""What measures, apart from the tests. Each module is run by itself: python -m benchmarks.NAME."""
+"""Measurements, apart from the tests. Each module is run by itself: python -m benchmarks.NAME."""

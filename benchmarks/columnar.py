@@ -77,7 +77,7 @@ QUESTIONS = {
 
 
 def export(conninfo: str, directory: Path) -> dict[str, float]:
-    """The command as an analyst runs it: its time, and the most memory that it has."""
+    """Run the command as an analyst does. Return its time and its peak memory."""
     command = [sys.executable, "-c", "from api.cli import app; app()", "export", "--json"]
     began, peak = time.perf_counter(), 0
     with subprocess.Popen(
@@ -94,7 +94,7 @@ def export(conninfo: str, directory: Path) -> dict[str, float]:
 
 
 def load_jsonb(conninfo: str, columns: Path) -> dict[str, float]:
-    """The same events as documents in one table."""
+    """Load the same events as documents into one table."""
     began = time.perf_counter()
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute("DROP SCHEMA IF EXISTS bench CASCADE")

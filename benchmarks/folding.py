@@ -1,4 +1,4 @@
-"""What folding a case from the store costs, beside the most that a snapshot could save.
+"""Measure the folding of a case from the store, beside the most that a snapshot could save.
 
     python -m benchmarks.folding [--rounds 30]
 

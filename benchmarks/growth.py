@@ -1,4 +1,4 @@
-"""How the ledger grows: appends, rebuilds, disk and readings at 10^4 to 10^7 events.
+"""Measure a growing ledger: appends, rebuilds, disk and readings at 10^4 to 10^7 events.
 
     python -m benchmarks.growth prepare DIRECTORY --sizes 10000,100000
     python -m benchmarks.growth measure DIRECTORY --sizes 10000,100000
@@ -63,7 +63,7 @@ _WHILE_LOADING = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "4G
 
 @contextmanager
 def serving(directory: Path) -> Iterator[str]:
-    """The private PostgreSQL that the ledgers are in."""
+    """Start the private PostgreSQL that has the ledgers."""
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)
     server = EmbeddedServer(directory / "postgresql")
@@ -74,7 +74,7 @@ def serving(directory: Path) -> Iterator[str]:
 
 
 def agencies_of(directory: Path) -> Agencies:
-    """The agencies with their keys, the same for every ledger here."""
+    """Return the agencies with their keys, the same for every ledger here."""
     file = directory / "agencies.json"
     if not file.exists():
         made = {name: key.as_dict(private=True) for name, key in Agencies().keys.items()}
@@ -109,7 +109,7 @@ def prepare(directory: Path, size: int, larger: int | None = None) -> None:
 
 
 def copy_prefix(source: str, target: str, size: int) -> None:
-    """The first events of another ledger; their tree is still to be made."""
+    """Copy the first events of another ledger, without their tree."""
     columns = (
         "notification_id, originator_id, originator_version, topic, state, action_id,"
         " recorded_at, leaf_hash"
@@ -142,7 +142,7 @@ def configure(server: str, settings: dict[str, str | None] | dict[str, str]) -> 
 
 @dataclass
 class Measured:
-    """What was measured of the ledger of one size."""
+    """The figures of the ledger of one size."""
 
     size: int
     events_bytes: int
@@ -222,7 +222,7 @@ def measure_views(conninfo: str, size: int) -> int:
 
 
 def measure_rebuild(conninfo: str, size: int, minutes: float) -> dict[str, float]:
-    """The command as an operator runs it: its time, and the memory of all its processes.
+    """Run the command as an operator does. Return its time and the memory of all its processes.
 
     It is killed after so many minutes; then the events that it had folded count.
     """
@@ -306,7 +306,7 @@ def multiply_views(source: str, target: str, times: int) -> None:
 
 
 def with_descendants(pid: int) -> Iterator[int]:
-    """A process and those that it started, and so on."""
+    """Yield a process, those that it started, and so on."""
     yield pid
     for file in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
@@ -318,7 +318,7 @@ def with_descendants(pid: int) -> Iterator[int]:
 
 
 def proportional_bytes(pid: int) -> int:
-    """A process's memory, what it shares counted in part (PSS)."""
+    """Return a process's proportional set size (PSS) in bytes."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -327,7 +327,7 @@ def proportional_bytes(pid: int) -> int:
 
 
 def measure_repository(conninfo: str, measured: Measured) -> None:
-    """What a projection through the library's repository does, on a part of the same ledger."""
+    """Measure a projection through the library's repository, on a part of the same ledger."""
     with Ledger(environment(conninfo)) as ledger:
         registry = ledger.adopted()
         project = Case.projector(registry.agreement)
@@ -409,7 +409,7 @@ def measure_appends(conninfo: str, agencies: Agencies, measured: Measured) -> No
 
 
 def earlier() -> dict[int, Measured]:
-    """What the file of figures has by size, but for figures of a moment."""
+    """Read the file of figures by size, without the figures of a moment."""
     if not RESULTS.exists():
         return {}
     names = {f.name for f in fields(Measured)} - {"appends", "readings", "readings_again"}
@@ -420,7 +420,7 @@ def earlier() -> dict[int, Measured]:
 
 
 def save(directory: Path, found: Sequence[Measured]) -> None:
-    """The figures as JSON."""
+    """Write the figures as JSON."""
     content = {
         "machine": machine.describe(directory),
         "sizes": [summary(measured) for measured in found],

@@ -45,7 +45,7 @@ _PANELS: Sequence[tuple[str, Mapping[str, Value]]] = (
 
 
 def plot(results: Path, figure_path: Path = FIGURE) -> None:
-    """A panel for each figure, over the ledger's size."""
+    """Draw a panel for each figure, over the ledger's size."""
     import matplotlib as mpl
 
     mpl.use("svg")

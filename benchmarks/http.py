@@ -1,4 +1,4 @@
-"""What HTTP costs: servers, loops, serialisers; the case read and the append beside their limits.
+"""Measure HTTP: servers, loops, serialisers; the case read and the append beside their limits.
 
     python -m benchmarks.http [--seconds 3] [--rounds 5] [--connections 32] [--only read,append]
 
@@ -80,7 +80,7 @@ class Place:
 
 
 def tokens(key: OKPKey, agency: str, number: int) -> list[str]:
-    """Assertions, each of which is good once, within five minutes."""
+    """Return assertions, each of which is good once, within five minutes."""
     header = _b64({"alg": "Ed25519", "typ": TYPE, "kid": keys.key_id(key)})
     private = key.private_key
     assert isinstance(private, Ed25519PrivateKey)
@@ -236,7 +236,7 @@ def load(place: Place, work: Callable[..., Any], *given: Any) -> dict[str, Any]:
 
 @contextmanager
 def serving(place: Place, server: str) -> Iterator[tuple[int, int]]:
-    """The same application under a server, in a process of its own. Gives its port and its id."""
+    """Run the application under a server, in its own process. Yield its port and its process id."""
     port = free_port()
     env = os.environ | {
         "CASE_LEDGER_DATA_DIRECTORY": str(place.directory / "node"),
@@ -270,7 +270,7 @@ def serving(place: Place, server: str) -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def place() -> Iterator[Place]:
-    """A ledger with cases, on PostgreSQL of its own."""
+    """Make a ledger with cases, on a PostgreSQL of its own."""
     cores = sorted(os.sched_getaffinity(0))
     api, other = (cores[:1], cores[1:]) if len(cores) > 1 else (cores, cores)
     agencies = Agencies()
@@ -345,7 +345,7 @@ READS = ("health", "empty", "case without disclosures", "case with disclosures")
 
 
 def measure_reads(place: Place, given: argparse.Namespace, servers: Sequence[str]) -> Any:
-    """Requests a second of each kind on each server, in turn."""
+    """Measure the requests a second of each kind on each server, in turn."""
     rates: dict[str, dict[str, list[float]]] = {s: {k: [] for k in READS} for s in servers}
     costs: dict[str, dict[str, list[float]]] = {s: {k: [] for k in READS} for s in servers}
     guess = dict.fromkeys(READS, 8_000.0)
@@ -373,7 +373,7 @@ def _medians(found: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, di
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process and its children have used of processors: others' load does not change it."""
+    """Return the CPU seconds of a process and its children, which others' load does not change."""
     used = 0.0
     for each in (pid, *children(pid)):
         fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
@@ -414,7 +414,7 @@ def _append_shares(
 
 
 def verification_limit(place: Place) -> float:
-    """Appends a second that the API's cores could verify, if that were all: two signatures each."""
+    """Return the appends a second whose two signatures the API's cores could verify."""
     key = place.agencies.keys[OURS]
     private = key.private_key
     assert isinstance(private, Ed25519PrivateKey)

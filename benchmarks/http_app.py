@@ -32,7 +32,7 @@ node_app: FastAPI = create_app(settings, conninfo, works=__name__ != "__main__")
 
 @node_app.get("/benchmark/empty", response_model=Health)
 async def empty(_: TheCaller) -> Health:
-    """Authenticated as every request is, behind the same middleware, and nothing else."""
+    """Answer a request that is authenticated behind the same middleware, and do nothing else."""
     return Health(status="alive", version="")
 
 

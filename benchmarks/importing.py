@@ -1,4 +1,4 @@
-"""What an import costs: its bulk path beside bare COPY of the same rows, and what comes before it.
+"""Measure an import: its bulk path beside bare COPY of the same rows, and the steps before it.
 
     python -m benchmarks.importing [--rows 3000] [--rounds 5]
 
@@ -142,7 +142,7 @@ def record(conninfo: str, guard: Guard, chunks: Sequence[Sequence[ReadyCase]]) -
 
 
 def copied_out(conninfo: str, table: str, where: str, sizes: Sequence[int]) -> list[bytes]:
-    """The rows as COPY writes them, in parts of these sizes."""
+    """Return the rows as COPY writes them, in parts of these sizes."""
     parts, offset = [], 0
     with psycopg.connect(conninfo) as connection, connection.cursor() as cursor:
         for size in sizes:

@@ -12,7 +12,7 @@ _SYNCED = 200
 
 
 def describe(directory: Path) -> dict[str, object]:
-    """The machine, and how fast ``directory``, where the stores' data lie, reaches its disk."""
+    """Describe the machine, and how fast ``directory`` of the stores' data reaches its disk."""
     return {
         "cores": os.cpu_count(),
         "cpu": _cpu(),
@@ -27,7 +27,7 @@ def describe(directory: Path) -> dict[str, object]:
 
 
 def load() -> float:
-    """How many processes wanted to run in the last minute, on average, ours among them."""
+    """Return the average number of runnable processes in the last minute, ours among them."""
     return round(os.getloadavg()[0], 2)
 
 
@@ -41,7 +41,7 @@ def _cpu() -> str:
 
 
 def _filesystem(directory: Path) -> str:
-    """The type of the file system that is mounted closest above."""
+    """Return the type of the file system that is mounted closest above."""
     try:
         mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
     except OSError:
@@ -53,7 +53,7 @@ def _filesystem(directory: Path) -> str:
 
 
 def _fdatasync_seconds(directory: Path) -> float:
-    """The median time until 4 KiB at the end of a file are on the disk."""
+    """Return the median seconds until 4 KiB at the end of a file are on the disk."""
     path = directory / "synced"
     took = []
     with path.open("wb", buffering=0) as file:
@@ -67,7 +67,7 @@ def _fdatasync_seconds(directory: Path) -> float:
 
 
 def _commit() -> str:
-    """What was measured, with a plus sign where files were changed since."""
+    """Return the commit that was measured, with a plus sign if files were changed since."""
     here = Path(__file__).parent
     try:
         said = [

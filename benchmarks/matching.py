@@ -1,4 +1,4 @@
-"""How many cases of one person are found, and how many pairs of two persons are taken for one.
+"""Measure how many cases of one person are found, and how many pairs of two are taken for one.
 
     python -m benchmarks.matching [--persons 100000] [--both 5000]
 

@@ -1,4 +1,4 @@
-"""What the pages cost on large ledgers: each page's time beside its time on a small one.
+"""Measure the pages on large ledgers: each page's time beside its time on a small one.
 
     python -m benchmarks.pages DIRECTORY --sizes 1000,1000000 [--rounds 40]
 
@@ -95,7 +95,7 @@ class Served:
 
 
 def behind(conninfo: str) -> bool:
-    """Whether some view does not stand where the ledger does."""
+    """Return whether some view is behind the ledger."""
     with psycopg.connect(conninfo) as connection:
         row = connection.execute(
             "SELECT (SELECT max(notification_id) FROM ledger.events) IS DISTINCT FROM min(at)"
@@ -183,7 +183,7 @@ def rest(pid: int) -> None:
 
 
 def signed_in(url: str, agencies: Agencies, agency: str) -> httpx.Client:
-    """A client with a session and a connection that it keeps."""
+    """Return a client with a session and a connection that it keeps."""
     bearer = f"Bearer {make_assertion(agency, agencies.keys[agency], 'case-ledger')}"
     sent = {"Sec-Fetch-Site": "same-origin", "Authorization": bearer}
     answer = httpx.post(f"{url}/auth/key", headers=sent, timeout=30)
@@ -289,7 +289,7 @@ def main() -> None:
 
 
 def is_made(directory: Path, size: int) -> bool:
-    """Whether the ledger of a size is there, whole."""
+    """Return whether the ledger of a size is there, whole."""
     with serving(directory) as server:
         try:
             with psycopg.connect(database_of(server, size)) as connection:

@@ -1,4 +1,4 @@
-"""What proof costs: appends with the tree and without it, and verification beside its limits.
+"""Measure proof: appends with the tree and without it, and verification beside its limits.
 
     python -m benchmarks.proof [--events 5000] [--rounds 5]
 
@@ -66,7 +66,7 @@ def signed_events(agencies: Agencies, number: int) -> list[UnsealedEvent]:
 
 @contextmanager
 def without_tree() -> Iterator[None]:
-    """Appends store no tree: what they cost otherwise."""
+    """Make appends store no tree, to measure their other costs."""
     patches: dict[str, Any] = {
         "from_bytes": classmethod(lambda cls, *_: cls()),
         "extend": lambda self, _: (self, []),
@@ -99,7 +99,7 @@ def append_rate(conninfo: str, events: list[UnsealedEvent], writers: int, batch:
 
 @contextmanager
 def fresh(server: str, agencies: Agencies, *, tree: bool) -> Iterator[str]:
-    """A migrated database, in which a head may do without its frontier unless with ``tree``."""
+    """Make a migrated database, in which a head may lack its frontier unless with ``tree``."""
     with new_database(server) as conninfo:
         migrate_all(conninfo, agencies.protocol)
         if not tree:

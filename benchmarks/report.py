@@ -57,14 +57,14 @@ class Results:
     rows: Sequence[Row]
 
     def rate(self, name: str, column: str) -> float | None:
-        """A store's median, where it has one."""
+        """Return a store's median, if it has one."""
         for row in self.rows:
             if row.name == name and column in row.rates:
                 return row.rates[column].median
         return None
 
     def runs(self, name: str, column: str) -> Sequence[float]:
-        """A store's figures round by round, where it has any."""
+        """Return a store's figures round by round, if it has any."""
         for row in self.rows:
             if row.name == name and column in row.rates:
                 return row.rates[column].runs
@@ -85,7 +85,7 @@ class Aim:
         return None if ours is None or theirs is None else ours / theirs
 
     def of_rounds(self, results: Results) -> list[float]:
-        """The same within each round, whose runs were the closest to each other."""
+        """Return the ratio within each round, whose runs were the closest to each other."""
         ours, theirs = results.runs(self.of, self.column), results.runs(self.than, self.column)
         return [our / their for our, their in zip(ours, theirs, strict=False)]
 
@@ -112,7 +112,7 @@ def save(results: Results, directory: Path) -> None:
 
 
 def load(directory: Path) -> Results:
-    """Raises ``FileNotFoundError`` before anything was measured."""
+    """Read the results. Raises ``FileNotFoundError`` before anything was measured."""
     content = json.loads((directory / FIGURES).read_text(encoding="utf-8"))
     rows = [
         Row(**{**row, "rates": {name: Outcome(**rate) for name, rate in row["rates"].items()}})
@@ -136,7 +136,7 @@ def show(results: Results, console: Console) -> None:
 
 
 def markdown(results: Results) -> str:
-    """The tables as Markdown, with all that is needed to read them."""
+    """Return the tables as Markdown, with all that is needed to read them."""
     lines = [_rates(results), "", "| what was aimed at | measured | holds? |", "|---|--:|---|"]
     lines += [f"| {' | '.join(_aim_cells(aim, results))} |" for aim in AIMS]
     lines += ["", *(f"- {line}" for line in _notes(results))]
@@ -167,7 +167,7 @@ def _between_markers(readme: Path, tables: str) -> None:
 
 
 def plot(results: Results, path: Path) -> None:
-    """A panel for each workload; medians as bars, and lines from the slowest run to the fastest."""
+    """Draw a panel for each workload: medians as bars, lines from slowest to fastest run."""
     import matplotlib as mpl
 
     mpl.use("svg")

@@ -112,14 +112,14 @@ def read(peer: Peer, appended: int) -> float:
 
 
 def check(peer: Peer, appended: int) -> None:
-    """Raises ``RuntimeError`` unless ``peer`` has as many events as were appended."""
+    """Check the number of events. Raises ``RuntimeError`` unless ``peer`` has all appended ones."""
     number = sum(1 for content in peer.read() if content)
     if number != appended:
         raise RuntimeError(f"{number} events were read of {appended} that were appended")
 
 
 def _groups(cases: Sequence[Case], batch: int) -> Iterator[Sequence[Given]]:
-    """What one writer appends: its cases' events one by one, or whole cases in batches."""
+    """Return one writer's appends: its cases' events one by one, or whole cases in batches."""
     if batch == 1:
         return ([given] for case in cases for given in case)
     together = batch // CASE_LENGTH

@@ -1,4 +1,4 @@
-"""What closing a disclosure costs: a field sealed and opened, beside bare AES-GCM.
+"""Measure the sealing of a disclosure: a field sealed and opened, beside bare AES-GCM.
 
     python -m benchmarks.sealing [--fields 20000] [--rounds 5]
 
@@ -33,7 +33,7 @@ console = Console()
 
 
 def rate(number: int, work: Callable[[], object]) -> float:
-    """How often a second ``work`` is done."""
+    """Return how often a second ``work`` is done."""
     began = time.perf_counter()
     for _ in range(number):
         work()

@@ -254,7 +254,7 @@ class Maker:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one process makes at once."""
+    """The part of a ledger that one process makes at once."""
 
     first: int
     number: int
@@ -353,7 +353,7 @@ def grow(
 
 
 def _made_so_far(connection: Connection[Any]) -> tuple[Frontier, list[TileHash], datetime]:
-    """The tree over all events up to the first gap, what is beyond that being removed."""
+    """Return the tree over all events up to the first gap. Remove the events beyond it."""
     head = connection.execute("SELECT position, recorded_at, frontier FROM ledger.head").fetchone()
     assert head is not None
     position, recorded_at, frontier = head

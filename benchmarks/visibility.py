@@ -1,4 +1,4 @@
-"""How long an action takes from one country's node to another country's, at rest and under load.
+"""Measure an action's time from one country's node to another's, at rest and under load.
 
     python -m benchmarks.visibility [--appends 60] [--rate 20] [--writers 40]
 
@@ -109,7 +109,7 @@ def measure(nodes: FourNodes, appends: int) -> dict[str, list[float]]:
 
 
 def _seen(client: LedgerClient, case_id: UUID) -> tuple[int, int]:
-    """The version of a case that a country sees, and how many risk assessments with a field."""
+    """Return a case's version as a country sees it, and its number of assessments with a field."""
     try:
         case = client.case(case_id)
     except RefusedError:

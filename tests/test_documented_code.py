@@ -18,6 +18,12 @@ PACKAGES = ("api", "ledger", "projections")
 PROGRAM = ("case-ledger", ".venv/bin/case-ledger")
 
 
+QUESTION = re.compile(
+    r'(?:\A|:\n)\s*"""((?:What|Which|Whether|How|Who|Whose|Whoever|Where|When|Why)\b.*)'
+)
+"""The docstring of a module, a class or a function that begins with a question word."""
+
+
 def named(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
@@ -40,7 +46,7 @@ def shown(text: str) -> Iterator[list[str]]:
 
 
 def refused(words: list[str]) -> str | None:
-    """Why the program has no such command or option; ``None`` where it has."""
+    """Return why the program has no such command or option; ``None`` if it has."""
     command = typer.main.get_command(app)
     context = command.make_context("case-ledger", [], resilient_parsing=True)
     rest = list(words)
@@ -80,3 +86,16 @@ def test_python_that_is_shown_imports_what_there_is(page: Path) -> None:
                 module = importlib.import_module(str(node.module))
                 missing = [alias.name for alias in node.names if not hasattr(module, alias.name)]
                 assert missing == [], node.module
+
+
+def test_docstrings_name_the_thing_or_say_what_the_function_does() -> None:
+    assert QUESTION.search('def found() -> int:\n    """How many there are."""\n')
+    places = ("api", "auditor", "benchmarks", "ledger", "projections", "tests")
+    files = [file for place in places for file in sorted((ROOT / place).rglob("*.py"))]
+    assert len(files) > 500
+    found = {
+        f"{file.relative_to(ROOT)}: {text}"
+        for file in files
+        for text in QUESTION.findall(text_of(file))
+    }
+    assert sorted(found) == []

@@ -15,7 +15,7 @@ HEADER = ("row", "column", "action", "field", "rule", "expected")
 
 
 class RefusalReason(NamedTuple):
-    """Why rows were refused."""
+    """The reason for which rows were refused."""
 
     rule: str
     column: str

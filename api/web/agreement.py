@@ -1,4 +1,4 @@
-"""What the agreement page tells: the rules in force in words, versions, and proposals."""
+"""The content of the agreement page: rules in force in words, versions, and proposals."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ OPERATIONS = (
     Operation.BREAK_GLASS,
     Operation.SUBJECT_ACCESS,
 )
-"""What people do with personal fields. A node's matching shows nobody anything."""
+"""The operations of people on personal fields. A node's matching shows fields to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """Who may take an action, and when."""
+    """The roles that may take an action, and its conditions."""
 
     action: str
     roles: tuple[str, ...]
     first: tuple[str, ...]
-    """What must hold before."""
+    """The facts that must hold before."""
     first_for_child: tuple[str, ...]
     first_for_adult: tuple[str, ...]
     not_while: tuple[str, ...]
@@ -57,13 +57,13 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class ReadingByDuty:
-    """What roles may read by duty of the protocol, while some facts hold of a case."""
+    """The groups that roles may read by duty of the protocol, while some facts hold of a case."""
 
     roles: tuple[str, ...]
     groups: tuple[str, ...]
     after: tuple[str, ...]
     abroad: bool
-    """Whether they may also release it to other countries."""
+    """Whether the roles may also release the groups to other countries."""
     standing: str
     source: str
 
@@ -78,7 +78,7 @@ class VersionRow:
     amendment: Amendment | None
     """The proposal by which it was adopted; ``None`` for the first version."""
     changes: tuple[str, ...]
-    """What it changed of the version before, in sentences."""
+    """Its changes to the version before, in sentences."""
 
 
 @dataclass(frozen=True, slots=True)

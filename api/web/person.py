@@ -1,4 +1,4 @@
-"""What is known of a person, for the page: each field's counting statement and its history."""
+"""The person's fields for the page: each field's counting statement and its history."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class KnownField:
 
 @dataclass(frozen=True, slots=True)
 class KnownPerson:
-    """What is known of a person, and the other fields that were opened."""
+    """The known fields of a person, and the other fields that were opened."""
 
     fields: tuple[KnownField, ...]
     others: tuple[PersonalField, ...]
@@ -67,7 +67,7 @@ def known_person(
     named: Mapping[str, str],
     words: Wording,
 ) -> KnownPerson:
-    """Return what is known of a person by the opened ``fields``.
+    """Return the known fields of a person, by the opened ``fields``.
 
     ``case_values`` has the ``case`` fields of each action, ``named`` the names of actions by id.
     """

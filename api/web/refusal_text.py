@@ -1,4 +1,4 @@
-"""Why something is not possible now, in the reader's language."""
+"""The reason for a refusal, in the reader's language."""
 
 from api.paper import protocol_changes, rule_text
 from api.web.rendering import Words

@@ -1,4 +1,4 @@
-"""What PostgreSQL does when nothing is asked of it but to store rows: the limits."""
+"""The limits: PostgreSQL that stores rows and does nothing else."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -54,7 +54,7 @@ class _CaseLedger:
         return conninfo
 
     def _adopted(self) -> str:
-        """The database that is copied, so that no run waits for the migrations again."""
+        """Return the database that is copied, so that no run waits for the migrations again."""
         server = self._server.conninfo
         if not _exists(server, _TEMPLATE):
             conninfo = servers.create_database(server, _TEMPLATE)

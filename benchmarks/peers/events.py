@@ -49,7 +49,7 @@ def signed_case(agencies: Agencies) -> Case:
 
 
 def unsigned_cases(signed: Sequence[Case]) -> Iterator[Case]:
-    """The same bytes over and over, as those of ever new cases.
+    """Yield the same bytes again and again, as those of new cases.
 
     For stores that do not look into them: signing takes longer than storing.
     """

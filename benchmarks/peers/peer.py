@@ -1,4 +1,4 @@
-"""What each store must do to be measured."""
+"""The interface of a store that is measured."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """How events are appended: by how many writers at once, and how many in one append."""
+    """A way of appending: the number of writers, and of events in one append."""
 
     name: str
     writers: int
@@ -56,16 +56,16 @@ class Peer(Protocol):
     """Whether it takes events only once, with signatures that hold and in an allowed order."""
 
     def available(self) -> str | None:
-        """Why it cannot be measured on this machine; ``None`` where it can."""
+        """Return why the store cannot be measured on this machine; ``None`` if it can."""
 
     def version(self) -> str:
-        """Of what was measured."""
+        """Return the version of the store that was measured."""
 
     def open(self, writers: int) -> None:
         """Begin with an empty store, each writer having all that it needs to append."""
 
     def durability(self) -> str:
-        """How it is known, of the open store, that an append is on the disk on return."""
+        """Return the settings by which an append of the open store is on the disk on return."""
 
     def append(self, writer: int, events: Sequence[Given]) -> None:
         """Append events atomically and durably, expecting the versions before them.
@@ -74,7 +74,7 @@ class Peer(Protocol):
         """
 
     def read(self) -> Iterator[bytes]:
-        """The content of every event that was appended, in order."""
+        """Yield the content of every event that was appended, in order."""
 
     def close(self) -> None:
         """Leave nothing behind, also of what :meth:`open` did before it failed."""

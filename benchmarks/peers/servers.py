@@ -195,15 +195,16 @@ def create_database(server: str, name: str, template: str = "template1") -> str:
 
 
 def drop_database(server: str, name: str) -> None:
-    """Remove a database, if there is one. PostgreSQL makes a checkpoint first: what one store
-    left in memory does not slow down the next.
+    """Remove a database, if there is one.
+
+    PostgreSQL makes a checkpoint first, so that pages of one store do not slow down the next.
     """
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
 
 
 def durable_settings(conninfo: str) -> str:
-    """What the server says of its durability. Raises ``RuntimeError`` where it has none."""
+    """Return the server's settings of durability. Raises ``RuntimeError`` if it has none."""
     with psycopg.connect(conninfo) as connection:
         said = {name: _setting(connection, name) for name in (*DURABLE, "wal_sync_method")}
     if any(said[name] != "on" for name in DURABLE):

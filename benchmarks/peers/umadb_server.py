@@ -152,7 +152,7 @@ def _free_port() -> int:
 
 
 def _calls(summary: str) -> int:
-    """How many calls strace counted in all."""
+    """Return the number of calls that strace counted in all."""
     for line in summary.splitlines():
         words = line.split()
         if words and words[-1] == "total":

@@ -41,13 +41,13 @@ from ledger.vocabulary.picklists import (
 _TRUE = frozenset({"true", "1", "yes"})
 _FALSE = frozenset({"false", "0", "no"})
 _OF_ANY_FINDING = ("acted_at", "decided_by")
-"""What is said of the decision on a status, whichever it was."""
+"""The fields of a decision on a status, for every status."""
 ADULT_AT = 18
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a row is refused: the column and the rule, but never the column's content."""
+    """The fault of a refused row: the column and the rule, but never the column's content."""
 
     rule: str
     column: str = ""
@@ -62,7 +62,7 @@ class MappedAction:
     id: UUID
     action: Action
     columns: Mapping[str, str]
-    """Which column each field is from, and, under no name, which one tells the action."""
+    """The column of each field. Under the empty name: the column that tells the action."""
 
     def fault(self, rule: str, field: str | None) -> Fault:
         """Return a fault of this action, at the column that caused it.

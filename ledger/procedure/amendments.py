@@ -116,7 +116,7 @@ class Amended:
 
 @dataclass(frozen=True, slots=True)
 class KnownKeys:
-    """What a proposed text is held against of the registered keys."""
+    """The registered keys with which a proposed text must agree."""
 
     keyed: frozenset[str]
     """The agencies that have a key with which they may sign now."""

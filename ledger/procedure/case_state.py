@@ -163,7 +163,7 @@ class RectificationAsked(_StatePart):
 
 
 class LackingSafeguard(_StatePart):
-    """What an action was taken without, while the person counted as an adult."""
+    """The safeguards that an action lacked, while the person counted as an adult."""
 
     kind: str
     since: UtcDatetime

@@ -1,4 +1,4 @@
-"""Whether an action's dates fit each other and the case, by its ``ledger`` fields.
+"""Check that an action's dates fit each other and the case, by its ``ledger`` fields.
 
 The ledger node sees these fields alone. The dates of sealed fields are checked by the node of the
 agency's country (``ledger.procedure.disclosed_dates``).

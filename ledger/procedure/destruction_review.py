@@ -1,4 +1,4 @@
-"""Who may read what a destruction would remove, to decide on it."""
+"""The agencies that may read the fields of a proposed destruction, to decide on it."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What must be settled before two cases are merged or parted.
+"""The conditions that must be settled before two cases are merged or parted.
 
 A merge is rare, and it waits until both cases are simple. Each condition reads the state of the
 action's own case, or something of the other case that no later event changes: an action that is

@@ -1,4 +1,4 @@
-"""What a decision on one case reads of others: the cases of the same person, and their holds.
+"""The parts of other cases that a decision reads: cases of the same person, and their holds.
 
 Each case has its own events, and another action may be recorded in the other case between the
 decision and the recording. So a rule may rest on another case only where no later event of that

@@ -259,7 +259,7 @@ class Retention(Marked):
 
 
 class WithdrawalTerms(Marked):
-    """How a party leaves the agreement.
+    """The terms on which a party leaves the agreement.
 
     The defaults are assumptions of this program, not periods that an authority set.
     """

@@ -1,4 +1,4 @@
-"""Which statement on the person counts: for each field the newest that is not annulled."""
+"""The statement that counts of each field on the person: the newest that is not annulled."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

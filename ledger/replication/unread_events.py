@@ -1,4 +1,4 @@
-"""What the log signs of events that this program cannot read, and whether it is one history.
+"""Check that events which this program cannot read are one history, by the log's signatures.
 
 A copy stops before the first event that needs a later program. The log goes on. Its checkpoints and
 tree hashes need no understanding of the events: so the copy takes the events' leaf hashes and the

@@ -50,7 +50,7 @@ class _ReplacedKeyError(RuntimeError):
 
 
 class _DestroyedError(RuntimeError):
-    """What the action disclosed was destroyed."""
+    """The fields that the action disclosed were destroyed."""
 
 
 @dataclass(frozen=True, slots=True)

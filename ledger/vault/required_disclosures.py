@@ -58,7 +58,7 @@ class RequiredPart:
 
 
 class MissingReason(StrEnum):
-    """Why a part counts as missing."""
+    """The reason for which a part counts as missing."""
 
     NOT_RECEIVED = "not-received"
     """No deposit in the vault lists the part."""

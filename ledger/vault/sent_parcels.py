@@ -93,7 +93,7 @@ class Unacknowledged:
 
 @dataclass(frozen=True, slots=True)
 class FailedSendings:
-    """How many parcels for a recipient did not arrive for one reason."""
+    """The number of parcels for a recipient that did not arrive for one reason."""
 
     recipient: str
     reason: str
@@ -105,7 +105,7 @@ class FailedSendings:
 
 @dataclass(frozen=True, slots=True)
 class ToDo:
-    """What a country has to do now for the parcels that it sends."""
+    """The steps that a country's parcels need now."""
 
     recipients: frozenset[str]
     """Countries for which parcels are due."""

@@ -1,4 +1,4 @@
-"""What happens to the person, and which countries and which citizenship the case concerns."""
+"""Actions on events of the person's life, and on the case's countries and citizenship."""
 
 from datetime import date
 from typing import Annotated, ClassVar

@@ -1,4 +1,4 @@
-"""Who decides: joint decisions, decisions against an outcome, what the person asks or refuses."""
+"""Joint decisions, decisions against an outcome, and the person's requests and refusals."""
 
 from typing import Annotated, ClassVar
 

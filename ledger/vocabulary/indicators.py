@@ -24,7 +24,7 @@ class IndicatorList(StrEnum):
 
 
 class IndicatorObserver(StrEnum):
-    """Who observed the indicators."""
+    """The observer of the indicators."""
 
     POLICE = "police"
     BORDER_POLICE = "border_police"

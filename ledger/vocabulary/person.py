@@ -1,4 +1,4 @@
-"""What is stated of the person after the opening: identity, age, and requests to rectify."""
+"""Statements on the person after the opening: identity, age, and requests to rectify."""
 
 from datetime import date
 from typing import Annotated, ClassVar
@@ -40,7 +40,7 @@ Age = Annotated[int, Field(ge=0, le=130)]
 
 
 class IdentityRecorded(Action):
-    """Who the person is, as far as it is known now. A field that is left out stays as it was."""
+    """The person's identity, as far as it is known. A field that is left out stays as it was."""
 
     kind: ClassVar[str] = "identity_recorded"
     stage: ClassVar[S] = S.IDENTIFICATION
@@ -74,7 +74,7 @@ class IdentityRecorded(Action):
 
 
 class AgeAssessed(Action):
-    """Whether the person is a child, and how that was found. Safeguards follow from then on."""
+    """The finding that the person is a child or not, and its method. Safeguards follow."""
 
     kind: ClassVar[str] = "age_assessed"
     stage: ClassVar[S] = S.IDENTIFICATION

@@ -27,7 +27,7 @@ class AgeGroup(StrEnum):
 
 
 class AgeMethod(StrEnum):
-    """How the age of a person was found."""
+    """The method by which the age of a person was found."""
 
     DOCUMENT = "document"
     OWN_STATEMENT = "own_statement"
@@ -39,7 +39,7 @@ class AgeMethod(StrEnum):
 
 
 class StatementSource(StrEnum):
-    """Where a statement on the person comes from."""
+    """The source of a statement on the person."""
 
     OWN_STATEMENT = "own_statement"
     DOCUMENT = "document"
@@ -48,7 +48,7 @@ class StatementSource(StrEnum):
 
 
 class Certainty(StrEnum):
-    """How sure a statement is."""
+    """The certainty of a statement."""
 
     CONFIRMED = "confirmed"
     PROBABLE = "probable"
@@ -56,7 +56,7 @@ class Certainty(StrEnum):
 
 
 class StatementGround(StrEnum):
-    """Why the identity is recorded anew."""
+    """The reason for which the identity is recorded anew."""
 
     LEARNED = "learned"
     ENTRY_ERROR = "entry_error"
@@ -65,7 +65,7 @@ class StatementGround(StrEnum):
 
 
 class RectificationRefusal(StrEnum):
-    """Why a request to rectify is declined."""
+    """The reason for which a request to rectify is declined."""
 
     IS_CORRECT = "is_correct"
     NOT_SHOWN = "not_shown"
@@ -370,7 +370,7 @@ class OpeningGround(StrEnum):
 
 
 class StatusGround(StrEnum):
-    """Why a victim's status changed."""
+    """The reason for which a victim's status changed."""
 
     NEW_EVIDENCE = "new_evidence"
     STATEMENT = "statement"
@@ -404,7 +404,7 @@ class ConsentForm(StrEnum):
 
 
 class LegalBasis(StrEnum):
-    """Why personal fields may be read or released."""
+    """The legal basis on which personal fields may be read or released."""
 
     CONSENT = "consent"
     BEST_INTERESTS = "best_interests"
@@ -413,7 +413,7 @@ class LegalBasis(StrEnum):
 
 
 class Danger(StrEnum):
-    """Why access cannot wait for another basis."""
+    """The danger for which access cannot wait for another basis."""
 
     THREAT_TO_LIFE = "threat_to_life"
     MEDICAL_EMERGENCY = "medical_emergency"
@@ -427,7 +427,7 @@ class ReviewFinding(StrEnum):
 
 
 class HoldGround(StrEnum):
-    """Why nothing may be erased."""
+    """The ground on which nothing may be erased."""
 
     PROCEEDINGS = "proceedings"
     COMPENSATION_CLAIM = "compensation_claim"
@@ -436,7 +436,7 @@ class HoldGround(StrEnum):
 
 
 class ErasureGround(StrEnum):
-    """Why all that is held on a person is erased before its time is over."""
+    """The ground on which a person's data is erased before its time is over."""
 
     PERSONS_REQUEST = "persons_request"
     COURT_ORDER = "court_order"
@@ -618,7 +618,7 @@ class EscortKind(StrEnum):
 
 
 class ReturnRefusal(StrEnum):
-    """Why the country of destination does not accept a return."""
+    """The reason for which the country of destination does not accept a return."""
 
     IDENTITY_NOT_CONFIRMED = "identity_not_confirmed"
     NOT_SAFE = "not_safe"
@@ -628,7 +628,7 @@ class ReturnRefusal(StrEnum):
 
 
 class ReturnDelay(StrEnum):
-    """Why a return takes place later."""
+    """The reason for which a return takes place later."""
 
     HEALTH = "health"
     PROCEEDINGS = "proceedings"
@@ -639,7 +639,7 @@ class ReturnDelay(StrEnum):
 
 
 class ReturnCancellation(StrEnum):
-    """Why a return does not take place."""
+    """The reason for which a return does not take place."""
 
     PERSONS_WISH = "persons_wish"
     NOT_SAFE = "not_safe"
@@ -649,7 +649,7 @@ class ReturnCancellation(StrEnum):
 
 
 class HandedOver(StrEnum):
-    """What is handed over with the person."""
+    """The things that are handed over with the person."""
 
     DOCUMENTS = "documents"
     MEDICINES = "medicines"
@@ -660,7 +660,7 @@ class HandedOver(StrEnum):
 
 
 class OverrideReason(StrEnum):
-    """Why a body decides against the outcome of an assessment."""
+    """The reason for which a body decides against the outcome of an assessment."""
 
     NEW_INFORMATION = "new_information"
     ASSESSMENT_FLAWED = "assessment_flawed"
@@ -670,7 +670,7 @@ class OverrideReason(StrEnum):
 
 
 class RefusalSubject(StrEnum):
-    """What the person refuses."""
+    """The subject that the person refuses."""
 
     ASSISTANCE = "assistance"
     CONTACT = "contact"
@@ -679,7 +679,7 @@ class RefusalSubject(StrEnum):
 
 
 class LeadRefusal(StrEnum):
-    """Why an agency declines the lead of a case."""
+    """The reason for which an agency declines the lead of a case."""
 
     NO_CAPACITY = "no_capacity"
     NOT_COMPETENT = "not_competent"
@@ -750,7 +750,7 @@ class VoteSubject(StrEnum):
 
 
 class CaseRelation(StrEnum):
-    """What a linked case is to the case that it is linked with."""
+    """The relation of a linked case to the case that it is linked with."""
 
     SIBLING = "sibling"
     PARENT = "parent"
@@ -766,7 +766,7 @@ class CaseRelation(StrEnum):
 
 
 class MergeDeclineReason(StrEnum):
-    """Why two cases are not merged."""
+    """The reason for which two cases are not merged."""
 
     ANOTHER_PERSON = "another_person"
     NOT_CERTAIN = "not_certain"
@@ -777,7 +777,7 @@ class MergeDeclineReason(StrEnum):
 
 
 class MergeUndoGround(StrEnum):
-    """Why a merge is undone."""
+    """The ground on which a merge is undone."""
 
     ANOTHER_PERSON = "another_person"
     WRONG_CASE = "wrong_case"
@@ -793,7 +793,7 @@ class FoundCondition(StrEnum):
 
 
 class DeathNotice(StrEnum):
-    """Who was told of the death."""
+    """The persons and authorities that were told of the death."""
 
     FAMILY_OR_GUARDIAN = "family_or_guardian"
     PROSECUTOR = "prosecutor"
@@ -813,7 +813,7 @@ class ReferralChannel(StrEnum):
 
 
 class CitizenshipStatus(StrEnum):
-    """What is known of the person's citizenship."""
+    """The status of the person's citizenship."""
 
     CONFIRMED = "confirmed"
     STATED = "stated"
@@ -823,7 +823,7 @@ class CitizenshipStatus(StrEnum):
 
 
 class StatementSetting(StrEnum):
-    """Where and how a statement before charges was taken."""
+    """The place and the manner in which a statement before charges was taken."""
 
     CHILD_FRIENDLY_ROOM = "child_friendly_room"
     VIDEO_LINK = "video_link"

@@ -118,7 +118,7 @@ class AppealDecided(Action):
 
 
 class NonPunishmentRecorded(Action):
-    """Whether the person is not punished for an act that the exploiters compelled."""
+    """A decision on the punishment of the person for an act that the exploiters compelled."""
 
     kind: ClassVar[str] = "non_punishment_recorded"
     stage: ClassVar[S] = S.PROCEEDINGS

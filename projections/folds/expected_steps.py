@@ -224,7 +224,7 @@ def _of_limits(
 
 @dataclass(frozen=True, slots=True)
 class _Deadlines:
-    """When steps of a case are due: each by the version in force when an action asked for it."""
+    """The deadlines of a case's steps: each by the version in force when an action asked for it."""
 
     state: CaseState
     agreement: Agreement
@@ -387,7 +387,7 @@ def _of_forms(
 
 @dataclass(frozen=True, slots=True)
 class _AskedByForm:
-    """Who owes what a form asks for, and since when, by which version of the protocol."""
+    """A debt by a form: the debtor, its beginning, and the version of the protocol."""
 
     sending: UUID
     since: datetime

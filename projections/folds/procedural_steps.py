@@ -1,4 +1,4 @@
-"""Where a case stands in the steps of the procedure, by the communication forms that were sent.
+"""The standing of a case in the steps of the procedure, by the communication forms sent.
 
 A pure function of the case's view and of the kinds of its actions in force.
 """
@@ -12,7 +12,7 @@ from projections.folds.case_view import FormView
 
 
 class StepStanding(StrEnum):
-    """How far a step of the procedure has come."""
+    """The standing of a step of the procedure."""
 
     OPEN = "open"
     """No form was sent, and an action that it needs is missing."""

@@ -1,4 +1,4 @@
-"""What was recorded in the wrong case is read nowhere in that case any more."""
+"""Fields that were recorded in the wrong case are read nowhere in that case any more."""
 
 from collections.abc import Iterator
 from datetime import timedelta

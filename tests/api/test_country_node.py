@@ -433,7 +433,7 @@ def test_fields_travel_sealed_between_two_countries_nodes(
             assert [v.fetchone() for v in vaults] == [(0,)] * 3
 
         def acknowledged() -> bool:
-            """Whether every parcel was acknowledged, and its sender has written that down."""
+            """Return whether every parcel was acknowledged, and its sender has stored that."""
             with psycopg.connect(nodes.ledger_database) as connection:
                 waiting = connection.execute("SELECT FROM mailbox.parcels").fetchall()
             with psycopg.connect(nodes.country_database) as connection:

@@ -512,7 +512,7 @@ def test_what_is_kept_too_long_is_erased_without_being_asked(
         views, at_first = ViewReader(pool), datetime.now(UTC)
 
         def erased(*days: int) -> int:
-            """How many are erased where witnesses cosigned after so many days each."""
+            """Return how many are erased if witnesses cosigned after so many days each."""
             return erasing.retire(cosigned(at_first, days))
 
         erasing = Eraser(

@@ -58,7 +58,7 @@ def test_a_party_that_left_has_time_as_long_as_a_hold_keeps_it(
 def test_a_hold_that_comes_too_late_gives_no_time_again(
     ledger: Ledger, agencies: Agencies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was found of a case counts until the case changes, and cases of others cost nothing."""
+    """A finding on a case counts until the case changes, and cases of others cost nothing."""
     protocol = with_left_parties(agencies.protocol, {"AL": date(2020, 5, 1)})
     court = next(
         a.id for a in agencies.protocol.agencies if (a.party, a.role) == ("XK", "prosecutor")

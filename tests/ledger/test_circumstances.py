@@ -1,4 +1,4 @@
-"""What happens to a person: missing, death, an appeal, a limit; and what a closing agrees with."""
+"""Events of a person's life: missing, death, an appeal, a limit; and the reasons of a closing."""
 
 from collections.abc import Callable
 from datetime import date, timedelta

@@ -1,4 +1,4 @@
-"""Who decides on the destruction of what an annulled action disclosed, and until when it stops."""
+"""The destruction of an annulled action's fields: its deciders, and the days to stop it."""
 
 from datetime import datetime, timedelta
 from uuid import UUID

@@ -51,7 +51,7 @@ def person(
 
 
 def compared(one: ComparedIdentity, other: ComparedIdentity) -> Weighed | None:
-    """What two countries find of two records: nothing unless a blocking form is equal."""
+    """Return the finding of two countries on two records: none unless a blocking form is equal."""
     if not set(blocking_forms(one)) & set(blocking_forms(other)):
         return None
     own, theirs = evidence(one), {(form.kind, form.text) for form in evidence(other)}

@@ -135,7 +135,7 @@ def two() -> Two:
 
 
 def said(state: CaseState) -> dict[str, Any]:
-    """What a state says of the case, without what every event moves."""
+    """Return a state of the case, without the parts that every event moves."""
     told = state.model_dump()
     moving = ("version", "position", "last_recorded_at", "last_acted_at", "parted")
     return {name: value for name, value in told.items() if name not in moving}

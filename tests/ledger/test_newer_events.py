@@ -89,7 +89,7 @@ def test_a_copy_ends_before_an_event_of_a_later_program_and_goes_on_after_the_up
 
 
 def test_a_copy_of_a_later_program_is_not_continued(log: Log, copy: Copy) -> None:
-    """What follows would be judged by a state that this program does not have."""
+    """The later events would be judged by a state that this program does not have."""
     source = LogSource(log)
     log.open_case()
     newer = name_contact(log)

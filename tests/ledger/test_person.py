@@ -1,4 +1,4 @@
-"""What is stated of the person: which statement counts, a child's safeguards, and their times."""
+"""Statements on the person: the one that counts, a child's safeguards, and their times."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which namings of case managers were replaced."""
+"""The namings of case managers that were replaced."""
 
 from datetime import timedelta
 from uuid import UUID

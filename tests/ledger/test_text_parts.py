@@ -1,4 +1,4 @@
-"""What a program must have to read a protocol's text, and who has read it already."""
+"""The parts that a program needs to read a protocol's text, and the nodes that read it already."""
 
 import enum
 import types

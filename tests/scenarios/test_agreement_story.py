@@ -334,7 +334,7 @@ def a_new_kind_gets_its_rule(story: Story, early: UUID) -> None:
 
 
 def a_deadline_changes(story: Story, early: UUID) -> None:
-    """What is owed already keeps its deadline; a new case has the new one."""
+    """An open obligation keeps its deadline; a new case has the new one."""
     before = story.due(early, "risk_assessed").due
     story.adopts(
         {

@@ -33,7 +33,7 @@ def proposer(state: CaseState, protocol: Protocol) -> str:
 
 
 def counterparts(kind: str, state: CaseState | None, protocol: Protocol) -> OtherCases:
-    """What the rules read of other cases to decide on an action of ``kind``."""
+    """Return the other cases that the rules read to decide on an action of ``kind``."""
     if state is None or not reads_others(kind):
         return NO_OTHERS
     by = proposer(state, protocol)

@@ -1,4 +1,4 @@
-"""What happens to four nodes at worst: older copies of databases and keys, and takeovers.
+"""Disasters of four nodes: older copies of databases and keys, and takeovers.
 
 Everything that an operator does here is a command of ``docs/operations.md``.
 """
@@ -103,7 +103,7 @@ class OlderCopy:
         return made
 
     def missing(self) -> list[dict[str, Any]]:
-        """What the node's command names as missing."""
+        """Return the fields that the node's command names as missing."""
         if self.party is None:
             return []
         (vault,) = self.machine.json("node", "missing", self.party)
@@ -202,7 +202,7 @@ class Takeover:
                 machine.start()
 
     def _standing(self, machine: ServedNode, had: int) -> str | None:
-        """Whether a node has the event with which the heir went on, or says that it diverged."""
+        """Return whether a node has the heir's next event, or reports that it diverged."""
         event = f"SELECT leaf_hash FROM ledger.events WHERE notification_id = {had + 1}"
         if machine.query(event) == self._heir.query(event):
             return "follows"

@@ -115,7 +115,7 @@ class Story:
         return {one.case_id: one.id for one in found}
 
     def has_tried(self, kind: str, case_id: UUID) -> bool:
-        """Whether somebody handed in such an action on a case, whatever became of it."""
+        """Return whether an agency sent such an action on a case, whatever its outcome."""
         with self._lock:
             tried = [(one.action.kind, one.case_id) for one in self.attempts]
         return (kind, case_id) in tried

@@ -192,7 +192,7 @@ class _Maker:
     acted_at: datetime
 
     def of_person(self, name: str, values: Mapping[str, Any]) -> Callable[[], Any] | None:
-        """What makes a value of a field that must fit the person's other dates."""
+        """Return the strategy of a field that must fit the person's other dates."""
         year = self.acted_at.year
         is_adult = values.get("age_group") is AgeGroup.ADULT
         age = st.integers(20, 60) if is_adult else st.integers(1, 15)
@@ -381,7 +381,7 @@ def proposals(
 def _weights(
     kinds: Iterable[str], state: CaseState | None, protocol: Protocol
 ) -> Iterator[tuple[str, int]]:
-    """How often to take each of ``kinds``, so that a walk goes forward: undoing is rare,
+    """Return how often to take each of ``kinds``, so that a walk goes forward: undoing is rare,
     new facts are frequent, and what is possible late in the procedure comes first.
     """
     places = _places(tuple((k, _required(r), r.establishes) for k, r in protocol.actions.items()))

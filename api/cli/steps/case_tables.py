@@ -232,7 +232,7 @@ def _in_force(view: CaseView) -> Iterable[Text]:
 
 
 def why_erased(data: ErasedData) -> str:
-    """Why a person's data was erased, in words."""
+    """Return the reason for which a person's data was erased, in words."""
     if data.reason is ErasureReason.ORDER:
         ground = f" ({words(data.ground)})" if data.ground is not None else ""
         return f"two parties ordered it{ground}"

@@ -1,4 +1,4 @@
-"""What the catalogues of a language lack, as commands print it."""
+"""The texts that a language's catalogues lack, as commands print them."""
 
 from rich.markup import escape
 

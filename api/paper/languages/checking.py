@@ -1,4 +1,4 @@
-"""What a language's catalogues lack, and the files in which a translator fills it in."""
+"""The texts that a language's catalogues lack, and the files in which a translator adds them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ msgstr ""
 
 @dataclass(frozen=True, slots=True)
 class FileFindings:
-    """What one catalogue lacks."""
+    """The faults of one catalogue."""
 
     name: str
     needed: int
@@ -50,7 +50,7 @@ class FileFindings:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a language's folder lacks."""
+    """The faults of a language's folder."""
 
     language: Language
     files: tuple[FileFindings, ...]

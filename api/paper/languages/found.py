@@ -36,10 +36,10 @@ class LanguageError(OperatorError, ValueError):
 
 
 class _Described(LedgerModel):
-    """What ``language.toml`` may say."""
+    """The content of ``language.toml``."""
 
     name: Annotated[str, Field(min_length=1, max_length=60)] | None = None
-    """What the language calls itself."""
+    """The language's name in the language itself."""
     locale: Annotated[str, Field(pattern=r"^[A-Za-z_]{2,20}$")] | None = None
     """The CLDR locale of its dates, numbers and names, e.g. ``sr_Latn_ME``."""
     tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{2,35}$")] | None = None
@@ -47,7 +47,7 @@ class _Described(LedgerModel):
     also_for: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...] = ()
     """Other languages whose readers are given this one if a browser asks for them."""
     direction: Annotated[str, Field(pattern=r"^(ltr|rtl)$")] | None = None
-    """Where its lines begin, if CLDR says otherwise."""
+    """The direction of its lines, if CLDR has another."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Language:
     direction: str
     also_for: tuple[str, ...]
     folders: tuple[Path, ...]
-    """Where its catalogues are; a text of the first folder goes before that of the next."""
+    """The folders of its catalogues. A text of the first folder overrides that of the next."""
 
     @property
     def primary(self) -> str:

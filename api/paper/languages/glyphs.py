@@ -1,4 +1,4 @@
-"""Which letters of a language the fonts of PDF files have."""
+"""The letters of a language that the fonts of PDF files have."""
 
 import unicodedata
 from functools import cache

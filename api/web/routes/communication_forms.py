@@ -52,7 +52,7 @@ Number = Annotated[int, Path(ge=1, le=99)]
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the pages of a case's forms are made of."""
+    """The data from which the pages of a case's forms are made."""
 
     view: CaseView
     trail: list[TrailEntry]

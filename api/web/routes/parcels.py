@@ -1,4 +1,4 @@
-"""What waits between a country and the others, for its coordinator. No case is named."""
+"""The parcels that wait between a country and the others. No case is named."""
 
 from datetime import timedelta
 

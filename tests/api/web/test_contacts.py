@@ -121,7 +121,7 @@ NUMBER, NEWER_NUMBER = "+383 44 100 200", "+383 44 300 400"
 
 
 def rows_of(served: Server, action: UUID) -> dict[str, int]:
-    """How many disclosures of an action each vault holds."""
+    """Return the number of disclosures of an action in each vault."""
     return {
         vault.party: len(held)
         for vault in served.node.vaults
@@ -249,7 +249,7 @@ def test_coordinators_and_contact_points_of_all_parties_read_a_card_and_nobody_e
 
 
 def findings(served: Server) -> list[str]:
-    """What does not hold in the vaults, by the ledger and their inventories."""
+    """Return the faults of the vaults, by the ledger and their inventories."""
     node, protocol = served.node, served.agencies.protocol
     return [
         str(finding)
