@@ -82,6 +82,7 @@ class AtNode:
             key=own_key(settings, agency, key),
             audience=settings.audience,
             patience=patience,
+            language=os.environ.get("CASE_LEDGER_LANGUAGE"),
         )
 
 

@@ -41,11 +41,13 @@ class Connection:
         patience: float = 30.0,
         transport: httpx.BaseTransport | None = None,
         heard: Callable[[Mapping[str, str]], None] | None = None,
+        language: str | None = None,
     ) -> None:
         """Prepare the connection to a node.
 
         ``heard`` is called with the headers of each answer. Without ``protocol``, the client asks
-        the node for the protocol's id before the first signature.
+        the node for the protocol's id before the first signature. ``language`` is that of the
+        refusals, such as ``sq``; English if it is left out.
         """
         self.agency = agency
         self._key = key
@@ -57,6 +59,8 @@ class Connection:
             if transport is None
             else httpx.Client(base_url=base_url, transport=transport, headers=AS_IT_IS)
         )
+        if language is not None:
+            self._http.headers["Accept-Language"] = language
         if heard is not None:
             self._http.event_hooks = {"response": [lambda response: heard(response.headers)]}
 

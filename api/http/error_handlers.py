@@ -83,14 +83,23 @@ def no_page(_: Request, __: Problem) -> Response | None:
     return None
 
 
-def install(app: FastAPI, as_page: AsPage = no_page) -> None:
+InLanguage = Callable[[Request, Problem], Problem]
+"""Gives a problem in the language that the request asks for."""
+
+
+def in_english(_: Request, told: Problem) -> Problem:
+    """Return the problem as it is."""
+    return told
+
+
+def install(app: FastAPI, as_page: AsPage = no_page, in_language: InLanguage = in_english) -> None:
     """Answer every error of ``app`` with problem details, or with a page where one was asked."""
 
     def answering(told: Callable[[Exception], Problem]) -> Handler:
         async def answer(request: Request, error: Exception) -> Response:
             problem = _told_full(request, error) or told(error)
             page = as_page(request, problem)
-            return respond(problem) if page is None else page
+            return respond(in_language(request, problem)) if page is None else page
 
         return answer
 

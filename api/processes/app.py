@@ -110,7 +110,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
         app.router.routes.extend(resource.router.routes)
     app.router.routes.extend(mailbox.earlier.routes)
     app.router.routes.extend(web.routes())
-    error_handlers.install(app, web.as_page)
+    error_handlers.install(app, web.as_page, web.in_language)
     app.add_middleware(ConditionalGet)
     app.add_middleware(BodyLimit, limit=MAX_BODY)
     app.add_middleware(FailedAuthentications, per_minute=settings.failures_per_minute)

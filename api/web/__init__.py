@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from starlette.routing import BaseRoute
 
 from api.web.errors import as_page
+from api.web.problem_text import in_language
 from api.web.routes import (
     acts,
     agencies,
@@ -20,7 +21,7 @@ from api.web.routes import (
     printing,
 )
 
-__all__ = ["as_page", "routes"]
+__all__ = ["as_page", "in_language", "routes"]
 
 _ROUTERS = (
     entry.router,

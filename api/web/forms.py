@@ -222,7 +222,7 @@ def _options(
             countries = _countries(kind, name, protocol, words)
             return tuple(one for one in countries if offered is None or one[0] in offered)
         case Plain.LANGUAGE:
-            return _languages(words)
+            return language_options(words)
         case Plain():
             return ()
         case picklist:
@@ -253,7 +253,7 @@ def _countries(kind: str, name: str, protocol: Protocol, words: Wording) -> Opti
     return _sorted([(code, words.country(code)) for code in codes])
 
 
-def _languages(words: Wording) -> Options:
+def language_options(words: Wording) -> Options:
     """Return the languages with a two-letter code, and those that a catalogue names besides."""
     return _sorted([(code, words.language_name(code)) for code in words.spoken_languages()])
 

@@ -8,7 +8,11 @@ from ledger.refusals import Refusal
 
 def reason(refusal: Refusal, words: Words) -> str:
     """Return a refusal in words, in English if the language has none for it."""
-    rule = refusal.rule
+    return reason_of_rule(refusal.rule, words) or refusal.message
+
+
+def reason_of_rule(rule: str, words: Words) -> str | None:
+    """Return why a rule refuses; ``None`` if no text says it."""
     for head, text in (
         ("requires-", "why.requires"),
         ("not-while-", "why.not_while"),
@@ -18,7 +22,7 @@ def reason(refusal: Refusal, words: Words) -> str:
             return words.texts.text(text, fact=fact(rule.removeprefix(head), words))
     if (told := condition(rule, words)) is not None:
         return told
-    return words.texts.find(f"why.{rule}") or refusal.message
+    return words.texts.find(f"why.{rule}")
 
 
 def condition(rule: str, words: Words) -> str | None:

@@ -18,6 +18,7 @@ from ledger.procedure.case_fold import (
 from ledger.procedure.case_state import CaseState, Destruction, ErrorClosing
 from ledger.procedure.dates import check_dates
 from ledger.procedure.form_rules import check_acknowledged, check_sent
+from ledger.procedure.held_parts import others_may_lift
 from ledger.procedure.legal_basis import Basis, release_bases
 from ledger.procedure.merge_conditions import (
     age_group_before,
@@ -347,6 +348,8 @@ _AFTER_ANNULLED_OPENING = frozenset(
         "destruction_confirmed",
     }
 )
+_OTHERS_LIFT_SINCE = 2
+"""From this edition on, others lift the holds of a party that left, after its days are over."""
 _MERGES_SINCE = 2
 """From this edition on, cases may be merged: the rules of a merge rest on lasting actions."""
 _LASTING = frozenset(
@@ -948,8 +951,17 @@ def _hold_lifted(p: Proposal) -> None:
     hold = p.state.holds.get(UUID(p.act.fields["hold"]))
     if hold is None:
         raise _invalid("no-such-hold", "No such hold is in force in this case.", "hold")
-    if hold.party != p.agency.party:
-        raise _not_allowed("own-hold", "The country that placed a hold lifts it.")
+    if hold.party == p.agency.party:
+        return
+    if p.protocol.edition >= _OTHERS_LIFT_SINCE and others_may_lift(
+        hold.party, p.agency.party, p.state.parties, p.protocol, p.now
+    ):
+        return
+    raise _not_allowed(
+        "own-hold",
+        "The country that placed a hold lifts it. If it left the agreement, another country of the"
+        " case may lift it once its days for the erasure are over.",
+    )
 
 
 def _measure_taken(p: Proposal) -> None:

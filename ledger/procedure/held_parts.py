@@ -4,6 +4,10 @@ While a hold is in force, nothing in the case is erased. So the party keeps its 
 what it owes, lifts a hold that it placed, erases what it had received, and confirms the erasure. It
 has the protocol's days for the erasure from the lifting of the last hold on. A hold that is placed
 when these days are over gives the party no time again.
+
+The party owes the lifting of its own holds within the same days of its last day. After them another
+party of the case may lift them, so that the part of the party that left has an end. This is a
+reading of the procedure, not an official text.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -76,6 +80,21 @@ def is_settling(
             if not holds:
                 until = max(until, act.recorded_at + period)
     return bool(holds) or at < until
+
+
+def others_may_lift(
+    placed_by: str, party: str, parties: Collection[str], protocol: Protocol, at: datetime
+) -> bool:
+    """Return whether ``party`` may lift a hold of another party of the case at the moment ``at``.
+
+    The other party has left, and its days for the erasure are over. ``party`` has not left, unless
+    all ``parties`` of the case have.
+    """
+    if placed_by not in protocol.left_parties:
+        return False
+    if party in protocol.left_parties and not protocol.left_parties.keys() >= set(parties):
+        return False
+    return at >= regular_end(protocol.left_parties[placed_by], protocol)
 
 
 def regular_end(left_on: date, protocol: Protocol) -> datetime:

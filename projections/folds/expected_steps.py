@@ -29,6 +29,8 @@ COMING_OF_AGE = "coming of age"
 _OPENED = "case_opened"
 _LIMITS_SINCE = 2
 """From this edition on, the recorded ends of permits and the limit of a claim are followed."""
+_LIFTING_SINCE = 2
+"""From this edition on, a party that left owes the lifting of its own holds by a day."""
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
@@ -487,10 +489,10 @@ def _has_left(agency: str, protocol: Protocol) -> bool:
 def _of_leaving(
     state: CaseState, protocol: Protocol, acts: Mapping[UUID, Act]
 ) -> Iterator[OwedStep]:
-    """Yield the erasures that parties that left owe of what they had received in the case.
+    """Yield the steps that parties that left owe: to lift their holds, and to erase their part.
 
-    No day is set while a legal hold is in force. Once the last one is lifted, the days for the
-    erasure begin anew.
+    Their part is what they had received in the case. No day is set for its erasure while a legal
+    hold is in force. Once the last one is lifted, the days for the erasure begin anew.
     """
     terms = protocol.withdrawal_terms
     pending = state.erasure.pending if state.erasure is not None else ()
@@ -499,6 +501,13 @@ def _of_leaving(
         if day is None or party in pending or len(state.parties) == 1:
             continue
         since = datetime.combine(day, time(), zone_of_days(protocol, party))
+        for hold, placed in state.holds.items():
+            if placed.party == party and protocol.edition >= _LIFTING_SINCE:
+                ends = _after_days(since, terms.erase_within_days, [party], protocol)
+                lifting = ExpectedStep(
+                    action="legal_hold_lifted", party=party, concerning=hold, **_dated(terms, ends)
+                )
+                yield _asked(ObligationKind.HOLD_LIFTING, lifting)
         if (lifted := last_lifted(acts.values())) is not None:
             since = max(since, lifted)
         step = ExpectedStep(

@@ -21,6 +21,8 @@ class ObligationKind(StrEnum):
     """A step that the protocol expects."""
     BREAK_GLASS_REVIEW = "break_glass_review"
     ERASURE = "erasure"
+    HOLD_LIFTING = "hold_lifting"
+    """That a party that left lifts its own legal hold."""
     DESTRUCTION = "destruction"
     """Of what an annulled action disclosed."""
     RECTIFICATION = "rectification"

@@ -14,17 +14,20 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from api.client import RefusedError
 from api.client.assertion import TYPE, make_assertion
 from api.client.schemas import Case
+from api.web.texts import texts
 from ledger.signing import keys
 from ledger.vocabulary.coordination import InformationRequested
 from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.picklists import (
     InformationTopic,
     Purpose,
+    ReturnDelay,
     RiskLevel,
     ShelterKind,
 )
 from ledger.vocabulary.protection import RiskAssessed, Sheltered
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
+from ledger.vocabulary.return_and_inclusion import ReturnPostponed
 from tests.support import actions
 from tests.support.agencies import PAST
 from tests.support.serving import Server
@@ -506,3 +509,36 @@ def test_actions_on_cases_and_on_the_protocol_are_kept_apart(served: Server) -> 
     with pytest.raises(RefusedError) as error:
         coordinator.append(KeyRevoked(acted_at=PAST, key_id="A" * 43), uuid4(), 0)
     assert refused(error) == (422, "not-canonical")  # an act on the protocol names no case
+
+
+def test_a_refusal_is_in_the_language_that_is_asked_for(served: Server) -> None:
+    case_id = uuid4()
+    with served.client("xk-dhtqnj") as police:
+        police.open_case(opening(), case_id)
+        told = []
+        for language in (None, "en-GB", "sq-XK,en;q=0.5", "cnr", "fi"):
+            with served.client("xk-dhtqnj", language=language) as asking:
+                with pytest.raises(RefusedError) as error:
+                    asking.append(assessed(), case_id, 3)
+                told.append(error.value.problem)
+    english, british, albanian, montenegrin, finnish = told
+    assert english == british == finnish
+    assert english.detail_en is None
+    assert {(one.rule, one.status, one.type) for one in told} == {
+        ("case-version", 412, "urn:case-ledger:rule:case-version")
+    }
+    assert albanian.detail == texts("sq").text("why.case-version")
+    assert montenegrin.detail == texts("cnr").text("why.case-version")
+    assert albanian.detail_en == montenegrin.detail_en == english.detail
+    # A fact of the case is named in the language, and no part of the text is left to fill in.
+    postponed = ReturnPostponed(acted_at=START, ground=ReturnDelay.HEALTH)
+    with served.client("xk-nac", language="sq") as asking, pytest.raises(RefusedError) as error:
+        asking.append(postponed, case_id, 1)
+    problem = error.value.problem
+    assert problem.rule.startswith("requires-")
+    assert problem.detail != problem.detail_en
+    assert "{" not in str(problem.detail)
+    assert problem.title == texts("sq").text("problem.409.title")
+    bare = httpx.get(f"{served.url}/v1/cases/{case_id}", headers={"Accept-Language": "sq"})
+    assert (bare.status_code, bare.headers["Content-Language"]) == (401, "sq")
+    assert "Accept-Language" in bare.headers["Vary"]

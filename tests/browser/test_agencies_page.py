@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from ledger.vocabulary.registration import AgencyRegistered, ContactPointNamed, Office
 from tests.browser.conftest import SECONDS, Person
 from tests.support.serving import Server
+from tests.support.waiting import until
 
 People = Callable[[str], Person]
 MONTENEGRO = "section[aria-labelledby=party-ME]"
@@ -22,20 +23,20 @@ def test_a_coordinator_reviews_and_signs_what_changes(person: People, node: Serv
     desk.select_option("#role", "shelter")
     desk.fill("#name", "Shelter in Bar")
     desk.fill("#email", "office@example.invalid")
-    desk.get_by_role("button", name="See what will be signed").click()
+    desk.get_by_role("button", name="See what will be signed").first.click()
     expect(desk.locator("#told")).to_contain_text("Shelter in Bar")
     expect(desk.locator("#for-ever")).to_be_visible()
     coordinator.picture("agencies-review")
     desk.get_by_role("button", name="Sign", exact=True).click()
-    expect(desk.locator("#agency-said")).to_contain_text("recorded", timeout=SECONDS)
+    expect(desk.locator("#said")).to_contain_text("recorded", timeout=SECONDS)
 
     desk = coordinator.goto("/agencies")
     expect(desk.locator(MONTENEGRO)).to_contain_text("Shelter in Bar")
     desk.select_option("#act", "agency_retired")
     desk.select_option("#own", "bar-shelter")
-    desk.get_by_role("button", name="See what will be signed").click()
+    desk.get_by_role("button", name="See what will be signed").first.click()
     desk.get_by_role("button", name="Sign", exact=True).click()
-    expect(desk.locator("#agency-said")).to_contain_text("recorded", timeout=SECONDS)
+    expect(desk.locator("#said")).to_contain_text("recorded", timeout=SECONDS)
     with node.client("xk-nac") as client:
         (shelter,) = (one for one in client.agencies() if one.id == "bar-shelter")
     assert [one.change.value for one in shelter.history] == ["registered", "retired"]
@@ -70,3 +71,88 @@ def test_everyone_reads_agencies_and_contacts_and_another_party_confirms(
     desk.get_by_role("button", name="Confirm").click()
     expect(desk.locator("#waiting-said")).to_contain_text("counts from now on", timeout=SECONDS)
     expect(coordinator.goto("/agencies").locator(MONTENEGRO)).to_contain_text("An auditor")
+
+
+def sign(desk: Page) -> None:
+    """Review and sign the form on contact points, and load the page again."""
+    form = desk.locator("section[aria-labelledby=change-contacts]")
+    form.get_by_role("button", name="See what will be signed").click()
+    form.get_by_role("button", name="Sign", exact=True).click()
+    expect(desk.locator("#contact-said")).to_contain_text("recorded", timeout=SECONDS)
+    desk.reload()
+
+
+def test_a_coordinator_fills_changes_and_ends_contact_points_and_their_cards(
+    person: People, node: Server
+) -> None:
+    coordinator = person("al-nac")
+    desk = coordinator.goto("/agencies")
+
+    desk.select_option("#contact-act", "contact_point_named")
+    desk.select_option("#contact-agency", "al-nac")
+    desk.fill("#contact-function", "Duty officer")
+    desk.fill("#contact-function-sq", "Oficeri i shërbimit")
+    desk.check("#contact-deputy")
+    desk.select_option("#contact-languages", ["sqi", "eng"])
+    desk.get_by_role("button", name="See what will be signed").last.click()
+    expect(desk.locator("#contact-said")).to_contain_text("e-mail address or a telephone")
+    desk.fill("#contact-email", "duty@example.invalid")
+    sign(desk)
+
+    desk.select_option("#contact-act", "contact_card_given")
+    desk.select_option("#contact-of", label="Duty officer (Deputy), " + agency_name(node, "al-nac"))
+    desk.fill("#contact-person", "zqErion Hoxha")
+    desk.fill("#contact-person-telephone", "+355 44 100 200")
+    coordinator.sees_no_barrier()
+    coordinator.picture("contacts-form")
+    sign(desk)
+    expect(desk.locator(".card", has_text="zqErion Hoxha")).to_contain_text("+355 44 100 200")
+
+    desk.select_option("#contact-act", "contact_card_given")
+    desk.select_option("#contact-of", index=1)
+    assert desk.input_value("#contact-person") == "zqErion Hoxha", "to change a part of it"
+    desk.fill("#contact-person-telephone", "+355 44 300 400")
+    sign(desk)
+
+    other = person("xk-nac")
+
+    def seen() -> str:
+        return other.goto("/agencies").locator("section[aria-labelledby=contacts]").inner_text()
+
+    until(lambda: "+355 44 300 400" in seen(), "the card in the other country", seconds=60)
+    assert "+355 44 100 200" not in seen()
+
+    desk.select_option("#contact-act", "contact_point_named")
+    desk.select_option("#contact-replaces", index=1)
+    assert desk.input_value("#contact-function-sq") == "Oficeri i shërbimit"
+    desk.fill("#contact-function", "Officer on duty")
+    sign(desk)
+    assert "Officer on duty" in seen()
+    assert "zqErion Hoxha" not in seen(), "the card ended with the contact point that had it"
+
+    desk.select_option("#contact-act", "contact_card_given")
+    desk.select_option("#contact-of", index=1)
+    desk.fill("#contact-person", "zqAnila Leka")
+    desk.fill("#contact-person-email", "anila@example.invalid")
+    sign(desk)
+    for act, select in (
+        ("contact_card_ended", "#contact-carded"),
+        ("contact_point_ended", "#contact-of"),
+    ):
+        desk.select_option("#contact-act", act)
+        desk.select_option(select, index=1)
+        sign(desk)
+    expect(desk.locator(".card", has_text="zqAnila Leka")).to_have_count(0)
+    with node.client("xk-nac") as client:
+        named = [one for one in client.contact_points() if one.party == "AL"]
+    assert [one.function for one in named] == ["Duty officer", "Officer on duty"]
+    assert [(one.ended_at is None, one.deputy, one.card) for one in named] == [
+        (False, True, None)
+    ] * 2
+    assert named[0].functions == {"sq": "Oficeri i shërbimit"}
+    assert named[1].languages == named[0].languages
+    assert sorted(named[0].languages) == ["eng", "sqi"]
+
+
+def agency_name(node: Server, agency: str) -> str:
+    return node.agencies.protocol.agencies_by_id[agency].name

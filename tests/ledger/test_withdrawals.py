@@ -5,6 +5,7 @@ auditor's script takes it: the three must agree.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from types import ModuleType
 from typing import Any
@@ -14,9 +15,11 @@ import pytest
 
 from ledger.log.note import SignatureType
 from ledger.log.policy import Group, Policy, TrustedWitness
+from ledger.procedure import case_rules
 from ledger.procedure.amendments import text_of
-from ledger.procedure.held_parts import is_settling
-from ledger.procedure.protocol import Protocol, WithdrawalTerms
+from ledger.procedure.held_parts import is_settling, others_may_lift, regular_end
+from ledger.procedure.merged_cases import NO_OTHERS
+from ledger.procedure.protocol import Protocol, WithdrawalTerms, with_left_parties
 from ledger.refusals import Refusal
 from ledger.verification.revalidation import inspect
 from ledger.vocabulary import Action
@@ -50,6 +53,7 @@ from ledger.vocabulary.registration import (
     WitnessesAligned,
 )
 from projections.folds.expected_steps import ObligationKind, owed_steps
+from projections.folds.obligation_terms import ObligationState
 from projections.folds.obligations import ObligationOutcome, obligations
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
@@ -300,6 +304,105 @@ def test_its_duties_under_a_hold_stay_until_it_has_erased(parties: Parties, plac
     parties.take("al-node", erased, CASE)
     parties.ledger.now = when
     assert not is_settling_now(parties)
+
+
+def hold_steps(parties: Parties) -> list[tuple[str, ObligationState, bool | None]]:
+    """Return the obligations to lift a hold: the debtor, the state, and whether it came late."""
+    folded = obligations([one.as_act() for one in parties.events(CASE)], parties.read().agreement)
+    return [
+        (str(one.debtor), one.state, one.late)
+        for one in folded.by_id.values()
+        if one.kind is ObligationKind.HOLD_LIFTING
+    ]
+
+
+def test_a_hold_that_it_never_lifts_is_lifted_by_another_country_of_the_case(
+    parties: Parties,
+) -> None:
+    parties.take("xk-dhtqnj", opening(("XK", "AL")), CASE)
+    held = LegalHoldPlaced(acted_at=START, ground=next(iter(HoldGround)))
+    hold = parties.take(agency_like(parties, "al-prosecutor"), held, CASE)
+    assert hold_steps(parties) == []
+    left(parties)
+    parties.take("xk-dhtqnj", risk(), CASE)
+    assert hold_steps(parties) == [("AL", ObligationState.OPEN, None)]
+    period = timedelta(days=WithdrawalTerms().erase_within_days)
+    ours = agency_like(parties, "xk-prosecutor")
+    parties.ledger.now = AFTER + period - timedelta(minutes=2)
+    early = LegalHoldLifted(acted_at=AFTER, hold=hold)
+    assert parties.refused_in(CASE, ours, early) == "own-hold"
+    parties.ledger.now = AFTER + period + timedelta(days=1)
+    lifted = LegalHoldLifted(acted_at=parties.ledger.now, hold=hold)
+    # An agency without the role, and a country that is not of the case, do not lift it.
+    assert parties.refused_in(CASE, "xk-dhtqnj", lifted) == "role"
+    theirs = agency_like(parties, "me-prosecutor")
+    assert parties.refused_in(CASE, theirs, lifted) == "unknown-case"
+    parties.take(ours, lifted, CASE)
+    assert state_of(parties).holds == {}
+    assert hold_steps(parties) == [("AL", ObligationState.DISCHARGED, True)]
+    # The party that left has the days for the erasure again, and no more after them.
+    lifted_at = parties.ledger.now
+    assert is_settling_now(parties)
+    parties.take("al-node", ErasureConfirmed(acted_at=lifted_at), CASE)
+    assert state_of(parties).parties == ("XK",)
+    parties.ledger.now = lifted_at + period
+    assert not is_settling_now(parties)
+
+
+def test_a_hold_of_a_party_that_stays_is_its_own_and_so_it_is_by_earlier_editions(
+    parties: Parties,
+) -> None:
+    parties.take("xk-dhtqnj", opening(("XK", "AL", "ME")), CASE)
+    held = LegalHoldPlaced(acted_at=START, ground=next(iter(HoldGround)))
+    holds = [
+        parties.take(agency_like(parties, placed_by), held, CASE)
+        for placed_by in ("al-prosecutor", "me-prosecutor")
+    ]
+    left(parties)
+    parties.ledger.now = AFTER + timedelta(days=400)
+    of_left, of_staying = (LegalHoldLifted(acted_at=AFTER, hold=hold) for hold in holds)
+    ours = agency_like(parties, "xk-prosecutor")
+    assert parties.refused_in(CASE, ours, of_staying) == "own-hold"
+    at = parties.ledger.now
+    earlier = parties.now.model_copy(update={"edition": 1})
+    proposed = _hold_lifting(parties, ours, of_left, at)
+    with pytest.raises(Refusal, match="left the agreement"):
+        case_rules._hold_lifted(replace(proposed, protocol=earlier))
+    case_rules._hold_lifted(proposed)
+
+
+def test_where_all_parties_of_a_case_left_one_lifts_the_holds_of_another(parties: Parties) -> None:
+    both, one = {"XK": DAY, "ME": DAY}, {"XK": DAY}
+    protocol = with_left_parties(parties.text, both)
+    end = regular_end(DAY, protocol)
+    assert others_may_lift("XK", "ME", ("XK", "ME"), protocol, end)
+    assert not others_may_lift("XK", "ME", ("XK", "ME", "AL"), protocol, end)
+    assert not others_may_lift("AL", "ME", ("AL", "ME"), with_left_parties(parties.text, one), end)
+
+
+def _hold_lifting(
+    parties: Parties, agency: str, action: LegalHoldLifted, at: datetime
+) -> case_rules.Proposal:
+    """Return a proposal to lift a hold, as the rules get it."""
+    case = parties.case(CASE)
+    assert case is not None
+    act = replace(
+        next(iter(case.history.values())),
+        kind=action.kind,
+        agency=agency,
+        fields={"hold": str(action.hold)},
+    )
+    protocol = parties.now
+    return case_rules.Proposal(
+        state=case.state,
+        history=case.history,
+        act=act,
+        agency=protocol.agencies_by_id[agency],
+        protocol=protocol,
+        now=at,
+        not_before=at,
+        others=NO_OTHERS,
+    )
 
 
 def agency_like(parties: Parties, name: str) -> str:

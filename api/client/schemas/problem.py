@@ -19,6 +19,9 @@ class ProblemDetails(BaseModel):
     title: str
     status: int
     detail: str | None = None
+    """The fault and the remedy, in the language that the request asked for (Accept-Language)."""
+    detail_en: str | None = None
+    """The detail in English, if ``detail`` is in another language. It may be more exact."""
     rule: str
     """The stable name of the rule that refused."""
     field: str | None = None

@@ -1,23 +1,18 @@
-// A coordinator registers, invites, renames or retires an agency, and confirms or declines changes
-// of oversight bodies. What will be signed is shown before it is signed.
+// A coordinator changes its country's agencies and contact points, gives contact cards, and confirms
+// or declines changes of oversight bodies. What will be signed is shown before it is signed.
 
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
 import { reason, text } from "./texts.js";
 
-const form = document.getElementById("agency-form");
 const part = (id) => document.getElementById(id);
-const say = (message) => { part("agency-said").textContent = message; };
 const now = () => `${new Date().toISOString().slice(0, 19)}Z`;
-const shown = () => [...form.querySelectorAll("p.field")].filter((field) => !field.hidden);
 
 /** Sign an act on the protocol and send it. Returns whether it was recorded; a refusal is told. */
-async function send(kind, version, open, tell) {
-  const own = await keys.of(form.dataset.agency);
+async function send({ agency, protocol }, { kind, version, open, closed = {}, digests = 0 }, tell) {
+  const own = await keys.of(agency);
   if (!own) { tell(text("act.no_key")); return false; }
-  const signed = await issue(own, {
-    protocol: form.dataset.protocol, kind, version, open, closed: {}, digests: 0,
-  });
+  const signed = await issue(own, { protocol, kind, version, open, closed, digests });
   try {
     const answer = await fetch("/v1/protocol/actions", {
       method: "POST", headers: { "Content-Type": "application/sd-jwt" }, body: signed.text,
@@ -31,73 +26,122 @@ async function send(kind, version, open, tell) {
   return false;
 }
 
-/** What the form says of the agency: the fields of the chosen act, those left empty left out. */
-function filled() {
-  const value = (id) => part(id).value.trim();
-  const given = (fields) => Object.fromEntries(Object.entries(fields).filter(([, one]) => one));
-  const kind = value("act");
-  if (kind === "agency_retired") return { agency: value("own") };
-  const office = given({ email: value("email"), telephone: value("telephone") });
-  const told = given({ name: value("name"), city: value("city") });
-  if (Object.keys(office).length) told.office = office;
-  return kind === "agency_renamed"
-    ? { agency: value("own"), ...told }
-    : { agency: value("new-id"), role: value("role"), ...told };
+/** Set a value at a path such as `office.email`. */
+function put(target, path, value) {
+  const names = path.split(".");
+  const last = names.pop();
+  let place = target;
+  for (const name of names) place = place[name] ??= {};
+  place[last] = value;
 }
 
-part("act").addEventListener("change", () => {
-  const kind = part("act").value;
-  for (const field of form.querySelectorAll("p[data-for]")) {
-    field.hidden = !field.dataset.for.split(" ").includes(kind);
-    const control = field.querySelector("input, select");
-    control.disabled = field.hidden;
-    const needed = ["new-id", "own", "role"].includes(control.id)
-      || (control.id === "name" && kind !== "agency_renamed");
-    control.required = !field.hidden && needed;
+/** The value of a control, or undefined where it is left out. */
+function valueOf(control) {
+  if (control.type === "checkbox") return control.checked || undefined;
+  if (control.multiple) {
+    const chosen = [...control.selectedOptions].map((one) => one.value);
+    return chosen.length ? chosen : undefined;
   }
-  part("review").hidden = true;
-});
+  return control.value.trim() || undefined;
+}
 
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  say("");
-  part("told").replaceChildren(...shown().flatMap((field) => {
-    const control = field.querySelector("input, select");
-    const value = control.selectedOptions ? control.selectedOptions[0].textContent : control.value;
-    if (!control.value.trim()) return [];
-    const [term, told] = [document.createElement("dt"), document.createElement("dd")];
-    term.textContent = field.querySelector("label").textContent;
-    told.textContent = value;
-    return [term, told];
-  }));
-  part("for-ever").hidden = part("act").value === "agency_renamed";
-  part("review").hidden = false;
-  part("sign").focus();
-});
+const saidOf = (control) => {
+  if (control.type === "checkbox") return "✓";
+  if (!control.selectedOptions) return control.value.trim();
+  return [...control.selectedOptions].map((one) => one.textContent.trim()).join(", ");
+};
 
-part("back").addEventListener("click", () => {
-  part("review").hidden = true;
-  part("act").focus();
-});
+/** A form of several acts: each field names the acts that have it, and its place in the act. */
+function begin(form) {
+  const { id } = form.dataset;
+  const act = part(`${id}act`);
+  const review = part(`${id}review`);
+  const say = (message) => { part(`${id}said`).textContent = message; };
+  const isOf = (element, name) => element.dataset[name]?.split(" ").includes(act.value) ?? false;
+  const controlOf = (field) => field.querySelector("input, select");
+  const shown = () => [...form.querySelectorAll("p[data-for]")].filter((field) => !field.hidden);
+  const given = () => shown().map(controlOf).filter((one) => valueOf(one) !== undefined);
 
-part("sign").addEventListener("click", async () => {
-  const { value, selectedOptions } = part("act");
-  part("sign").disabled = true;
-  const open = { acted_at: now(), ...filled() };
-  const done = await send(value, Number(selectedOptions[0].dataset.version), open, say);
-  part("sign").disabled = false;
-  if (!done) return;
-  part("review").hidden = true;
-  form.reset();
-  part("act").dispatchEvent(new Event("change"));
-  say(text("agencies.done"));
-});
+  function showFields() {
+    for (const field of form.querySelectorAll("p[data-for]")) {
+      field.hidden = !isOf(field, "for");
+      const control = controlOf(field);
+      control.disabled = field.hidden;
+      control.required = !field.hidden && isOf(field, "needed");
+    }
+    review.hidden = true;
+  }
+
+  /** Fill the fields with what is known of the chosen contact point, to change a part of it. */
+  function fill(chosen) {
+    const known = JSON.parse(chosen.dataset.values ?? "{}");
+    for (const control of shown().map(controlOf)) {
+      if (!(control.name in known)) continue;
+      const value = known[control.name];
+      if (control.type === "checkbox") control.checked = value;
+      else if (control.multiple) {
+        for (const one of control.options) one.selected = value.includes(one.value);
+      } else control.value = value;
+    }
+  }
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    say("");
+    const reached = shown().filter((field) => "oneOf" in field.dataset).map(controlOf);
+    if (reached.length && reached.every((control) => valueOf(control) === undefined)) {
+      say(text("agencies.one_of"));
+      reached[0].focus();
+      return;
+    }
+    part(`${id}told`).replaceChildren(...given().flatMap((control) => {
+      const [term, told] = [document.createElement("dt"), document.createElement("dd")];
+      term.textContent = control.closest("p").querySelector("label").textContent.trim();
+      told.textContent = saidOf(control);
+      return [term, told];
+    }));
+    for (const one of review.querySelectorAll("[data-warns]")) one.hidden = !isOf(one, "warns");
+    review.hidden = false;
+    part(`${id}sign`).focus();
+  });
+
+  part(`${id}sign`).addEventListener("click", async () => {
+    const { version, digests = 0 } = act.selectedOptions[0].dataset;
+    const [open, closed] = [{ acted_at: now() }, {}];
+    for (const control of given()) {
+      put("sealed" in control.dataset ? closed : open, control.name, valueOf(control));
+    }
+    part(`${id}sign`).disabled = true;
+    const signed = {
+      kind: act.value, version: Number(version), open, closed, digests: Number(digests),
+    };
+    const done = await send(form.dataset, signed, say);
+    part(`${id}sign`).disabled = false;
+    if (!done) return;
+    form.reset();
+    showFields();
+    say(text("agencies.done"));
+  });
+
+  part(`${id}back`).addEventListener("click", () => {
+    review.hidden = true;
+    act.focus();
+  });
+  act.addEventListener("change", showFields);
+  for (const select of form.querySelectorAll("select[data-fills]")) {
+    select.addEventListener("change", () => fill(select.selectedOptions[0]));
+  }
+  showFields();
+}
+
+for (const form of document.querySelectorAll("form[data-acts]")) begin(form);
 
 for (const button of document.querySelectorAll("button[data-settles]")) {
   button.addEventListener("click", async () => {
     const tell = (message) => { part("waiting-said").textContent = message; };
     const { settles, proposal } = button.dataset;
-    if (!(await send(settles, 1, { acted_at: now(), proposal }, tell))) return;
+    const signed = { kind: settles, version: 1, open: { acted_at: now(), proposal } };
+    if (!(await send(part("agency-form").dataset, signed, tell))) return;
     button.closest("li").remove();
     tell(text(settles === "agency_change_confirmed" ? "keys.confirmed" : "keys.declined"));
   });

@@ -24,7 +24,8 @@ export function reason(problem, status) {
   const name = `why.${rule}`;
   const said = text(name);
   if (said === name || said.includes("{")) return problem.detail ?? problem.title ?? String(status);
-  return DETAILED.has(rule) && problem.detail ? `${said} (${problem.detail})` : said;
+  const exact = problem.detail_en ?? problem.detail;
+  return DETAILED.has(rule) && exact ? `${said} (${exact})` : said;
 }
 
 /** Say something to who looks and to who listens. */
