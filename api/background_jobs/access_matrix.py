@@ -1,8 +1,10 @@
 """Keeps the access matrix in the vaults' tables that of the version in force.
 
 Row-level security reads these tables. A version of the protocol comes into force by time alone, so
-a running node compares the tables each second. Only the database's owner may write them. A reading
-that needs a cell which the tables do not have yet waits (``api.services.personal_data_access``).
+a running node compares the tables each second while an adopted version is not in force yet. Else it
+compares them when the ledger grows, and every few seconds. Only the database's owner may write
+them. A reading that needs a cell which the tables do not have yet waits
+(``api.services.personal_data_access``).
 """
 
 from collections.abc import Sequence
@@ -20,7 +22,9 @@ from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.vault import Vaults
 
-_EVERY_SECONDS = 1.0
+_EVERY_SECONDS = 5.0
+_PENDING_SECONDS = 1.0
+"""The time between two looks while a version waits for its time."""
 _BACKOFF = Backoff(1.0, 60.0)
 _log = structlog.get_logger(__name__)
 
@@ -34,7 +38,19 @@ class AccessMatrixKeeper(PeriodicWorker):
         self._owner = _owner_of(settings, conninfo)
         self._written = settings.load_protocol()
         self._behind: Protocol | None = None
-        super().__init__("access_matrix", self.step, every=_EVERY_SECONDS, backoff=_BACKOFF)
+        super().__init__(
+            "access_matrix",
+            self._look,
+            every=_EVERY_SECONDS,
+            backoff=_BACKOFF,
+        )
+
+    def _look(self) -> float:
+        self.step()
+        registry = self._ledger.known_registry
+        if registry is None or registry.agreement.latest.earliest > clock.now():
+            return _PENDING_SECONDS
+        return _EVERY_SECONDS
 
     def step(self) -> None:
         """Write the matrix of the version in force where a vault has that of another version.

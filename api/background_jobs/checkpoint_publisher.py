@@ -17,9 +17,12 @@ from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
 
 _EVERY_SECONDS = 0.2
-_SIGN_EVERY_SECONDS = 1.0
+_SIGN_EVERY_SECONDS = 5.0
 """A notice of the database wakes the signer at each event; this is for notices that are lost."""
 _AT_LEAST_EVERY_SECONDS = 2.0
+"""The longest pause while a witness has not cosigned."""
+_COMPLETE_SECONDS = 5.0
+"""The pause once every witness has cosigned. The signer wakes the gatherer as the log grows."""
 _REFRESH_LOOK_SECONDS = 60.0
 _AT_MOST_EVERY_SECONDS = 0.05
 """Signing costs a commit of its own, which appends must not wait for."""
@@ -86,6 +89,9 @@ class CosignatureGatherer(PeriodicWorker):
         if self._is_signing() and time.monotonic() >= self._refresh_at:
             self._refresh_at = time.monotonic() + _REFRESH_LOOK_SECONDS
             self._publication.refresh(clock.now())
+        if now == self._done and _is_complete(now):
+            self._pause = _EVERY_SECONDS
+            return min(_COMPLETE_SECONDS, _REFRESH_LOOK_SECONDS)
         is_moving = now != self._done
         self._pause = _EVERY_SECONDS if is_moving else min(2 * self._pause, _AT_LEAST_EVERY_SECONDS)
         return self._pause

@@ -59,7 +59,9 @@ from ledger.vocabulary.erasure import ErasureApproved, ErasureConfirmed, Retenti
 from projections.tables.view_queries import ViewReader
 
 _BATCH = 500
-_EVERY_SECONDS = 1.0
+_EVERY_SECONDS = 5.0
+"""A notice of the database wakes the eraser at each event; this is for notices that are lost."""
+_SOONEST_SECONDS = 1.0
 _BACKOFF = Backoff(0.2, 2.0)
 _RETENTION_EVERY_SECONDS = 3600.0
 _ANNOUNCE_AGAIN_SECONDS = 6 * 3600.0
@@ -103,9 +105,14 @@ class Eraser(PeriodicWorker):
         self._has_removed_returned = False
         self._retired_at = -math.inf
         """When :meth:`retire` was complete last, by ``time.monotonic()``."""
-        super().__init__("erase", self._step, every=_EVERY_SECONDS, backoff=_BACKOFF)
+        super().__init__(
+            "erase",
+            self._step,
+            every=_EVERY_SECONDS,
+            backoff=_BACKOFF,
+        )
 
-    def _step(self) -> None:
+    def _step(self) -> float:
         if not self._has_removed_returned:
             self.remove_returned()
             self._has_removed_returned = True
@@ -119,6 +126,7 @@ class Eraser(PeriodicWorker):
             self._retired_at = time.monotonic()
         self.confirm()
         self.confirm_destructions()
+        return min(_EVERY_SECONDS, max(_SOONEST_SECONDS, _RETENTION_EVERY_SECONDS))
 
     def obey(self) -> int:
         """Carry out the erasures that were ordered since the last look.

@@ -34,7 +34,8 @@ from ledger.vault.vault_check import Checked, VaultCheck
 
 _STEP_CASES = 20
 _BATCH_EVENTS = 500
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 5.0
+_SOONEST_LOOK_SECONDS = 1.0
 _FIRST_SHARE = 0.25
 """The share of one processor that the first pass after a start takes."""
 _SHARE = 0.02
@@ -114,6 +115,9 @@ class VaultChecker(PeriodicWorker):
         self._patience = patience
         self._given_up = given_up
         self._is_in_doubt = is_in_doubt
+        self._look_seconds = min(_LOOK_SECONDS, max(_SOONEST_LOOK_SECONDS, patience / 10))
+        self.when_missing: Callable[[], None] = lambda: None
+        """Called when a check found that something is missing by the ledger."""
         self._checks = {
             vault.party: vault_check(ledger, database, outbox, vault.party, vault.keys)
             for vault in vaults
@@ -135,7 +139,9 @@ class VaultChecker(PeriodicWorker):
         self._checked_upto = 0
         """The cases of events up to here were checked since."""
         self._touched: set[UUID] = set()
-        super().__init__("check_vaults", self._work_once, every=_LOOK_SECONDS, backoff=_BACKOFF)
+        super().__init__(
+            "check_vaults", self._work_once, every=self._look_seconds, backoff=_BACKOFF
+        )
 
     def troubles(self) -> Sequence[Trouble]:
         """Return the troubles that the checks found."""
@@ -147,9 +153,10 @@ class VaultChecker(PeriodicWorker):
         return found
 
     def touch(self, case_id: UUID) -> None:
-        """Check a case within a second: something of it that was missing came in."""
+        """Check a case at once: something of it that was missing came in."""
         with self._lock:
             self._touched.add(case_id)
+        self.wake()
 
     def check(self) -> None:
         """Check all vaults and access logs now."""
@@ -168,13 +175,13 @@ class VaultChecker(PeriodicWorker):
 
     def _work_once(self) -> float:
         self._work()
-        return max(0.0, min(_LOOK_SECONDS, self._step_at - time.monotonic()))
+        return max(0.0, min(self._look_seconds, self._step_at - time.monotonic()))
 
     def _work(self) -> None:
         """Check the cases that changed, and take the next step of the pass if it is due."""
         registry = self._ledger.registry()
         if registry is None or self._is_in_doubt():
-            self._step_at = time.monotonic() + _LOOK_SECONDS
+            self._step_at = time.monotonic() + _SOONEST_LOOK_SECONDS
             return
         began = time.monotonic()
         self._look(began)
@@ -268,6 +275,8 @@ class VaultChecker(PeriodicWorker):
             if one.due.part is FieldPart.OWN or one.due.position <= settled
         ]
         vault.missing.keep(cases, missing)
+        if missing:
+            self.when_missing()
         if checked.superseded:
             _log.warning(
                 "rows that do not hold gave way to sound ones",

@@ -33,7 +33,10 @@ from ledger.system.periodic_worker import PeriodicWorker
 RULE = "history-changed"
 TAKEN_OVER = "ledger-taken-over"
 TITLE = "The ledger here is not the one that was recorded"
-_KEEP_SECONDS = 1.0
+KEEP_WITHIN_SECONDS = 1.0
+"""The mark moves so soon after an event."""
+_LOOK_SECONDS = 5.0
+"""A notice of the database wakes the marker at each event; this is for notices that are lost."""
 _log = structlog.get_logger(__name__)
 
 
@@ -298,11 +301,11 @@ def _to_rejoin(settings: Settings) -> str:
 
 
 class HistoryMarker(PeriodicWorker):
-    """Moves the mark once a second, so that no append waits for it."""
+    """Moves the mark within a second of an event, so that no append waits for it."""
 
     def __init__(self, history: HistoryGuard) -> None:
         self._history = history
-        super().__init__("mark", history.keep, every=_KEEP_SECONDS)
+        super().__init__("mark", history.keep, every=_LOOK_SECONDS)
 
     def _close(self) -> None:
         try:

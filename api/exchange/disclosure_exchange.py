@@ -27,6 +27,9 @@ from ledger.vault.vault import Vault, Vaults
 
 _BATCH = 200
 _EVERY_SECONDS = 0.5
+"""The time between two steps while outcomes of parcels are awaited."""
+_QUIET_SECONDS = 2.0
+"""The time between two steps else. A notice of the database wakes the exchange at each event."""
 _BETWEEN_BATCHES_SECONDS = 0.05
 """So that under load they are batches, and requests come first."""
 _BACKOFF = Backoff(0.2, 2.0)
@@ -77,14 +80,21 @@ class DisclosureExchange(PeriodicWorker):
         """What :meth:`_stands` knows, by the vault's country and the name of the work."""
         self._carded: dict[tuple[str, str], int] = {}
         """The joining after which the cards were queued again, by sender and recipient."""
-        super().__init__("send", self._step, every=_EVERY_SECONDS, backoff=_BACKOFF)
+        super().__init__(
+            "send",
+            self._step,
+            every=_EVERY_SECONDS,
+            backoff=_BACKOFF,
+        )
 
     def _step(self) -> float | None:
         try:
             is_full = self.queue()
         finally:  # a parcel that is queued is sent, also where no more can be queued
             is_sent = self._delivery.step()
-        return _BETWEEN_BATCHES_SECONDS if is_full or is_sent else None
+        if is_full or is_sent:
+            return _BETWEEN_BATCHES_SECONDS
+        return _EVERY_SECONDS if self._delivery.is_awaiting else _QUIET_SECONDS
 
     def queue(self) -> bool:
         """Queue the fields of one more batch of events, and return whether more may wait."""

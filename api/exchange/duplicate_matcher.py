@@ -81,10 +81,11 @@ from ledger.vocabulary.picklists import Purpose
 
 _BATCH = 2_000
 _AT_ONCE = 50
-_EVERY_SECONDS = 1.0
+_EVERY_SECONDS = 5.0
+"""A notice of the database wakes the matcher at each event; this is for notices that are lost."""
 _BETWEEN_BATCHES_SECONDS = 0.25
 """A look asks many questions: what comes meanwhile is answered by one."""
-_AT_LEAST_EVERY_SECONDS = 3.0
+_AT_LEAST_EVERY_SECONDS = 5.0
 _AFTER_QUOTA_SECONDS = 3_600.0
 _BACKOFF = Backoff(0.2, 2.0)
 WORK = "match"
@@ -128,7 +129,12 @@ class DuplicateMatcher(PeriodicWorker):
         """After a day's quota was used up, by ``time.monotonic()``, by own and other country."""
         self._unread: set[UUID] = set()
         """Cases whose disclosures do not open here; each is logged, and tried, once."""
-        super().__init__("match", self._look_if_due, every=_EVERY_SECONDS, backoff=_BACKOFF)
+        super().__init__(
+            "match",
+            self._look_if_due,
+            every=_EVERY_SECONDS,
+            backoff=_BACKOFF,
+        )
 
     def _look_if_due(self) -> float | None:
         """Look where the ledger has grown, a message came, or the last look is long ago."""

@@ -49,7 +49,8 @@ _AT_ONCE = 8
 _BATCH = 32
 _AGAIN_AFTER = timedelta(seconds=10)
 _BACKOFF = Backoff(0.2, 2.0)
-_EVERY_SECONDS = 1.0
+_EVERY_SECONDS = 5.0
+"""A notice of the database wakes the relay at each action; this is for notices that are lost."""
 _LATER_SECONDS = (0.2, 1.0, 3.0, 10.0)
 """When an action that met no decision is sent again, while others are decided on."""
 _FORGOTTEN_SECONDS = 60.0

@@ -74,16 +74,21 @@ class ParcelDelivery:
         """Senders and recipients between whom the mailbox takes no more for now."""
         self.is_outdated = False
         """Whether the ledger node runs an earlier program."""
+        self.is_awaiting = False
+        """Whether something was to be handed in, or outcomes were awaited, at the last step."""
+        self.when_sent: Callable[[], None] = lambda: None
+        """Called after a message was handed in, whose outcome is to be collected."""
 
     def step(self) -> bool:
         """Hand in and collect once, for each country. Returns whether more may wait."""
         if self._ledger.known_registry is None and self._ledger.registry() is None:
             return False
-        more = False
+        more = is_awaiting = False
         try:
             for vault in self._vaults:
                 to_do = vault.sent.to_do()
                 if to_do.has_unanswered or to_do.recipients:
+                    is_awaiting = True
                     more |= self._hand_in_and_collect(vault, to_do.recipients)
                 else:  # most steps find nothing to do, and need no registry
                     self.full -= {way for way in self.full if way[0] == vault.party}
@@ -91,7 +96,7 @@ class ParcelDelivery:
         except OutdatedMailboxError:
             self.is_outdated = True
             raise
-        self.is_outdated = False
+        self.is_outdated, self.is_awaiting = False, is_awaiting
         return more
 
     def _hand_in_and_collect(self, vault: Vault, due: Collection[str]) -> bool:
@@ -123,6 +128,7 @@ class ParcelDelivery:
         except QuotaError:
             self.full.add((vault.party, recipient))
             raise
+        self.when_sent()
 
     def _hand_in_due(self, vault: Vault, recipient: str, registry: Registry) -> bool:
         due = vault.sent.due(recipient, _AT_ONCE)

@@ -52,6 +52,10 @@ from ledger.vault.vault import Vault, Vaults
 
 _FETCH = 50
 _EVERY_SECONDS = 0.5
+_QUIET_SECONDS = 2.0
+"""The time between two looks once neither an event nor a parcel came for ``_BUSY_SECONDS``."""
+_BUSY_SECONDS = 10.0
+"""Parcels follow the events that they belong to within this time, where both nodes are up."""
 _BETWEEN_BATCHES_SECONDS = 0.05
 _BACKOFF = Backoff(0.2, 2.0)
 _AGAIN_SECONDS = 60.0
@@ -130,10 +134,22 @@ class ParcelReceipt(PeriodicWorker):
         """Called when something of an action came in of which the vault lacked something."""
         self.without_key: set[str] = set()
         """Countries whose node has no key here to acknowledge parcels with."""
+        self._is_busy_until = time.monotonic() + _BUSY_SECONDS
         super().__init__("fetch", self._step, every=_EVERY_SECONDS, backoff=_BACKOFF)
 
-    def _step(self) -> float | None:
-        return _BETWEEN_BATCHES_SECONDS if self.may_take() and self.fetch() else None
+    def wake(self, within: float = 0.0) -> None:
+        """Look within so many seconds, and often for a while: parcels follow events."""
+        self._is_busy_until = time.monotonic() + _BUSY_SECONDS
+        super().wake(within)
+
+    def _step(self) -> float:
+        if self.may_take() and self.fetch():
+            self._is_busy_until = time.monotonic() + _BUSY_SECONDS
+            return _BETWEEN_BATCHES_SECONDS
+        waits = any(place.set_aside for place in self._places.values())
+        if waits or time.monotonic() < self._is_busy_until:
+            return _EVERY_SECONDS
+        return _QUIET_SECONDS
 
     def set_aside(self, party: str) -> Collection[UUID]:
         """Return the parcels for a country that this process has set aside."""

@@ -42,7 +42,8 @@ from ledger.vault.required_disclosures import FieldPart, RequiredPart, may_give,
 from ledger.vault.sealed_parcels import Parcel, ParcelError, presentation_id
 from ledger.vault.vault import Vault, Vaults
 
-_EVERY_SECONDS = 1.0
+_EVERY_SECONDS = 5.0
+_SOONEST_SECONDS = 1.0
 _SETTLE_SECONDS = 5.0
 _ASKS_WAITING = 20
 """So many parcels of one country with questions wait here. The country asks again for the rest."""
@@ -94,7 +95,8 @@ class VaultCompletion(PeriodicWorker):
         self._settled_at = 0.0
         self._settle_seconds = min(_SETTLE_SECONDS, patience)
         self._lock = threading.Lock()
-        super().__init__("complete", self.step, every=_EVERY_SECONDS)
+        every = min(_EVERY_SECONDS, max(_SOONEST_SECONDS, patience / 10))
+        super().__init__("complete", self.step, every=every)
 
     def step(self) -> None:
         """Answer one question of each country, and ask each for the missing fields."""
@@ -103,6 +105,9 @@ class VaultCompletion(PeriodicWorker):
             return
         settles = time.monotonic() - self._settled_at >= self._settle_seconds
         for vault in self._vaults:
+            # Most steps find nothing to do: then one question to the database is enough.
+            if not self._is_asked(vault) and vault.missing.is_empty():
+                continue
             others = [other for other in registry.country_keys if other != vault.party]
             for other in others:
                 with suppress(QuotaError):  # the mailbox is full: the other has to fetch first
@@ -115,6 +120,12 @@ class VaultCompletion(PeriodicWorker):
                     _log.error("fields that no country has any more", party=vault.party, parts=lost)
         if settles:
             self._settled_at = time.monotonic()
+
+    def _is_asked(self, vault: Vault) -> bool:
+        with self._lock:
+            return any(
+                waiting for (party, _), waiting in self._asks.items() if party == vault.party
+            )
 
     def take_in(
         self,
@@ -129,6 +140,7 @@ class VaultCompletion(PeriodicWorker):
                 waiting = self._asks.setdefault((vault.party, parcel.sender), deque())
                 if len(waiting) < _ASKS_WAITING:
                     waiting.append(message)
+                    self.wake()
                 else:
                     _log.warning("too many questions wait", sender=parcel.sender)
             return

@@ -106,16 +106,16 @@ class Node:
         self.room = Room(settings)
         self.checks = Checks()
         """What this process itself finds wrong with the node."""
-        self.checks.add(self.clock.check)
+        self.checks.add(self.clock.check, is_urgent=True)
         self.history = HistoryGuard(self.ledger, mark_file(settings), settings)
-        self.checks.add(self.history.look)
-        self.checks.add(lambda: newer_troubles(self.ledger))
+        self.checks.add(self.history.look, is_urgent=True)
+        self.checks.add(lambda: newer_troubles(self.ledger), is_urgent=True)
         self.checks.add(
             lambda: restart_troubles(
                 self.ledger.registry(), self.parties, plays_every_party=settings.countries is None
             )
         )
-        self.checks.add(lambda: malformed_rows(self.views.documents))
+        self.checks.add(lambda: malformed_rows(self.views.documents), is_urgent=True)
         self.decisions: Decisions
         append_service: AppendService
         if self.leads:
@@ -245,7 +245,7 @@ class Node:
         # Nothing is recorded before it is known who leads, and clocks and history are compared.
         if self.leads:
             self.takeover.look()
-            self.checks.add(self.takeover.claims)
+            self.checks.add(self.takeover.claims, is_urgent=True)
         else:
             self.history.follows()
         self.checks.look()

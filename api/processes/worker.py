@@ -21,7 +21,7 @@ from api.background_jobs.janitor import Janitor
 from api.background_jobs.timestamper import Timestamper
 from api.background_jobs.vault_checker import VaultChecker
 from api.background_jobs.view_checker import ViewCheckJob, view_troubles
-from api.continuity.history_guard import HistoryMarker, mark_file
+from api.continuity.history_guard import KEEP_WITHIN_SECONDS, HistoryMarker, mark_file
 from api.continuity.key_faults import KeyCheck
 from api.continuity.lost_keys import keep_used
 from api.continuity.setting_aside import SettingAside
@@ -78,6 +78,11 @@ from ledger.vault.vault import Vault
 from ledger.verification.policy_history import keep_trusted
 from projections.upkeep.runner import ViewRunner
 
+_SOON_SECONDS = 0.2
+"""So soon a worker looks at a new event whose work a person may wait for."""
+_SELDOM_SECONDS = 0.5
+"""So soon other workers look at it: one step for many events."""
+
 
 class NodeWorker:
     """A node's work goes on for as long as the block runs."""
@@ -90,6 +95,8 @@ class NodeWorker:
         self._forwarder: OutboxRelay | None = None
         self._works: dict[str, Callable[[], None]] = {}
         """What is to be done when another process notifies of something."""
+        self._followers: list[tuple[PeriodicWorker, float]] = []
+        """Workers that follow the ledger, and how many seconds after an event at the latest."""
         self.workers: list[PeriodicWorker] = []
         """All that run, in the order in which they were started."""
         self._access_matrix = AccessMatrixKeeper(
@@ -108,7 +115,7 @@ class NodeWorker:
         self._teller = StatusReporter(node.database, self._said)
         self.checks = Checks(self._teller.wake)
         """What the background work finds wrong with the node."""
-        self.checks.add(node.clock.check)
+        self.checks.add(node.clock.check, is_urgent=True)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -149,10 +156,14 @@ class NodeWorker:
         start(ViewCheckJob(node.database))
         self.checks.add(lambda: view_troubles(node.database))
         self.checks.add(lambda: key_troubles(node.ledger.registry(), node.parties, node.settings))
-        start(HistoryMarker(node.history))
-        self.checks.add(KeyCheck(node.settings, node.vaults, mark_file(node.settings)).look)
+        marker = HistoryMarker(node.history)
+        start(marker)
+        self._followers.append((marker, KEEP_WITHIN_SECONDS))
+        self.checks.add(
+            KeyCheck(node.settings, node.vaults, mark_file(node.settings)).look, is_urgent=True
+        )
         self.checks.add(lambda: marked_troubles(node.database))
-        self.checks.add(lambda: newer_troubles(node.ledger))
+        self.checks.add(lambda: newer_troubles(node.ledger), is_urgent=True)
         if node.settings.ledger_url is not None:
             self._follow(node.settings.ledger_url)
         elif not node.history.is_taken_over:
@@ -168,8 +179,9 @@ class NodeWorker:
         start(WitnessAligner(node.ledger, node.parties, node.append_service, self._node_key))
         self.checks.add(lambda: announced_absences(node.ledger.registry(), node.parties))
         self.checks.add(lambda: vote_troubles(node.ledger.registry()))
-        self.checks.add(self._access_matrix.troubles)
+        self.checks.add(self._access_matrix.troubles, is_urgent=True)
         start(self._access_matrix)
+        self._followers.append((self._access_matrix, _SOON_SECONDS))
         self.checks.add(self._vault_checking.troubles)
         start(self._vault_checking)
         if (stamper := Timestamper.of(node.settings, node.database)) is not None:
@@ -182,6 +194,7 @@ class NodeWorker:
             start(notifier)
         start(self.checks)
         start(self._teller)
+        self._works[event_rows.CHANNEL] = self._ledger_grew
         start(
             Listener(
                 node.conninfo,
@@ -190,6 +203,14 @@ class NodeWorker:
                 lock=WORK_LOCK,
             )
         )
+
+    def _ledger_grew(self) -> None:
+        """Wake the workers that follow the ledger, each as soon as it must be.
+
+        So an idle node asks its database little, and a lost notice costs a worker's usual pause.
+        """
+        for follower, seconds in self._followers:
+            follower.wake(seconds)
 
     def _do_all(self) -> None:
         """Do the work of every kind of notice: some may have come before this process listened."""
@@ -215,16 +236,16 @@ class NodeWorker:
     def _remove(self) -> None:
         """Start the eraser of ordered and retained cases, and the janitor."""
         node, start = self._node, self._start
-        start(
-            Eraser(
-                node.ledger,
-                node.vaults,
-                node.views,
-                node.append_service,
-                self._node_key,
-                node.cosigned_times,
-            )
+        eraser = Eraser(
+            node.ledger,
+            node.vaults,
+            node.views,
+            node.append_service,
+            self._node_key,
+            node.cosigned_times,
         )
+        start(eraser)
+        self._followers.append((eraser, _SELDOM_SECONDS))
         start(
             Janitor(
                 node.ledger,
@@ -253,10 +274,10 @@ class NodeWorker:
         self._publisher = publisher
         self._start(publisher)
         self._start(publisher.gathering)
-        self.checks.add(lambda: _publishing(publisher))
-        self.checks.add(node.history.claims)
+        self.checks.add(lambda: _publishing(publisher), is_urgent=True)
+        self.checks.add(node.history.claims, is_urgent=True)
         self.checks.add(lambda: away_witnesses(node.database, node.policy_at))
-        self._works[event_rows.CHANNEL] = publisher.wake
+        self._followers.append((publisher, 0.0))
 
     def _follow(self, url: str) -> None:
         """Be a country's node."""
@@ -296,14 +317,16 @@ class NodeWorker:
         self._forwarder, self._follower = forwarder, follower
         self._start(forwarder)
         self._start(follower)
-        self.checks.add(lambda: _copying(follower))
-        self.checks.add(forwarder.troubles)
+        self.checks.add(lambda: _copying(follower), is_urgent=True)
+        self.checks.add(forwarder.troubles, is_urgent=True)
         limit = timedelta(seconds=node.settings.waiting_after_seconds)
-        self.checks.add(lambda: outbox_troubles(node.waiting.now(), limit, clock.now()))
+        self.checks.add(
+            lambda: outbox_troubles(node.waiting.now(), limit, clock.now()), is_urgent=True
+        )
         self._start(
             WaitingStatements(node.outbox, limit, self._statement, lambda: other_nodes(node))
         )
-        self.checks.add(lambda: _false_decisions(node.false_decisions))
+        self.checks.add(lambda: _false_decisions(node.false_decisions), is_urgent=True)
         self._correspond(HttpPostOffice(client))
         self._works[outbox.CHANNEL] = forwarder.wake
 
@@ -337,17 +360,25 @@ class NodeWorker:
         )
         receiving.may_take = self._has_room
         receiving.when_completed = completing.completed
-        self._start(DisclosureExchange(node.ledger, node.vaults, delivery, self._log))
+        exchange = DisclosureExchange(node.ledger, node.vaults, delivery, self._log)
+        delivery.when_sent = exchange.wake
+        self._vault_checking.when_missing = completing.wake
+        self._start(exchange)
         self._start(receiving)
         self._start(matching)
         self._start(completing)
         self._works[status.ASSESSED] = matching.look
+        self._followers += [
+            (exchange, _SOON_SECONDS),
+            (receiving, _SELDOM_SECONDS),
+            (matching, _SELDOM_SECONDS),
+        ]
         self.checks.add(lambda: waiting_troubles(node.parcels_standing(), clock.now()))
         self.checks.add(lambda: not_believed_troubles(node.vaults))
-        self.checks.add(lambda: full_troubles(delivery.full))
+        self.checks.add(lambda: full_troubles(delivery.full), is_urgent=True)
         self.checks.add(lambda: quota_troubles(node.vaults))
-        self.checks.add(lambda: outdated_troubles(delivery.is_outdated))
-        self.checks.add(lambda: without_key_troubles(receiving.without_key))
+        self.checks.add(lambda: outdated_troubles(delivery.is_outdated), is_urgent=True)
+        self.checks.add(lambda: without_key_troubles(receiving.without_key), is_urgent=True)
 
     def _statement(self, waiting: Outgoing) -> str | None:
         """Sign since when an action waits, where the key of its country's node is here."""

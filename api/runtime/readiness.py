@@ -7,6 +7,7 @@ requests (:mod:`api.runtime.status`); each process adds those that it sees itsel
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -18,6 +19,7 @@ from ledger.system.periodic_worker import PeriodicWorker
 HEADER = "Case-Ledger-Trouble"
 """The header of every answer of a node that is not ready: the rules of its troubles."""
 _EVERY_SECONDS = 2.0
+_SELDOM_SECONDS = 5.0
 _log = structlog.get_logger(__name__)
 
 
@@ -52,23 +54,41 @@ def check_may_record(troubles: Sequence[Trouble]) -> None:
 
 
 class Checks(PeriodicWorker):
-    """Asks each check every two seconds, in a thread of its own, and keeps what it answered."""
+    """Asks each check every few seconds, in a thread of its own, and keeps what it answered."""
 
     def __init__(self, when_changed: Callable[[], None] = lambda: None) -> None:
         self.now: tuple[Trouble, ...] = ()
-        self._checks: list[Check] = []
+        self._checks: list[tuple[Check, bool]] = []
+        self._answers: dict[Check, Sequence[Trouble]] = {}
+        self._seldom_at = 0.0
+        """When the checks that are asked seldom were asked last, by ``time.monotonic()``."""
         self._when_changed = when_changed
         self._asking = threading.Lock()
-        super().__init__("checks", self.look, every=_EVERY_SECONDS)
+        super().__init__("checks", self._look_at_due, every=_EVERY_SECONDS)
 
-    def add(self, check: Check) -> None:
-        """Ask this check too, from the next round on."""
-        self._checks.append(check)
+    def add(self, check: Check, *, is_urgent: bool = False) -> None:
+        """Ask this check too, from the next round on.
+
+        An urgent check is asked every two seconds: recording may depend on its answer. Others are
+        asked every five seconds.
+        """
+        self._checks.append((check, is_urgent))
 
     def look(self) -> None:
         """Ask every check once, now."""
+        self._look(are_all_due=True)
+
+    def _look_at_due(self) -> None:
+        self._look(are_all_due=time.monotonic() - self._seldom_at >= _SELDOM_SECONDS)
+
+    def _look(self, *, are_all_due: bool) -> None:
         with self._asking:
-            found = tuple(trouble for check in self._checks for trouble in _asked(check))
+            if are_all_due:
+                self._seldom_at = time.monotonic()
+            for check, is_urgent in self._checks:
+                if is_urgent or are_all_due or check not in self._answers:
+                    self._answers[check] = _asked(check)
+            found = tuple(trouble for check, _ in self._checks for trouble in self._answers[check])
             before, self.now = self.now, found
         if {t.rule for t in before} != {t.rule for t in found}:
             for trouble in found:

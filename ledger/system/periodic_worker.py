@@ -1,5 +1,6 @@
 """Work that one thread repeats, step by step, until it is stopped."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -56,7 +57,8 @@ class PeriodicWorker:
         self.__backoff = backoff
         self.__changed = threading.Condition()
         self.__is_stopping = False
-        self.__is_woken = False
+        self.__woken_at = math.inf
+        """When the next step begins at the latest by :meth:`wake`, by ``time.monotonic()``."""
         self.__is_over = False
         self.__begun = 0
         self.__ended = 0
@@ -76,13 +78,20 @@ class PeriodicWorker:
         """
         return self.__is_stopping
 
-    def wake(self) -> None:
+    def wake(self, within: float = 0.0) -> None:
         """Begin the next step at once, even if a step is under way now.
 
-        After a failure, the pause goes on: a wake-up does not shorten it.
+        With ``within``, the step begins within so many seconds. So work for which a person waits
+        comes first, and one step answers several wake-ups. After a failure, the pause goes on: a
+        wake-up does not shorten it.
         """
         with self.__changed:
-            self.__is_woken = True
+            self.__wake(within)
+
+    def __wake(self, within: float) -> None:
+        at = time.monotonic() + within
+        if at < self.__woken_at:
+            self.__woken_at = at
             self.__changed.notify_all()
 
     def wait_for_step(self, seconds: float = 60.0) -> None:
@@ -92,8 +101,7 @@ class PeriodicWorker:
         """
         with self.__changed:
             wanted = self.__begun + 1
-            self.__is_woken = True
-            self.__changed.notify_all()
+            self.__wake(0.0)
             self.__changed.wait_for(lambda: self.__ended >= wanted or self.__is_over, seconds)
             if self.__ended >= wanted:
                 return
@@ -174,7 +182,7 @@ class PeriodicWorker:
     def __take_step(self) -> None:
         with self.__changed:
             self.__begun += 1
-            self.__is_woken = False
+            self.__woken_at = math.inf
         try:
             pause = self.__step()
         except NothingMoreToDo:
@@ -200,9 +208,11 @@ class PeriodicWorker:
         until = time.monotonic() + seconds
         with self.__changed:
             self.__changed.wait_for(lambda: self.__is_stopping, at_least)
-            self.__changed.wait_for(
-                lambda: self.__is_stopping or self.__is_woken, max(0.0, until - time.monotonic())
-            )
+            while not self.__is_stopping:
+                left = min(until, self.__woken_at) - time.monotonic()
+                if left <= 0:
+                    return
+                self.__changed.wait(left)
 
 
 def stop_together(

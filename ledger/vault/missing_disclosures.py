@@ -14,6 +14,7 @@ from ledger.vault.required_disclosures import FieldPart, Lack, MissingReason
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
 
+_ANY = "SELECT FROM {missing} LIMIT 1"
 _OF_CASES = "SELECT * FROM {missing} WHERE case_id = ANY(%(cases)s)"
 _OF_ACTIONS = "SELECT * FROM {missing} WHERE action_id = ANY(%(actions)s)"
 _DROP = "DELETE FROM {missing} WHERE action_id = %(action)s AND part = %(part)s"
@@ -174,6 +175,10 @@ class MissingParts:
     def of_actions(self, action_ids: Collection[UUID]) -> Sequence[DictRow]:
         """Return the rows of actions."""
         return self._rows(_OF_ACTIONS, {"actions": list(action_ids)})
+
+    def is_empty(self) -> bool:
+        """Return whether nothing is missing."""
+        return not self._rows(_ANY, {})
 
     def keep(self, case_ids: Collection[UUID], lacks: Iterable[Lack]) -> None:
         """Store all parts that are missing of some cases.

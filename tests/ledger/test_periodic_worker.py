@@ -59,6 +59,20 @@ def test_a_wake_up_ends_the_wait_also_where_it_comes_during_a_step() -> None:
         goes_on.release(2)
 
 
+def test_a_wake_up_may_leave_time_and_one_step_answers_several() -> None:
+    step = Steps()
+    with PeriodicWorker("later", step, every=HOUR) as worker:
+        worker.wait_for_step(SECONDS)
+        began, count = time.monotonic(), step.count
+        for within in (HOUR, 0.2, HOUR, 0.3):
+            worker.wake(within)
+        step.wait_for(count + 1)
+        assert time.monotonic() - began >= 0.2
+        worker.wake(HOUR)
+        worker.wait_for_step(SECONDS)  # at once, whatever was asked before
+        assert step.count == count + 2
+
+
 def test_a_wake_up_shortens_neither_the_least_wait_nor_a_pause_after_a_failure() -> None:
     for least, backoff, outcomes in (
         (HOUR, Backoff(0.0, 0.0), []),

@@ -44,7 +44,8 @@ def _answers(server: Server, agency: str, case_id: UUID) -> Iterator[tuple[str, 
                 answer = client.get(path, headers=_assertion(server, agency))
             else:
                 answer = browser.get(path)
-            assert answer.status_code < 500, (path, answer.text)
+            # A node whose rows a test changed says on this route that it is not ready.
+            assert answer.status_code < 500 or path == "/ready", (path, answer.text)
             yield f"GET {route.path}", answer
         for group in groups:
             form = {"groups": group, "purpose": "protection"}
