@@ -1,5 +1,6 @@
 """A case recorded without a database, for tests of folds."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -52,12 +53,12 @@ class RecordedCase:
         self.events.append(event)
         return read.id
 
-    def propose(self, data: st.DataObject, now: datetime) -> bool:
-        """Return whether an agency's proposed act was recorded."""
+    def propose(self, data: st.DataObject, now: datetime, wanted: Collection[str] = ()) -> bool:
+        """Return whether an agency's proposed act was recorded; kinds in ``wanted`` come often."""
         known = [act.id for act in self.acts]
         state = self.case.state if self.case else None
         agency, action = data.draw(
-            proposals(state, self.agencies.protocol, known, now), label="proposal"
+            proposals(state, self.agencies.protocol, known, now, wanted=wanted), label="proposal"
         )
         try:
             self.take(agency, action)
