@@ -64,18 +64,17 @@ def put_tables(
     named = set(_WORD.findall(text))
     whole = first <= 1 and (last is None or last >= manifest.upto)
     upto = manifest.upto if last is None else last
-    kinds = [kind for kind in KINDS if kind in named or "events" in named]
-    parts: list[str] = []
-    for kind in kinds:
+
+    def within(frame: "DataFrame") -> "DataFrame":
+        return frame if whole else frame.where(f"position BETWEEN {int(first)} AND {int(upto)}")
+
+    for kind in (kind for kind in KINDS if kind in named):
         files = manifest.of_table(f"events/{kind}")
-        frame = _frame(session, directory, files, schema_of(kind))
-        if not whole:
-            frame = frame.where(f"position BETWEEN {int(first)} AND {int(upto)}")
-        frame.createOrReplaceTempView(kind)
-        if files:
-            parts.append(f"SELECT {', '.join(COMMON.names)} FROM {kind}")  # noqa: S608
+        within(_frame(session, directory, files, schema_of(kind))).createOrReplaceTempView(kind)
     if "events" in named:
-        session.sql(" UNION ALL ".join(parts)).createOrReplaceTempView("events")
+        # One scan of the common columns: a plan with each kind's table takes seconds to make.
+        files = [file for kind in KINDS for file in manifest.of_table(f"events/{kind}")]
+        within(_frame(session, directory, files, COMMON)).createOrReplaceTempView("events")
     if "cases" in named and whole:
         frame = _frame(session, directory, manifest.of_table("cases"), CASES.schema)
         frame.createOrReplaceTempView("cases_as_written")
@@ -110,7 +109,10 @@ def _frame(
 ) -> "DataFrame":
     declared = ", ".join(f"`{field.name}` {_spark_type(field.type)}" for field in schema)
     if not files:
-        return session.createDataFrame([], declared)
+        nothing = ", ".join(
+            f"CAST(NULL AS {_spark_type(field.type)}) AS `{field.name}`" for field in schema
+        )
+        return session.sql(f"SELECT {nothing} WHERE false")
     paths = [str((directory / file.path).absolute()) for file in files]
     # The manifest says which files there are: Spark has nothing to find out from their paths.
     reader = session.read.schema(declared).option("recursiveFileLookup", "true")
