@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from api.background_jobs import access_matrix, checkpoint_publisher, eraser
 from api.continuity import history_guard
 from api.exchange import disclosure_exchange, duplicate_matcher, parcel_receipt
 from api.runtime.readiness import Checks
 from api.runtime.trouble import Trouble
-from api.background_jobs import access_matrix, checkpoint_publisher, eraser
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
