@@ -317,7 +317,7 @@ class Policy:
         named_keys = [f"log {k.name}+{k.public.hex()}" for k in self.logs]
         named_keys += [f"{n} {k.name}+{k.public.hex()}" for n, k in self.witnesses.items()]
         self.trust = repr((sorted(named_keys), sorted(groups.items()), quorum))
-        """What two policies that believe the same have in common, wherever the witnesses are."""
+        """The common form of two policies that believe the same, wherever the witnesses are."""
 
     def witness(self, name: str) -> tuple[str, bytes, list[str]] | None:
         """Return a witness's key and address."""
@@ -846,7 +846,7 @@ class Registry:
         """Each agency's party."""
         self.declared_roles: set[str] = set()
         self.confirmed: list[dict[str, Any]] = []
-        """Whose keys change only once another party has confirmed the change."""
+        """The roles whose keys change only once another party has confirmed the change."""
         self.proposals: dict[str, tuple[str, dict[str, Any]]] = {}
         """Changes of keys that wait: the kind of the act and its fields, by the act's id."""
         self.votes: dict[str, tuple[str, frozenset[str]]] = {}
@@ -872,13 +872,13 @@ class Registry:
         self.versions: list[tuple[int, datetime, dict[str, Any]]] = []
         """Each text of the protocol: the position of its adoption, and the earliest time."""
         self.in_force = 0
-        """Which of these texts judges the event that is taken."""
+        """The text that judges the event that is taken."""
         self.left: set[str] = set()
         """The parties that left, for the event that is taken."""
         self.without_say: set[str] = set()
         """The parties of ``left`` that no adopted text admits again, in force or not."""
         self.withdrawals: dict[str, Withdrawal] = {}
-        """What parties declared of leaving and did not take back, by the declaring act's id."""
+        """The declarations of leaving that were not taken back, by the declaring act's id."""
         self.withdrawal_notice = timedelta(days=90)
         self.amendments: dict[str, Amendment] = {}
         """Texts that are proposed and neither adopted nor closed, by the proposing act's id."""
@@ -891,7 +891,7 @@ class Registry:
         by the act's id."""
         self.recorded_at = ""
         self.marks: list[str] = []
-        """What is to be said of events that hold."""
+        """The remarks on events that hold."""
 
     def take(self, position: int, event: Event) -> None:
         """Check an event's signature, and take in its changes.

@@ -62,7 +62,7 @@ class Decision:
     """The decision that the rules accept an action on a case; nothing is recorded yet."""
 
     event: ActionRecorded
-    """What the action becomes. It has neither position nor time of recording yet."""
+    """The event of the action. It has neither position nor time of recording yet."""
     registry: Registry
     case: Case | None
     """The case before the action."""

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ledger.refusals import Ground, Refusal
 
 ALGORITHMS = ("RS256", "ES256", "Ed25519", "EdDSA")
-"""What an ID token may be signed with: never ``none``, nor with a secret that is shared."""
+"""The algorithms of an ID token's signature: never ``none``, nor one with a shared secret."""
 CLOCK_SKEW = timedelta(seconds=30)
 MAX_AGE = timedelta(minutes=10)
 _MAX_BYTES = 16 * 1024

@@ -37,7 +37,7 @@ class CheckpointPublisher(PeriodicWorker):
         self, ledger: Ledger, publication: Publication, when_changed: Callable[[], None]
     ) -> None:
         self.trouble: HistoryChangedError | AnotherKeyError | None = None
-        """Why nothing more is signed, if so."""
+        """The reason for which nothing more is signed, if so."""
         self.signed = 0
         """The last signed size, as this process knows it."""
         self.gathering = CosignatureGatherer(publication, lambda: self.trouble is None)

@@ -76,8 +76,9 @@ class ClockWatch:
         self._floor = floor
         self._count = count
         self._held: tuple[_Reading, ...] = (self._read(),)
-        """What later readings are held against: the last one that was not contradicted. After it
-        those of a clock that was set back, while nothing told whether it is right."""
+        """The readings with which later ones are compared: the last that was not contradicted.
+
+        After it come those of a clock that was set back, while nothing told whether it is right."""
         self._database: _Reading | None = None
         """The same of the database's clock."""
         self._jumped_at: float | None = None

@@ -135,7 +135,7 @@ class VaultChecker(PeriodicWorker):
         self._heads: deque[tuple[float, int]] = deque()
         """Positions of the ledger, with when they were seen, by the monotonic clock."""
         self._settled: int | None = None
-        """What other countries send of the events up to here had its time to come."""
+        """Fields of the events up to this position had their time to come from other countries."""
         self._checked_upto = 0
         """The cases of events up to here were checked since."""
         self._touched: set[UUID] = set()

@@ -58,7 +58,7 @@ class HistoryGuard:
         self._began: tuple[bool, int] | None = None
         """Whether the history was in doubt, and the number of decisions, at the last look."""
         self.now: tuple[Trouble, ...] = ()
-        """What was wrong at the last look."""
+        """The faults at the last look."""
         self._ahead: dict[str, int] = {}
         self._claimed: dict[str, int] = {}
         """The larger sizes that witnesses claim in this process without a proof."""

@@ -20,7 +20,7 @@ from ledger.signing import keys
 from ledger.vault.vault import Vault
 
 Identity: TypeAlias = tuple[int, int] | None
-"""Which file of data keys it is, and its size."""
+"""The file of data keys, and its size."""
 _TITLE = "Key files are not those that were there"
 _PERSONS_AT_ONCE_SECONDS = 600.0
 """The persons' keys are looked through so often, and at once where the file is another."""

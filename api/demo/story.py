@@ -722,7 +722,7 @@ _FOUND = (
         ),
     ),
 )
-"""Who is found and how each child is protected, until the end of 2025."""
+"""The finding and the protection of each child, until the end of 2025."""
 
 _AGREED = (
     _ended(
@@ -1072,4 +1072,4 @@ FORBIDDEN: tuple[Forbidden, ...] = (
         rule="handover-by-the-receiver",
     ),
 )
-"""What the ledger must refuse, each time by another rule."""
+"""The actions that the ledger must refuse, each by another rule."""

@@ -77,7 +77,7 @@ class DisclosureExchange(PeriodicWorker):
         self._done: tuple[str, int] | None = None
         """The log, and the ledger's head when what all before it asks for had been queued."""
         self._reached: dict[tuple[str, str], int] = {}
-        """What :meth:`_stands` knows, by the vault's country and the name of the work."""
+        """The answers of :meth:`_stands`, by the vault's country and the name of the work."""
         self._carded: dict[tuple[str, str], int] = {}
         """The joining after which the cards were queued again, by sender and recipient."""
         super().__init__(

@@ -83,7 +83,7 @@ class VaultCompletion(PeriodicWorker):
         self._touch = touch
         self._is_in_doubt = is_in_doubt
         self._asks: dict[tuple[str, str], deque[FieldsAsked]] = {}
-        """What other countries asked: by the vault's country, and by the other."""
+        """The questions of other countries, by the vault's country and the other."""
         self._answered: TTLCache[tuple[str, str, UUID], bool] = TTLCache(
             _ANSWERED_AT_MOST, max(patience / 2, 0.1)
         )

@@ -34,7 +34,7 @@ ANSWER_HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""What every answer says to a browser."""
+"""The headers of every answer for a browser."""
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -75,7 +75,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 AsPage = Callable[[Request, Problem], Response | None]
-"""What a problem becomes for a person's browser; ``None`` for every other client."""
+"""Gives the page of a problem for a person's browser; ``None`` for every other client."""
 
 
 def no_page(_: Request, __: Problem) -> Response | None:

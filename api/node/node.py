@@ -105,7 +105,7 @@ class Node:
         self.told = StatusCache(self.database)
         self.room = Room(settings)
         self.checks = Checks()
-        """What this process itself finds wrong with the node."""
+        """The faults of the node that this process itself finds."""
         self.checks.add(self.clock.check, is_urgent=True)
         self.history = HistoryGuard(self.ledger, mark_file(settings), settings)
         self.checks.add(self.history.look, is_urgent=True)

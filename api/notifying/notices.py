@@ -17,7 +17,7 @@ from ledger.vocabulary.types import format_utc
 from projections.folds.obligations import Obligation
 
 LONGEST_OVERDUE = timedelta(days=30)
-"""What is overdue for longer is on the list, and told nobody anew: not when a node is new."""
+"""An obligation that is overdue for longer is on the list, and causes no notice again."""
 
 
 class Occasion(StrEnum):

@@ -94,7 +94,7 @@ class NodeWorker:
         self._follower: MirrorSync | None = None
         self._forwarder: OutboxRelay | None = None
         self._works: dict[str, Callable[[], None]] = {}
-        """What is to be done when another process notifies of something."""
+        """The calls to make when another process sends a notice."""
         self._followers: list[tuple[PeriodicWorker, float]] = []
         """Workers that follow the ledger, and how many seconds after an event at the latest."""
         self.workers: list[PeriodicWorker] = []
@@ -114,7 +114,7 @@ class NodeWorker:
         )
         self._teller = StatusReporter(node.database, self._said)
         self.checks = Checks(self._teller.wake)
-        """What the background work finds wrong with the node."""
+        """The faults of the node that the background work finds."""
         self.checks.add(node.clock.check, is_urgent=True)
         self._stack = ExitStack()
 

@@ -31,11 +31,11 @@ class Settings(BaseSettings):
     locale: str | None = None
     """Folders of further languages, separated as in ``PATH``. Unset: the languages shipped."""
     countries: tuple[str, ...] | None = None
-    """Whose node this is, with their vaults and witnesses. Unset: every party's; ``[]``: none's."""
+    """The parties whose vaults and witnesses are here. Unset: every party's; ``[]``: none's."""
     roles: Annotated[tuple[Literal["api", "work"], ...], Field(min_length=1)] = ("api", "work")
-    """What ``serve`` does here, each in a process of its own: answer requests, and all the rest."""
+    """The roles of ``serve`` here: answer requests, and all the rest. Each has its own process."""
     audience: str = "case-ledger"
-    """What an agency's assertion must name as ``aud``: this ledger, and no other."""
+    """The ``aud`` that an agency's assertion must name: this ledger, and no other."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8420
     ledger_origin: Annotated[str | None, Field(pattern=r"^[^\s+]+$")] = None
@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     oidc_agency_claim: str = "agency"
     """The claim of an ID token that names the person's agency."""
     oidc_acr: str | None = None
-    """What is asked as ``acr_values``, so that the provider asks for a second factor."""
+    """The ``acr_values`` of a sign-in, so that the provider asks for a second factor."""
     notifications: Path | None = None
     """A TOML file: which agency is told of what it owes, by e-mail or webhook. Unset: none is."""
     notify_days_before: Annotated[int, Field(ge=0, le=365)] = 2
@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     tls_client_roots: Path | None = None
     """Root certificates of clients, a PEM bundle. Set: nobody is heard without one of theirs."""
     requests_per_minute: Annotated[int, Field(ge=1)] = 30_000
-    """What one agency may ask of one process in a minute."""
+    """The requests of one agency that one process answers in a minute."""
     failures_per_minute: Annotated[int, Field(ge=1)] = 3_000
     """Requests from one address whose assertion is refused, before all of its are for a while."""
     submissions_per_minute: Annotated[int, Field(ge=1)] = 600

@@ -69,7 +69,7 @@ class NodeStatus(BaseModel):
     size: int = 0
     """The last signed size that this node has."""
     troubles: tuple[Trouble, ...] = ()
-    """What the background work finds wrong."""
+    """The faults that the background work finds."""
     heard: LedgerNodeStatus | None = None
     """``None`` on the ledger node."""
     newer: int | None = None

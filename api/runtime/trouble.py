@@ -17,7 +17,7 @@ class Trouble(BaseModel):
     rule: str
     """Its stable name, such as ``history-changed``: monitoring, pages and documentation use it."""
     message: str
-    """What is wrong and what to do, for the node's operator. It holds nothing of any case."""
+    """The fault and the remedy, for the node's operator. It holds nothing of any case."""
     effect: Effect = Effect.NOT_READY
     title: str = _UNRELIABLE
     status: int = 503

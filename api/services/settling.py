@@ -38,7 +38,7 @@ class Settling:
         self._held: dict[UUID, _HeldCase] = {}
         """The cases in which a hold was ever placed."""
         self._answers: dict[str, tuple[float, bool]] = {}
-        """What was found for a party, and when, by ``time.monotonic()`` in seconds."""
+        """The finding for a party, and its time, by ``time.monotonic()`` in seconds."""
 
     def has_time(self, party: str, protocol: Protocol, at: datetime) -> bool:
         """Return whether a party that left has time at the moment ``at`` to settle its duties.

@@ -47,7 +47,7 @@ class Deadline:
     after: tuple[str, ...]
     roles: tuple[str, ...]
     by: str
-    """Whose turn it is: ``lead``, ``destination`` or ``any``."""
+    """The country whose turn it is: ``lead``, ``destination`` or ``any``."""
     days: int | None
     children_only: bool
     standing: str

@@ -47,7 +47,7 @@ class TrailRow:
     who: str
     fields: tuple[FieldText, ...]
     disclosed: tuple[FieldText, ...]
-    """What the reader's country holds at ``case`` level."""
+    """The ``case`` fields that the reader's country holds."""
     damaged: tuple[str, ...]
     """Fields of these that do not open: somebody changed the vault's rows."""
     annulled: bool

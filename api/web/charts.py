@@ -39,7 +39,7 @@ class Chart:
     specification: str
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[str]]]
-    """What each row is of, and its cells."""
+    """The subject of each row, and its cells."""
 
 
 def charts(figures: Figures, words: Words) -> Sequence[Chart]:

@@ -20,7 +20,7 @@ from ledger.vocabulary.levels import FieldGroup, Level
 from ledger.vocabulary.upcasting import upcasters
 
 NOT_BY_FORM = frozenset({"information_released"})
-"""What names digests of opened fields, and so is made on the page that shows these."""
+"""Kinds that name digests of opened fields, and so are made on the page that shows these."""
 _SHORT = 200
 _QUARTER = "of_age_from"
 """The field that names a quarter of a year by its first day."""

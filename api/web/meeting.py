@@ -29,7 +29,7 @@ class Recording:
     form: ActionForm | None
     """``None`` where the rules refuse the action whatever is recorded in the sitting."""
     why: str | None
-    """Why it is not possible now: before the meeting, or at all."""
+    """The reason for which it is not possible now: before the meeting, or at all."""
     preset: Mapping[str, Sequence[str]]
     after_meeting: bool
     """Whether it becomes possible by the meeting of this sitting."""

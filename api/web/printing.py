@@ -32,7 +32,7 @@ class Printing:
     position: int
     rows: Sequence[TrailRow]
     named: Mapping[str, str]
-    """What agencies and the case's actions are called."""
+    """The names of agencies and of the case's actions."""
 
     def summary(self, dues: Iterable[DueStep]) -> bytes:
         """Print the state of the case, and its actions.

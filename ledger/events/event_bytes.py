@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from ledger.vocabulary.types import format_utc
 
 MAX_BYTES = 65_535
-"""What an entry bundle's length prefix can say (C2SP tlog-tiles)."""
+"""The largest length that an entry bundle's prefix can have (C2SP tlog-tiles)."""
 
 
 def seal(sd_jwt: str, recorded_at: datetime) -> bytes:

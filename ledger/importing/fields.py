@@ -50,7 +50,7 @@ KINDS = (
     "lead_transfer_offered",
     "case_closed",
 )
-"""What one agency can tell of a case that it brings, in the order of acts of one moment.
+"""The kinds that one agency can record of a case that it brings, in the order of one moment.
 
 The rest answers what others did: they record it themselves.
 """
@@ -59,7 +59,7 @@ ENDS = {
     "protection_measure_ended": ("measure_action", "protection_measure_taken"),
     "service_ended": ("service_action", "service_started"),
 }
-"""What names another action of the same row: by which field, and of which kind."""
+"""The field by which a kind names another action of the same row, and that action's kind."""
 
 
 class FieldPlace(NamedTuple):

@@ -21,7 +21,7 @@ ENCODINGS = frozenset(
         *(f"cp{n}" for n in (437, 737, 850, 852, 855, 857, 858, 866, 1250, 1251, 1252, 1253, 1254)),
     }
 )  # fmt: skip
-"""What spreadsheets and databases write here. Others that Python knows decompress, or take long."""
+"""The encodings of spreadsheets and databases. Others of Python decompress, or take long."""
 _LONGEST_DATE_FORMAT = 40
 _DATE_FORMAT = re.compile(r"(?:[^%]|%[aAbBdmyYjHIMSpfzZ%])+")
 
@@ -30,11 +30,11 @@ class ImportMap(LedgerModel):
     """The meaning of a file's columns and values. Without a map, they are those of the standard."""
 
     columns: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
-    """What a column of the file is: a field of HTCDS, or ``kind.field``, or several of these."""
+    """The field of each column: a field of HTCDS, or ``kind.field``, or several of these."""
     values: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """What a value means, by the field's name; an empty text leaves the value out."""
+    """The meaning of a value, by the field's name. An empty text leaves the value out."""
     defaults: dict[str, Any] = Field(default_factory=dict)
-    """What all rows have in common, by ``kind.field``, where a row has such an action."""
+    """The values of all rows, by ``kind.field``, if a row has such an action."""
     ignore: frozenset[str] = frozenset()
     """Columns of the file that are not read."""
     separator: Annotated[str, Field(min_length=1, max_length=3)] = ";"

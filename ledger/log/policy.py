@@ -11,7 +11,7 @@ from ledger.log.note import Note, NoteError, SignatureType, VerifierKey, verify
 
 NONE = "none"
 OTHER_LINE_ENDS = frozenset("\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
-"""What some readers take for the end of a line, and others do not."""
+"""The characters that some readers take for the end of a line, and others do not."""
 _MOST_DIGITS = 1000
 
 

@@ -36,7 +36,7 @@ class AgencyChange:
     by: str
     """The coordinator that signed it."""
     told: Mapping[str, Any]
-    """What the act says of the agency."""
+    """The values of the agency that the act states."""
 
     @property
     def is_new(self) -> bool:

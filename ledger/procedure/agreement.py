@@ -59,9 +59,9 @@ class Agreement:
 
     versions: tuple[ProtocolVersion, ...]
     changes: tuple[AgencyChange, ...] = ()
-    """What countries changed of their agencies, by position."""
+    """The countries' changes to their agencies, by position."""
     withdrawals: tuple[Withdrawal, ...] = ()
-    """What parties declared of leaving, by position."""
+    """The parties' declarations that they leave, by position."""
     _listed: dict[tuple[int, int, tuple[tuple[str, date], ...]], Protocol] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )

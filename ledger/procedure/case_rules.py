@@ -369,7 +369,7 @@ _LASTING = frozenset(
         "merge_undone",
     }
 )
-"""What cannot be annulled: what was released, opened or erased stays so.
+"""The kinds that cannot be annulled: released, opened or erased fields stay so.
 
 A proposed merge is withdrawn, and a merge is undone, by actions of their own. For the order of a
 destruction see :func:`_is_lasting_order`."""

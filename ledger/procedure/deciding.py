@@ -23,7 +23,7 @@ from ledger.signing import signed_action
 from ledger.signing.signed_action import SignedAction
 
 _SEALED_BYTES = 100
-"""What the time of recording adds to a signed action, at most."""
+"""The bytes that the time of recording adds to a signed action, at most."""
 
 
 def decide_on_case(

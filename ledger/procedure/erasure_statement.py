@@ -12,7 +12,7 @@ from ledger.procedure.case import Case
 from ledger.procedure.protocol import Protocol
 
 REASON = "erased-by-sender"
-"""Why what a country sends is refused, where it confirmed that it holds it no longer."""
+"""The rule that refuses fields which their sender confirmed to hold no longer."""
 _NO_DISCLOSURE = frozenset({"erasure_confirmed", "break_glass_reviewed", "correction"})
 
 

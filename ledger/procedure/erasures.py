@@ -25,7 +25,7 @@ class ErasedData(LedgerModel):
     """When this country's vault erased it."""
     reason: ErasureReason
     ground: ErasureGround | None = None
-    """Why two parties ordered it."""
+    """The ground on which two parties ordered it."""
     order: UUID | None = None
     """The action that ordered it."""
     announcement: UUID | None = None

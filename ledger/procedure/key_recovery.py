@@ -21,9 +21,9 @@ class KeyRecovery:
     grant: KeyGrant
     """As the first of them signed it."""
     since: datetime
-    """When the first of them did, as recorded."""
+    """The recorded time of the first signature."""
     parties: frozenset[str]
-    """Whose coordinators signed it."""
+    """The parties whose coordinators signed it."""
 
     def with_word_of(self, party: str) -> "KeyRecovery":
         return replace(self, parties=self.parties | {party})

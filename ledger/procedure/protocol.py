@@ -151,7 +151,7 @@ class Expectation(Marked):
     until: Fact
     roles: tuple[Role, ...]
     by: Annotated[str, Field(pattern="^(lead|destination|any)$")] = "lead"
-    """Whose turn it is: the lead agency's country, the country of destination, or any party."""
+    """The country whose turn it is: the lead agency's, that of destination, or any party."""
     children_only: bool = False
     within_days: Annotated[int, Field(ge=0, le=3660)] | None = None
     applies_to_open: bool = False

@@ -150,11 +150,11 @@ class Registry:
     policies: tuple[AgreedPolicy, ...] = ()
     """Every policy that was in force, the first one first."""
     proposed: Mapping[str, Vote] = field(default_factory=dict)
-    """What a party voted for last, by the party's code, while no policy comes of it."""
+    """The last vote of each party, by the party's code, while no policy comes of it."""
     announced: tuple[Announcement, ...] = ()
     """Every announced absence, the first one first."""
     country_keys: Mapping[str, CountryPublicKey] = field(default_factory=dict)
-    """What others seal to, by the party's code."""
+    """The keys to which others seal, by the party's code."""
     readings: Mapping[str, AnchoredReadings] = field(default_factory=dict)
     """How far each party's access log was fixed last."""
     recoveries: Mapping[str, KeyRecovery] = field(default_factory=dict)

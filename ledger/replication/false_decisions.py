@@ -121,7 +121,7 @@ class DecisionCheck:
     """The result of holding a decision against the events."""
 
     untrue: str | None
-    """Why the decision is false; ``None`` where the events bear it out."""
+    """The reason for which the decision is false; ``None`` if the events confirm it."""
     refusal: Refusal | None = None
     """By the same events, why the rules refuse the action."""
     position: int | None = None

@@ -103,7 +103,7 @@ class Outgoing:
     answer: Mapping[str, Any] | None
     """The problem details of a refusal."""
     decision: str | None
-    """What the ledger node decided last, signed (:mod:`ledger.log.signed_decision`)."""
+    """The last decision of the ledger node, signed (:mod:`ledger.log.signed_decision`)."""
     received_at: datetime
     decided_at: datetime | None
 

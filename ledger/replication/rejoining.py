@@ -96,7 +96,7 @@ UPDATE {schema}.progress SET position = %(size)s
 WHERE position > %(size)s AND work <> ALL (%(others)s)
 """
 _STAY = (COUNTED, NOTED_FROM)
-"""What the same table has besides, which does not follow the ledger."""
+"""The other rows of the same table, which do not follow the ledger."""
 _CONFIRM_AGAIN = """
 UPDATE {schema}.erased SET confirmed_at = NULL WHERE case_id IN (
     SELECT originator_id FROM log.tail_events

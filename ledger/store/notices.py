@@ -25,7 +25,7 @@ _IDLE_SECONDS = 60.0
 _BACKOFF = Backoff(0.2, 5.0)
 
 Handlers: TypeAlias = Mapping[str, Callable[[str], None]]
-"""What is called with the payload of each notice, by channel."""
+"""The function that is called with the payload of each notice, by channel."""
 
 
 class Listener(PeriodicWorker):

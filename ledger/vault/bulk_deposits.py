@@ -81,7 +81,7 @@ class SealedDeposit(NamedTuple):
     rows: Sequence[Sealed]
     list_mac: bytes
     key_id: bytes
-    """Which data key it is sealed under."""
+    """The data key under which it is sealed."""
 
 
 def seal_all(

@@ -117,7 +117,7 @@ class MissingPart(LedgerModel):
     action: UUID
     kind: str
     part: FieldPart
-    """Whose fields they are: the country's own, another's ``case`` fields, or released ones."""
+    """The source of the fields: the country's own, another's ``case`` fields, or released ones."""
     origin: str
     """The country whose agency signed the action."""
     fields: int | None

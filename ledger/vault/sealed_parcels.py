@@ -116,7 +116,7 @@ Content = Annotated[
     | Annotated[FieldsAnswered, Tag("fields_answered")],
     Discriminator(_kind),
 ]
-"""What only the receiver sees."""
+"""The content that only the receiver sees."""
 _CONTENT: TypeAdapter[Content] = TypeAdapter(Content)
 
 

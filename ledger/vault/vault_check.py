@@ -120,9 +120,9 @@ class Checked:
     """The findings on some cases."""
 
     findings: list[VaultFinding] = field(default_factory=list)
-    """What does not hold."""
+    """The fields that do not hold."""
     lacks: list[Lack] = field(default_factory=list)
-    """What is missing by the ledger."""
+    """The fields that are missing by the ledger."""
     superseded: list[Superseded] = field(default_factory=list)
     actions: int = 0
 
@@ -170,7 +170,7 @@ class VaultCheck:
         self.actions = 0
         """Actions that were checked so far."""
         self.lacks: list[Lack] = []
-        """What :meth:`findings` found missing by the ledger."""
+        """The fields that :meth:`findings` found missing by the ledger."""
 
     def findings(self, protocol: Protocol, matrix_of: Protocol) -> Iterator[VaultFinding]:
         """Yield each fault of the vault, one page of cases at a time.

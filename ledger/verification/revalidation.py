@@ -99,7 +99,7 @@ class Inspected:
     is_signed: bool | None
     """Whether the signature verifies; ``None`` where the key was not known yet."""
     problem: str | None = None
-    """Why the event is not understood, where it is not."""
+    """The reason for which the event is not understood, if it is not."""
 
 
 def inspect(row: RecordedRow, keys: Mapping[str, PublicKey] | None = None) -> Inspected:
@@ -129,7 +129,7 @@ class Revalidation:
     actions: set[UUID] = field(default_factory=set)
     recorded_at: datetime | None = None
     marks: list[str] = field(default_factory=list)
-    """What is to be said of the event judged last, though it holds."""
+    """The remarks on the event judged last, though it holds."""
     displaced: list[int] = field(default_factory=list)
     """The positions of votes that were given in another history of the ledger."""
     newer: int | None = None

@@ -58,7 +58,7 @@ class Report:
     """The size of the largest of them: later events stand on signatures alone."""
     findings: tuple[VerificationFinding, ...]
     marks: tuple[VerificationFinding, ...] = ()
-    """What is to be said of events that hold, such as what an earlier edition let in."""
+    """Remarks on events that hold, such as actions that an earlier edition let in."""
     timestamps: int = 0
     """How many timestamps verify."""
     newer: int | None = None
@@ -95,7 +95,7 @@ class ExpectedLedger:
     """The stored size and frontier."""
     timestamps: Sequence[StoredTimestamp] = ()
     roots: Sequence[Certificate] = ()
-    """Whose timestamps are believed."""
+    """The authorities whose timestamps are believed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class CasesLinked(Action):
     """The countries that are party to both cases. They alone get the fields below."""
     linked_case: OnCase[CaseId]
     relation: OnCase[CaseRelation]
-    """What the linked case is to this one."""
+    """The relation of the linked case to this one."""
     reasoning: OnCase[Text | None] = None
 
 

@@ -101,7 +101,7 @@ class RectificationRequested(Action):
     stage: ClassVar[S] = S.COORDINATION
 
     wish: Identity[Text | None] = None
-    """What the person says is wrong, and how it should read."""
+    """The entry that the person calls wrong, and its right form."""
 
 
 class RectificationDeclined(Action):

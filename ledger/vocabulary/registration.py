@@ -76,7 +76,7 @@ class Accession(LedgerModel):
     witness: Annotated[str, Field(min_length=50, max_length=300)]
     """The key of the party's witness: a verifier key of C2SP ``signed-note``."""
     country_key: CountryKey
-    """What the others seal to."""
+    """The key to which the others seal."""
     node: NodeAddress
     """Where the other nodes reach the party's node, and its witness."""
 

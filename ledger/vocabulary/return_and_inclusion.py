@@ -61,7 +61,7 @@ class ReturnRequested(Action):
     destination: OnLedger[Country]
     planned_for: OnCase[date | None] = None
     needs: OnCase[Text | None] = None
-    """What the person needs on the way and after the arrival, as far as it is not of health."""
+    """The person's needs on the way and after the arrival, other than those of health."""
     proceedings: OnCase[Text | None] = None
     """Proceedings that go on, and when the person is needed in them."""
     fitness_to_travel: Health[Text | None] = None
@@ -189,7 +189,7 @@ class HandoverRecorded(Action):
     """The agency that took the person over, of the country of destination."""
     handed_over: OnCase[Annotated[tuple[HandedOver, ...], Field(min_length=1, max_length=6)]]
     handover_list: OnCase[Text | None] = None
-    """What was handed over, piece by piece."""
+    """The things that were handed over, piece by piece."""
     medical_note: Health[Text | None] = None
     handover_place: Whereabouts[Name | None] = None
     persons: Identity[Text | None] = None

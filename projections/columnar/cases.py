@@ -111,7 +111,7 @@ _DETAILS = {
     "consent_given": "scopes",
     "consent_withdrawn": "scopes",
 }
-"""What a case's row needs of an action, besides what all actions have."""
+"""The fields of an action that a case's row needs, besides those of all actions."""
 
 _ACTS = """
 CREATE OR REPLACE TEMP TABLE acts AS

@@ -48,7 +48,7 @@ COMMON = pa.schema(
         pa.field("schema_version", pa.int16(), nullable=False),
     ]
 )
-"""What every event has. ``case_id`` is null for acts on the protocol itself."""
+"""The columns of every event. ``case_id`` is null for acts on the protocol itself."""
 
 _NOBODY = ("", "")
 _MOMENT_SHAPE = ColumnShape(ColumnEncoding.MOMENT, MOMENT)

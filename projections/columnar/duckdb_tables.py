@@ -13,7 +13,7 @@ from projections.columnar.decoding import COMMON, KINDS, schema_of
 from projections.columnar.manifest import ColumnarError, Manifest
 
 MEMORY = "1GB"
-"""What DuckDB takes at most, before it goes on in files."""
+"""The memory that DuckDB takes at most, before it goes on in files."""
 
 # Names that Apache Spark has for what DuckDB calls otherwise, so that one SQL file serves both.
 _SPARKS_NAMES = (

@@ -49,9 +49,9 @@ class TrailEntry(LedgerModel):
     in_clear: Mapping[str, JsonValue] = {}
     """The ``case`` fields that an older version of the kind signed in the clear."""
     changes: tuple[Change, ...]
-    """What it changed: the fewest values whose replacement gives the state after it."""
+    """Its changes: the fewest values whose replacement gives the state after it."""
     mark: Mark | None = Field(default=None, exclude_if=lambda mark: mark is None)
-    """What is remarkable about how the event can be read (``signed_action.Mark``).
+    """The marks on the form of the event (``signed_action.Mark``).
 
     A document has this member only where there is something to say. The kind of an event that is
     not understood is ``not_understood``. Its times are that of recording, and its agency is the

@@ -42,7 +42,7 @@ class CaseStep:
     documents: StateDocuments
     """Of the case's states, so that they are made once for all views."""
     mark: Mark | None = None
-    """What is remarkable about the event."""
+    """The marks on the event."""
 
     @property
     def document_before(self) -> Document:
@@ -63,7 +63,7 @@ class RegistryStep:
     before: Registry | None
     after: Registry
     mark: Mark | None = None
-    """What is remarkable about the event."""
+    """The marks on the event."""
 
 
 Step = CaseStep | RegistryStep

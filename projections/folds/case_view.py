@@ -161,7 +161,7 @@ class CaseView(LedgerModel):
     closed_at: UtcDatetime | None = None
     """When the closing was recorded."""
     facts: Mapping[str, FactInForce]
-    """What holds of the case by the procedure, since when, by which action."""
+    """The facts that hold of the case by the procedure, each with its time and its action."""
     shelter: ShelterInForce | None = None
     services: tuple[ServiceView, ...]
     measures: tuple[MeasureView, ...]

@@ -25,7 +25,7 @@ from ledger.vocabulary.types import UtcDatetime
 from projections.folds.obligation_terms import ObligationKind
 
 COMING_OF_AGE = "coming of age"
-"""What the assessment of age at the coming of age stands on."""
+"""The basis of the assessment of age at the coming of age."""
 _OPENED = "case_opened"
 _LIMITS_SINCE = 2
 """From this edition on, the recorded ends of permits and the limit of a claim are followed."""
@@ -63,7 +63,7 @@ class OwedStep:
     kind: ObligationKind
     step: ExpectedStep
     basis: str
-    """What it stands on: the action that asks for it, or the facts that the protocol names."""
+    """Its basis: the action that asks for it, or the facts that the protocol names."""
     creditor: str | None = None
     """The one agency that it is owed to, where only one is."""
     until: str | None = None

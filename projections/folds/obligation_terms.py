@@ -58,7 +58,7 @@ class ObligationOutcome(StrEnum):
     PASSED_ON = "passed_on"
     """Another country or agency owes it now."""
     NOT_EXPECTED = "not_expected"
-    """What it stood on holds no more: an offer was replaced, a return was called off."""
+    """Its basis holds no more: an offer was replaced, a return was called off."""
 
 
 class Dimension(StrEnum):

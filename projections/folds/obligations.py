@@ -49,7 +49,7 @@ class Obligation(LedgerModel):
     action: str
     """The action that discharges it."""
     roles: tuple[str, ...] = ()
-    """Who of the debtor may take it, by the protocol; empty where one agency owes it."""
+    """The debtor's roles that may take it, by the protocol; empty if one agency owes it."""
     debtor: str | None
     """The country that owes it; ``None`` where any party to the case does."""
     debtor_agency: str | None = None
@@ -87,7 +87,7 @@ class Obligation(LedgerModel):
 
 
 Key: TypeAlias = tuple[str, str | None, str | None, str]
-"""What is owed, by which country, by which agency, on which basis: once at a time."""
+"""The owed action, its country, its agency and its basis: once at a time."""
 
 
 @dataclass(frozen=True, slots=True)

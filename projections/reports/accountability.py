@@ -141,7 +141,7 @@ class Balance(LedgerModel):
 
     countries: tuple[str, str]
     first_owes: ObligationTally
-    """What the first owes, or owed, the second."""
+    """The obligations of the first to the second, open and closed."""
     second_owes: ObligationTally
 
 

@@ -54,7 +54,7 @@ _OURS: Mapping[str, tuple[str, Callable[[str], str]]] = {
     "year": ("yearOfRegistration", _same),
     "age_group": ("majorityStatus", _majority),
 }
-"""Which of our dimensions is which of their columns."""
+"""The column of CTDC for each dimension, and the mapping of its values."""
 
 
 def records(cube: Cube, counts: Mapping[Cell, int]) -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ from projections.folds.obligations import Obligation
 
 MEETING, JOINT_ACTION, PRIORITY = "meeting_held", "joint_action_agreed", "case_prioritised"
 RECORDED = (MEETING, JOINT_ACTION, PRIORITY)
-"""What coordinators record of a case in a sitting."""
+"""The kinds that coordinators record of a case in a sitting."""
 _URGENCY = tuple(Priority)
 _NEVER, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
@@ -38,11 +38,11 @@ class SharedCase:
 
     view: CaseView
     owed: tuple[Obligation, ...]
-    """What the two countries owe each other in it, the first due first."""
+    """The obligations of the two countries to each other in it, the first due first."""
     last_meeting: datetime | None
     """When both met on it before this sitting."""
     recorded: tuple[TrailEntry, ...]
-    """What coordinators of both countries recorded of it in this sitting."""
+    """The actions that coordinators of both countries recorded of it in this sitting."""
 
     @property
     def discussed(self) -> bool:

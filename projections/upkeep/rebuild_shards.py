@@ -70,7 +70,7 @@ class ShardReader:
         self._target = target
         self._documents = StateDocuments(keep=1)
         self.history = RegistryHistory() if history is None else history
-        """What the acts on the protocol up to the target make of each step."""
+        """The registry at each position, by the acts on the protocol up to the target."""
         if history is None:
             for _ in self.history.fold(self._registry_events()):
                 pass

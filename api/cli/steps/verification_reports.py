@@ -133,7 +133,7 @@ class ViewsVerified(LedgerModel):
     holds: bool
     """Whether the events hold, where they were verified, and every row is as they say."""
     ledger: LedgerVerified | None
-    """What the verification of the events found; ``None`` where it was skipped."""
+    """The findings of the verification of events; ``None`` if it was skipped."""
     events: int
     """Events that were folded anew."""
     rows: Mapping[str, int]
@@ -149,9 +149,9 @@ class VaultVerified(LedgerModel):
 
     actions: int
     findings: tuple[VaultFinding, ...]
-    """What is not as it was deposited and signed."""
+    """The fields that are not as they were deposited and signed."""
     missing: tuple[MissingPart, ...]
-    """What the ledger says that the vault must hold, and is not there."""
+    """The fields that the vault must hold by the ledger, and that are not there."""
 
 
 def judged_here(read: SignedDecision, action: str, policy: Path | None) -> DecisionCheck:

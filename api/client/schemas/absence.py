@@ -29,7 +29,7 @@ class DecisionWithout(Document):
     recorded_at: UtcDatetime | None
     without: tuple[Country, ...]
     policy: str
-    """What is in force from the next event on (C2SP tlog-policy)."""
+    """The policy in force from the next event on (C2SP tlog-policy)."""
 
 
 class MissedPublications(Document):

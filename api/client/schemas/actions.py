@@ -38,7 +38,7 @@ class Outcome(Document):
     receipt: Receipt | None = None
     """Once it is recorded, and verified in this node's own copy of the ledger."""
     problem: ProblemDetails | None = None
-    """Why it was refused, if it was."""
+    """The reason of the refusal, if it was refused."""
 
 
 class OutboxPage(Document):

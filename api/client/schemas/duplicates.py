@@ -16,7 +16,7 @@ class DuplicateDocument(Document):
     country: Country
     """The country of the other case, which may be the caller's own."""
     reference: UUID
-    """What the other country's case is called between the two; it is no case's id."""
+    """The name of the other country's case between the two. It is no case's id."""
     other_case_id: UUID | None
     """The other case, where the caller's country is party to it."""
     agrees: tuple[MatchKind, ...]
@@ -26,10 +26,10 @@ class DuplicateDocument(Document):
     found_at: UtcDatetime
     state: DuplicateState
     finding: Finding | None
-    """What the caller's country found out."""
+    """The finding of the caller's country."""
     assessed_at: UtcDatetime | None
     other_finding: Finding | None
-    """What the other country found out."""
+    """The finding of the other country."""
     other_assessed_at: UtcDatetime | None
 
 

@@ -91,6 +91,6 @@ class Readiness(Document):
     worked_at: UtcDatetime | None
     """When the process that follows, publishes and folds said anything last: seconds ago."""
     parcels: tuple[ParcelsWaiting, ...] = ()
-    """What waits between countries: at the mailbox, by the sender, and by the recipient."""
+    """The parcels that wait between countries: at the mailbox, at the sender, at the recipient."""
     troubles: tuple[ReadinessTrouble, ...] = ()
-    """What the operator should look at, though the node is ready."""
+    """The matters that the operator should look at, though the node is ready."""

@@ -68,7 +68,7 @@ class ParcelLeft(Document):
     parcel: UUID
     outcome: MailboxOutcome
     acknowledgement: str | None = None
-    """What the recipient's node signed; there is none for one that expired or was lost."""
+    """The recipient node's signed acknowledgement. A parcel that expired or was lost has none."""
 
 
 class OutcomePage(Document):

@@ -34,12 +34,12 @@ class PersonalField(Document):
     action_id: UUID
     kind: str
     agency: AgencyId
-    """Who recorded it."""
+    """The agency that recorded it."""
     field: str
     group: FieldGroup
     value: JsonValue
     digest: str
-    """What the agency signed; a release names fields by it."""
+    """The digest that the agency signed. A release names fields by it."""
     received_from: str | None
     """The country that released it, where it was another's."""
     superseded_by: UUID | None = None

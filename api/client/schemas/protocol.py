@@ -55,7 +55,7 @@ class AgencyWithKeys(Document):
     answered_by: AgencyId | None = None
     """The agency that answers for its leads and for what it owes, once it is retired."""
     history: tuple[AgencyChangeDocument, ...] = ()
-    """What its country changed, the first change first."""
+    """The changes by its country, the first change first."""
     keys: tuple[AgencyKey, ...]
 
 

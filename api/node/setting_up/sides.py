@@ -99,7 +99,7 @@ class SetUpResult:
     is_complete: bool
     """Whether this side's node can serve."""
     next: Sequence[str] = field(default_factory=tuple)
-    """What people do next, in order: sentences and commands."""
+    """The next steps of people, in order: sentences and commands."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ _RANGES = (
     (0x2122, 0x2122),
     (0x2190, 0x2193),
 )
-"""What the fonts hold of the scripts of the region and of those who come to it."""
+"""The letters of the fonts in the scripts of the region and of those who come to it."""
 
 _SHOWN = frozenset(code for first, last in _RANGES for code in range(first, last + 1))
 _SPACES = frozenset("\t\u00a0\u2002\u2003\u2009\u202f")

@@ -36,7 +36,7 @@ class PageFrame:
     number: str
     """Beside the title at the head of each page after the first."""
     page: str
-    """What the foot of a page says; a NUL stands for its number, another for that of the last."""
+    """The foot of a page. A NUL stands for its number, another one for that of the last page."""
     made_at: datetime
     wide: bool = False
     """Whether the pages lie on their side."""

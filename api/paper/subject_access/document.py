@@ -78,7 +78,7 @@ class SubjectFile(_Personal):
     accesses: tuple[Access, ...]
     erased_at: UtcDatetime | None = None
     erased: ErasedData | None = None
-    """Why it was erased, and by which action."""
+    """The reason of the erasure, and its action."""
     merged_cases: tuple[UUID, ...] = ()
     """The other cases of the person that were merged with this one; the file has what they hold."""
     agencies: tuple[Agency, ...] = ()

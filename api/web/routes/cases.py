@@ -47,7 +47,7 @@ PAGE = 50
 """Cases on a page."""
 _MAX_FORM = 4_000
 PURPOSES = tuple(p for p in Purpose if p is not Purpose.SUBJECT_ACCESS)
-"""What a person may open fields for; the person's own file is another matter."""
+"""The purposes for which a person may open fields. The person's own file is another matter."""
 
 
 def _place(
