@@ -45,9 +45,10 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 try:
     from cryptography.exceptions import InvalidSignature
@@ -507,6 +508,29 @@ class Withdrawal:
     begins: datetime
     """When it is no party any more, by the times of recording."""
     position: int
+
+
+DEFAULT_ZONES = {"AL": "Europe/Tirane", "ME": "Europe/Podgorica", "XK": "Europe/Belgrade"}
+"""The zones of parties whose text names none, as the ledger's rules have them."""
+
+
+def zone_of(party: dict[str, Any]) -> tzinfo:
+    """Return the time zone of a party of a text; UTC without one."""
+    name = party.get("time_zone") or DEFAULT_ZONES.get(party["code"])
+    if name is None:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise Failed(f"the time zone database of this machine has no {name}") from None
+
+
+def day_begins(day: str, zone: tzinfo) -> datetime:
+    """Return when a day of the agreement begins at local time."""
+    try:
+        return datetime.fromisoformat(day).replace(tzinfo=zone).astimezone(UTC)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def accessions(text: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
@@ -1069,7 +1093,11 @@ class Registry:
         need(roles <= text["roles"].keys(), "the proposed text has no role of a registered agency")
         self.amendments = {i: one for i, one in self.amendments.items() if one.party != party}
         day = act.get("earliest_day")
-        earliest = datetime.fromisoformat(f"{day or '0001-01-01'}T00:00:00+00:00")
+        earliest = datetime.min.replace(tzinfo=UTC)
+        if day is not None:
+            local = whole(base.get("edition", 1)) >= 2
+            zones = map(zone_of, text["parties"]) if local else [UTC]
+            earliest = max(day_begins(day, zone) for zone in zones)
         missing = ((before.keys() - self.without_say) | joins) - {party}
         proposed = Amendment(text, act["digest"], earliest, party, missing, position, joins)
         self.amendments[event.action_id] = proposed
@@ -1134,7 +1162,8 @@ class Registry:
         leaving = {w.party for w in self.withdrawals.values() if at < w.begins}
         staying = self.parties - {party} - (leaving if self.edition >= 2 else set())
         need(staying, "the last party does not leave")
-        begins = datetime.fromisoformat(f"{event.act['day']}T00:00:00+00:00")
+        (own,) = (one for one in self.versions[self.in_force][2]["parties"] if one["code"] == party)
+        begins = day_begins(event.act["day"], zone_of(own) if self.edition >= 2 else UTC)
         need(begins >= at + self.withdrawal_notice, "the period of notice is not kept")
         self.withdrawals[event.action_id] = Withdrawal(party, begins, position)
 

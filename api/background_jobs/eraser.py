@@ -14,8 +14,7 @@ this machine, the coordinator signs them.
 import math
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from datetime import time as time_of_day
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -48,6 +47,7 @@ from ledger.procedure.retention import (
     retention_over,
     retention_rule,
 )
+from ledger.procedure.time_zones import left_since
 from ledger.refusals import Refusal
 from ledger.signing import signed_action
 from ledger.system import clock
@@ -272,16 +272,15 @@ class Eraser(PeriodicWorker):
         if registry is None or now is None:
             return 0
         protocol, count = registry.protocol_today(now), 0
-        for party, left_on in protocol.left_parties.items():
-            if times.have_been_after(datetime.combine(left_on, time_of_day(), UTC), _MARGIN):
+        for party in protocol.left_parties:
+            if times.have_been_after(left_since(protocol, party), _MARGIN):
                 for vault in self._vaults:
                     contact_cards.remove_as_left(vault, self._ledger, registry, party)
         for vault in self._vaults:
-            day = protocol.left_parties.get(vault.party)
-            if day is None:
+            if vault.party not in protocol.left_parties:
                 continue
             # The same time on each attempt, so that the ledger records one confirmation.
-            since = datetime.combine(day, time_of_day(), UTC)
+            since = left_since(protocol, vault.party)
             if not times.have_been_after(since, _MARGIN):
                 continue
             for case_id in self._every(vault.party):

@@ -149,7 +149,9 @@ def leave(
     day: Annotated[
         datetime,
         typer.Option(
-            "--from", formats=["%Y-%m-%d"], help="The first day, in UTC, as no party any more."
+            "--from",
+            formats=["%Y-%m-%d"],
+            help="The first day, at its own local time, as no party any more.",
         ),
     ],
     reason: Annotated[

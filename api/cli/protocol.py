@@ -115,7 +115,7 @@ def propose(
         typer.Option(
             "--from",
             formats=["%Y-%m-%d"],
-            help="The first day, in UTC, on which it may be in force.",
+            help="The first day on which it may be in force, at the local time of every party.",
             show_default="once adopted",
         ),
     ] = None,

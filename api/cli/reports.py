@@ -18,7 +18,9 @@ def _reports() -> None:
 
 @app.command()
 def annual(
-    year: Annotated[int, typer.Option(min=2000, max=9998, help="The year, in UTC.")],
+    year: Annotated[
+        int, typer.Option(min=2000, max=9998, help="The year, at the parties' local time.")
+    ],
     at: Annotated[
         int | None,
         typer.Option(

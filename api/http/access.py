@@ -301,10 +301,10 @@ async def _check_settles(node: Node, caller: Caller) -> None:
     once the protocol's days for the erasure are over and no legal hold gives it more.
     """
     protocol, agency, at = caller.protocol, caller.agency, caller.asked_at
-    day = protocol.left_parties.get(agency.party)
-    if day is None or (agency.role != NODE and agency.party in node.parties):
+    has_left = agency.party in protocol.left_parties
+    if not has_left or (agency.role != NODE and agency.party in node.parties):
         return
-    if at < regular_end(day, protocol):
+    if at < regular_end(agency.party, protocol):
         return
     if not await run_in_threadpool(node.settling.has_time, agency.party, protocol, at):
         raise left_party(agency, protocol)

@@ -5,13 +5,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from babel.units import format_unit
 
 from api.paper.subject_access.wording import Wording, wording
+from ledger.procedure.conditions import Standing
 from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.picklists import ClosureReason, CorrectionEffect, CorrectionReason
-from projections.reports.accountability import ANY, ObligationTally, ResponseTimes
+from projections.reports.accountability import ANY, UNMARKED, ObligationTally, ResponseTimes
 from projections.reports.annual_report import AnnualReport
 
-_TALLY = ("owed", "on_time", "late", "undated", "open", "overdue", "lapsed")
-_OF_YEAR = ("carried_in", "opened", "on_time", "late", "undated", "lapsed", "open", "overdue")
+_TALLY = ("owed", "on_time", "late", "undated", "open", "past_expected", "overdue", "lapsed")
+_OF_YEAR = (
+    "carried_in",
+    "opened",
+    "on_time",
+    "late",
+    "undated",
+    "lapsed",
+    "open",
+    "past_expected",
+    "overdue",
+)
 Row = Sequence[str | int]
 
 
@@ -80,6 +91,20 @@ class _ReportPage:
                 for o in report.obligations
             ),
         )
+        yield from self._section("forms", 2)
+        yield from self._table(
+            ("country", "form", "kind", "mark", *_OF_YEAR),
+            (
+                (
+                    self._country(one.country),
+                    one.form,
+                    self._words.picked(one.kind),
+                    self._mark(one.standing),
+                    *(getattr(one, name) for name in _OF_YEAR),
+                )
+                for one in report.forms
+            ),
+        )
         yield from self._section("times", 2)
         yield from self._times("country", report.response_times)
         yield from self._section("agencies", 3)
@@ -132,7 +157,7 @@ class _ReportPage:
             (by, "kind", *_TALLY, "share", "median", "ninety", "longest"),
             (
                 (
-                    t.agency or self._country(t.country or ANY),
+                    self._country(t.country or ANY) if t.agency is None else self._agency(t.agency),
                     self._words.picked(t.kind) if t.kind else "",
                     *_counts(t),
                     "" if t.share_on_time is None else f"{t.share_on_time // 10} %",
@@ -164,6 +189,14 @@ class _ReportPage:
 
     def _country(self, code: str) -> str:
         return self._text("any") if code == ANY else self._words.country(code)
+
+    def _agency(self, agency: str) -> str:
+        return self._text("any") if agency == ANY else self._words.agency_name(agency)
+
+    def _mark(self, standing: str) -> str:
+        if standing == UNMARKED:
+            return self._text("unmarked")
+        return self._words.picked(Standing(standing))
 
     def _role(self, role: str) -> str:
         return self._words.role(role)

@@ -99,6 +99,8 @@ _SAYING: Mapping[str, Callable[[str, Wording], str]] = {
 """How the values of each name are said; others are said as they are."""
 _OF_FACTS = {"expected", "deadline", "duty"}
 """Changes whose value ``after`` names facts."""
+_OF_MARKS = {"standing", "standing_kept", "assumed_now"}
+"""Changes whose values ``before`` and ``after`` are marks."""
 
 
 def _told(change: str, name: str, value: str, words: Wording) -> str:
@@ -106,7 +108,7 @@ def _told(change: str, name: str, value: str, words: Wording) -> str:
         return "—"
     if name == "after" and change.partition("_")[0] in _OF_FACTS:
         return _each(value, lambda one: fact(one, words))
-    if change == "standing" and name in ("before", "after"):
+    if change in _OF_MARKS and name in ("before", "after"):
         return words.picked(Standing(value))
     if change == "agency_role" and name in ("before", "after"):
         return words.role(value)

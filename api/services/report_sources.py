@@ -56,9 +56,10 @@ def report_of_database(
     root = ledger.tree().root(size)
     _check_root(last[1], size, root)
     ends = ledger.rows_at([1, size])
-    registry, until = ledger.registry_at(size), Year.of(year, ends[-1].recorded_at)
+    registry = ledger.registry_at(size)
     if registry is None:
         raise NoReportError("the ledger does not begin with the adoption of a protocol")
+    until = Year.of(year, ends[-1].recorded_at, registry.agreement)
     ledger_id = registry.ledger_id
     reported = ReportedCheckpoint(size=size, root=write_hash(root))
     with psycopg.connect(conninfo) as connection:
@@ -98,7 +99,7 @@ def report_of_export(
     root = frontier.root()
     _check_root(checkpoint, size, root)
     reported = ReportedCheckpoint(size=size, root=write_hash(root))
-    until = Year.of(year, row.recorded_at)
+    until = Year.of(year, row.recorded_at, registry.agreement)
     report = annual_report(cases.values(), registry.agreement, until, reported)
     return SourcedReport(report, protocol_at(registry.agreement, until.last))
 

@@ -47,7 +47,7 @@ class Settling:
         so many days after the hold is lifted. A hold that is placed when its time is over gives it
         none again.
         """
-        if at < regular_end(protocol.left_parties[party], protocol):
+        if at < regular_end(party, protocol):
             return True
         with self._lock:
             known = self._answers.get(party)

@@ -12,6 +12,7 @@ from api.paper.subject_access.wording import Wording
 from api.web.case_text import names
 from api.web.rendering import Words
 from ledger.procedure.communication_forms import CommunicationForm
+from ledger.procedure.conditions import Standing
 from ledger.procedure.protocol import Protocol
 from projections.folds.audit_trail import TrailEntry
 
@@ -88,7 +89,9 @@ class PrintedForm:
         text = words.texts.text
         if self.is_annulled:
             yield shown(text("forms.annulled"))
-        yield shown(text(f"forms.source.{self.form.source.value}"))
+        yield shown(text(f"forms.source.{(self.form.standing or Standing.ADOPTED).value}"))
+        if self.form.source is not None:
+            yield shown(self.form.source)
         yield shown(text("forms.no_personal"))
 
     def _part(self, one: FormContent, both: tuple[Words, Words]) -> dict[str, object]:

@@ -9,7 +9,7 @@ go back in a ledger. So each version is in force from one position, which every 
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Self
 from uuid import UUID
@@ -23,6 +23,9 @@ from ledger.procedure.withdrawals import Withdrawal
 _ADMITTED_EDITION = 2
 """The edition of the rules from which on a party has a say from the adoption that admits it."""
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
+_AFTER_ALL = 2**63 - 1
+"""A position after every event."""
+_TICK = timedelta(microseconds=1)
 NOBODY: Mapping[str, date] = MappingProxyType({})
 
 
@@ -109,6 +112,21 @@ class Agreement:
             if one.is_in_effect(position, recorded_at)
             and not self._is_readmitted(one, position, recorded_at)
         }
+
+    def leaving(self, party: str, day: date) -> Withdrawal:
+        """Return the declaration by which a party left on a day. Raises ``KeyError``."""
+        for one in self.withdrawals:
+            if one.party == party and one.day == day and one.revoked_at is None:
+                return one
+        raise KeyError(party)
+
+    def bound_by(self, leaving: Withdrawal) -> Protocol:
+        """Return the last text that binds a party that left: the one in force just before."""
+        return self.text_at(leaving.begins - _TICK)
+
+    def text_at(self, moment: datetime) -> Protocol:
+        """Return the text that is in force at a moment, with the agencies that it names itself."""
+        return self.version_at(_AFTER_ALL, moment).protocol
 
     def left_next(self, recorded_at: datetime) -> Mapping[str, date]:
         """Return the parties that are none any more for the next event, if recorded at this time.

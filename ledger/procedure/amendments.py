@@ -27,6 +27,7 @@ from uuid import UUID
 from ledger.procedure.accessions import check_accessions, coordinators_keys, joining_parties
 from ledger.procedure.agency_acts import check_fits
 from ledger.procedure.agreement import Agreement, ProtocolVersion
+from ledger.procedure.communication_forms import in_present_form
 from ledger.procedure.named_checkpoint import check_names_one
 from ledger.procedure.protocol import (
     COORDINATOR,
@@ -35,6 +36,7 @@ from ledger.procedure.protocol import (
     Protocol,
     read_recorded_text,
 )
+from ledger.procedure.time_zones import AGREED_DAYS_SINCE, agreed_day_begins
 from ledger.refusals import Ground, Refusal
 from ledger.signing.accession_statement import check_statement
 from ledger.signing.signed_action import Mark, SignedAction
@@ -164,9 +166,17 @@ def text_digest(text: Mapping[str, Any]) -> str:
     return hashlib.sha256(written.encode()).hexdigest()
 
 
-def begins(day: date | None) -> datetime:
-    """Return when a day begins, in UTC; the beginning of time without a day."""
-    return _BEGINNING if day is None else datetime.combine(day, time(), UTC)
+def begins(day: date | None, text: Protocol, base: Protocol) -> datetime:
+    """Return when the first day of a text begins; the beginning of time without a day.
+
+    It begins once it has begun at the local time of every party of the text; by edition 1 of the
+    rules of ``base``, which the text amends, at midnight UTC.
+    """
+    if day is None:
+        return _BEGINNING
+    if base.edition < AGREED_DAYS_SINCE:
+        return datetime.combine(day, time(), UTC)
+    return agreed_day_begins(day, text, text.every_party_code)
 
 
 def open_amendment(amendments: Iterable[Amendment], proposal: UUID) -> Amendment | None:
@@ -371,7 +381,9 @@ def _settled(
     if _missing(amendment, agreement.without_say_at(position, recorded_at)):
         return Amended(agreement, amendments)
     text = _read(amendment)
-    earliest = max(begins(amendment.earliest_day), recorded_at, agreement.latest.earliest)
+    base = agreement.latest
+    first = begins(amendment.earliest_day, text, base.protocol)
+    earliest = max(first, recorded_at, base.earliest)
     version = ProtocolVersion(
         text,
         position,
@@ -461,7 +473,7 @@ def check_proposal(
             Ground.INVALID, "protocol", f"The protocol does not hold: {error}", "act.protocol"
         ) from error
     if text.edition >= _ONE_FORM_EDITION:
-        _check_form(proposed, text_of(text))
+        _check_form(_with_present_forms(proposed), text_of(text))
     _check_text(agreement, text, earliest, known, at)
     digest = text_digest(proposed)
     for one in amendments:
@@ -472,6 +484,21 @@ def check_proposal(
                 f"This text is proposed already ({one.proposal}); accept that proposal.",
                 "act.protocol",
             )
+
+
+def _with_present_forms(proposed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a text with the marks of its forms as this program writes them.
+
+    Ledgers have recorded texts with the earlier words, which mean the same.
+    """
+    forms = proposed.get("forms")
+    if not isinstance(forms, list):
+        return proposed
+    return {**proposed, "forms": [_as_now(form) for form in forms]}
+
+
+def _as_now(form: Any) -> Any:
+    return in_present_form(form) if isinstance(form, Mapping) else form
 
 
 def _check_form(proposed: Mapping[str, Any], written: Mapping[str, Any]) -> None:
@@ -504,10 +531,11 @@ def _check_text(
     at: datetime,
 ) -> None:
     base, left = agreement.latest, agreement.without_say_next(at)
-    first = max(begins(earliest), at, base.earliest)
+    named = max(begins(earliest, text, base.protocol), at)
+    first = max(named, base.earliest)
     check_amends(base.protocol, text, known, left, first)
     check_fits(agreement, text)
-    if max(begins(earliest), at) < base.earliest:
+    if named < base.earliest:
         raise Refusal(
             Ground.INVALID,
             "amendment-day",

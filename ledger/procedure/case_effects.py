@@ -4,7 +4,7 @@ An effect is the fields of :class:`~ledger.procedure.case_state.CaseState` that 
 What every action changes (version, position, facts, parties) is in ``ledger.procedure.case_fold``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -344,7 +344,18 @@ def _consent_given(state: CaseState, act: Act, party: str) -> dict[str, Any]:
 
 
 def _consent_withdrawn(state: CaseState, act: Act) -> dict[str, Any]:
-    withdrawn = set(act.fields["scopes"])
+    return _without_scopes(state, set(act.fields["scopes"]))
+
+
+def _refusal_recorded(state: CaseState, act: Act) -> dict[str, Any]:
+    """Return the consents without what the person refuses, whoever recorded them.
+
+    A later consent allows it again. An earlier one does not come back.
+    """
+    return _without_scopes(state, {act.fields["subject"]})
+
+
+def _without_scopes(state: CaseState, withdrawn: Collection[str]) -> dict[str, Any]:
     left = {
         given: consent.model_copy(
             update={"scopes": tuple(s for s in consent.scopes if s not in withdrawn)}
@@ -650,6 +661,7 @@ _EFFECTS: Mapping[str, Callable[[CaseState, Act], dict[str, Any]]] = {
     "case_closed": _closed,
     "case_reopened": _reopened,
     "consent_withdrawn": _consent_withdrawn,
+    "refusal_recorded": _refusal_recorded,
     "sharing_ended": _sharing_ended,
     "cases_unlinked": _unlinked,
     "merge_accepted": _merge_accepted,

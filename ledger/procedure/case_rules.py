@@ -1,6 +1,6 @@
 """Decide whether the procedure allows an action now. The protocol's data first, then logic."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,6 +8,8 @@ from uuid import UUID
 
 from ledger.events.act import Act
 from ledger.procedure import condition_checks
+from ledger.procedure.annulled_grounds import SINCE_EDITION as GROUNDS_SINCE
+from ledger.procedure.annulled_grounds import annulled_ground
 from ledger.procedure.case_fold import (
     addressed_parties,
     annulled_ids,
@@ -172,6 +174,8 @@ def decide(
             )
         if state.lacks_safeguard(state.facts[fact].action):
             raise _without_safeguard(act.kind, fact, state)
+    if protocol.edition >= GROUNDS_SINCE:
+        _grounds_hold(act.kind, required, state, history, protocol)
     for fact in rule.forbidden_while:
         if fact in state.facts:
             raise _out(f"not-while-{fact}", f"{act.kind} is not possible while {fact} holds.")
@@ -185,6 +189,27 @@ def decide(
     check = _CHECKS.get(act.kind)
     if check is not None:
         check(proposal)
+
+
+def _grounds_hold(
+    kind: str,
+    facts: Collection[str],
+    state: CaseState,
+    history: Mapping[UUID, Act],
+    protocol: Protocol,
+) -> None:
+    """Check that no fact that the action needs rests on an annulled action.
+
+    Raises ``Refusal`` (``annulled-ground``).
+    """
+    ground = annulled_ground(facts, state, history, protocol)
+    if ground is not None:
+        raise _out(
+            "annulled-ground",
+            f"{kind} rests on {ground.resting}, and the {ground.fact} that this needed was"
+            f" annulled. Record {ground.fact} again, and then {ground.resting}; or annul"
+            f" {ground.resting} too.",
+        )
 
 
 def _only_settles(act: Act, agency: Agency, state: CaseState, protocol: Protocol) -> None:

@@ -3,12 +3,13 @@
 The parties replace them by another text of the protocol, without code.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from ledger.procedure.conditions import Marked, Standing
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.communication_forms import FormNumber
@@ -28,15 +29,13 @@ class FormSender(StrEnum):
     EITHER = "either"
 
 
-class FormSource(StrEnum):
-    """The ground on which a form stands in the protocol."""
-
-    SOURCED = "sourced"
-    """A public source of the procedure has it."""
-    ASSUMPTION = "assumption"
-    """This program's authors assumed it."""
-    ADOPTED = "adopted"
-    """The parties adopted it."""
+_EARLIER_MARKS = {
+    "sourced": Standing.SOURCE,
+    "assumption": Standing.ASSUMPTION,
+    "adopted": Standing.ADOPTED,
+}
+"""The marks as earlier texts wrote them: one word as ``source``, and one as ``periods``."""
+_UNNAMED = "The text does not name the source."
 
 
 class FormPart(LedgerModel):
@@ -63,8 +62,11 @@ class FormPart(LedgerModel):
         return not self.fields or field in self.fields
 
 
-class CommunicationForm(LedgerModel):
-    """A form by which one State tells another about a step of the procedure."""
+class CommunicationForm(Marked):
+    """A form by which one State tells another about a step of the procedure.
+
+    Its own mark is that of its title and its content. ``periods`` has the mark of its days.
+    """
 
     number: FormNumber
     title: RecordedName
@@ -84,9 +86,13 @@ class CommunicationForm(LedgerModel):
     answered_by: FormNumber | None = None
     """The form that is the answer to this one."""
     answer_within_days: Days | None = None
-    source: FormSource = FormSource.ADOPTED
-    """The ground of its content. Its periods stand on ``periods``."""
-    periods: FormSource = FormSource.ADOPTED
+    periods: Marked = Marked()
+    """The mark of ``acknowledge_within_days`` and ``answer_within_days``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier_marks(cls, form: Any) -> Any:
+        return in_present_form(form) if isinstance(form, Mapping) else form
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -108,6 +114,31 @@ class CommunicationForm(LedgerModel):
     def step_in(self, language: str) -> str:
         """Return the name of the step in a language, or as the text has it."""
         return self.steps.get(language, self.step)
+
+
+def in_present_form(form: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a form with its marks as this program writes them.
+
+    Texts that earlier programs recorded have one word as ``source`` and one as ``periods``.
+    """
+    words = (form.get("source"), form.get("periods"))
+    is_earlier = "standing" not in form and not isinstance(form.get("periods"), Mapping | Marked)
+    if not is_earlier or not any(one in _EARLIER_MARKS for one in words if isinstance(one, str)):
+        return dict(form)
+    rest = {name: value for name, value in form.items() if name not in ("source", "periods")}
+    of_content, of_periods = map(_mark, words)
+    return {**rest, **of_content, **({"periods": of_periods} if of_periods else {})}
+
+
+def _mark(word: Any) -> dict[str, Any]:
+    """Return the mark of an earlier text. A word that is none stays, for the model to refuse."""
+    if word is None:
+        return {}
+    standing = _EARLIER_MARKS.get(word) if isinstance(word, str) else None
+    if standing is None:
+        return {"standing": word}
+    source = {"source": _UNNAMED} if standing is Standing.SOURCE else {}
+    return {"standing": standing.value, **source}
 
 
 def check_forms(forms: Iterable[CommunicationForm], roles: Iterable[str]) -> None:

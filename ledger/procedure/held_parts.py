@@ -11,12 +11,13 @@ reading of the procedure, not an official text.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from typing import Protocol as Interface
 from uuid import UUID
 
 from ledger.procedure.protocol import Protocol
+from ledger.procedure.time_zones import left_since
 
 PLACING_KIND = "legal_hold_placed"
 _LIFTING_KIND = "legal_hold_lifted"
@@ -70,7 +71,7 @@ def is_settling(
     if party not in state.parties or len(state.parties) == 1:
         return False
     period = erasing_period(protocol)
-    until = regular_end(protocol.left_parties[party], protocol)
+    until = regular_end(party, protocol)
     holds: set[UUID] = set()
     for act in acts:
         if act.kind == PLACING_KIND and (holds or act.recorded_at < until):
@@ -94,12 +95,12 @@ def others_may_lift(
         return False
     if party in protocol.left_parties and not protocol.left_parties.keys() >= set(parties):
         return False
-    return at >= regular_end(protocol.left_parties[placed_by], protocol)
+    return at >= regular_end(placed_by, protocol)
 
 
-def regular_end(left_on: date, protocol: Protocol) -> datetime:
+def regular_end(party: str, protocol: Protocol) -> datetime:
     """Return until when a party that left has time where no hold kept it from erasing."""
-    return datetime.combine(left_on, time(), UTC) + erasing_period(protocol)
+    return left_since(protocol, party) + erasing_period(protocol)
 
 
 def erasing_period(protocol: Protocol) -> timedelta:

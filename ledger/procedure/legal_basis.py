@@ -2,7 +2,8 @@
 
 The access matrix says what a role could ever do; a legal basis, which is always an event, says
 that it may do so in this case and now. Both are needed. A consent that a child gave while the
-person counted as an adult, without a child's safeguards, is no basis from then on.
+person counted as an adult, without a child's safeguards, is no basis from then on. What the person
+refuses, no earlier consent allows.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -12,7 +13,7 @@ from types import MappingProxyType
 from uuid import UUID
 
 from ledger.events.act import Act
-from ledger.procedure.case_state import CaseState
+from ledger.procedure.case_state import CaseState, ConsentInForce
 from ledger.procedure.protocol import Agency, Protocol
 from ledger.procedure.time_zones import zone_of_days
 from ledger.vocabulary.levels import FieldGroup
@@ -42,17 +43,15 @@ def reading_bases(
     ``history`` has the case's actions by id. Without it, no duty of an acting agency holds.
     """
 
-    def reaches(party: str, recipients: Iterable[str]) -> bool:
+    def reaches(party: str | None, recipients: Iterable[str]) -> bool:
         return agency.party == party or agency.party in recipients
 
-    scopes = {ConsentScope.ASSISTANCE, ConsentScope.INFORMATION_EXCHANGE}
     yield from _duties(state, protocol, agency, group, history, abroad=False)
     for action, consent in state.consents.items():
         if (
             not state.lacks_safeguard(action)
             and group in consent.groups
-            and scopes & set(consent.scopes)
-            and reaches(consent.party, consent.recipients)
+            and reaches(*_readers(consent))
             and _lasts(consent.expires, consent.party, protocol, at)
         ):
             yield Basis(LegalBasis.CONSENT, action)
@@ -104,6 +103,16 @@ def release_bases(
     for basis in _dangers(state, agency, group, at):
         if names(state.break_glass[basis.action].groups):
             yield basis
+
+
+def _readers(consent: ConsentInForce) -> tuple[str | None, tuple[str, ...]]:
+    """Return the country that reads at home on a consent, and those that read abroad.
+
+    Another country reads only while the person agrees to the exchange of information.
+    """
+    is_shared = ConsentScope.INFORMATION_EXCHANGE in consent.scopes
+    at_home = consent.party if is_shared or ConsentScope.ASSISTANCE in consent.scopes else None
+    return at_home, consent.recipients if is_shared else ()
 
 
 def _duties(

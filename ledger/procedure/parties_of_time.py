@@ -14,6 +14,7 @@ from ledger.procedure.agreement import Agreement
 from ledger.procedure.protocol import Protocol
 
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _AFTER_ALL = 2**63 - 1
 """A position after every event."""
 
@@ -43,16 +44,35 @@ class Membership:
 
 def memberships(agreement: Agreement) -> Iterator[Membership]:
     """Yield each time in which a country is a party, also of one that joined again."""
-    begun = [(code, _ALWAYS) for code in sorted(agreement.versions[0].protocol.every_party_code)]
-    for version in agreement.versions:
-        begun += [(code, version.earliest) for code in sorted(version.admitted)]
-    for party, since in begun:
-        ends = [
-            one.begins
-            for one in agreement.withdrawals
-            if one.party == party and one.revoked_at is None and one.begins > since
-        ]
-        yield Membership(party, since, min(ends, default=None))
+    first = agreement.versions[0].protocol.every_party_code
+    for party in sorted(first.union(*(version.admitted for version in agreement.versions))):
+        since: datetime | None = _ALWAYS
+        for begins, ends in sorted(_absences(agreement, party, is_first=party in first)):
+            if since is not None and begins > since:
+                yield Membership(party, since, begins)
+            since = None if since is None or ends == _NEVER else max(since, ends)
+        if since is not None:
+            yield Membership(party, since, None)
+
+
+def _absences(
+    agreement: Agreement, party: str, *, is_first: bool
+) -> Iterator[tuple[datetime, datetime]]:
+    """Yield each time in which a country is no party: from when, and until just before when.
+
+    A text that admits the country again ends its absence. If that text is in force before the day
+    of leaving, the country does not leave.
+    """
+    admitting = [version for version in agreement.versions if party in version.admitted]
+    if not is_first:
+        yield _ALWAYS, min(version.earliest for version in admitting)
+    for one in agreement.withdrawals:
+        if one.party != party or one.revoked_at is not None:
+            continue
+        again = (version.earliest for version in admitting if version.adopted_at > one.position)
+        until = min(again, default=_NEVER)
+        if one.begins < until:
+            yield one.begins, until
 
 
 def parties_between(agreement: Agreement, first: datetime, last: datetime) -> frozenset[str]:

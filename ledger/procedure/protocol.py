@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from ledger.procedure.communication_forms import CommunicationForm, FormSource, check_forms
+from ledger.procedure.communication_forms import CommunicationForm, check_forms
 from ledger.procedure.conditions import (
     Bodies,
     Condition,
@@ -372,7 +372,7 @@ class Protocol(LedgerModel):
     quorum: Quorum | None = None
     """Without one, nothing is published and no log policy is adopted without every party."""
     withdrawal: WithdrawalTerms | None = None
-    """Without one, the defaults of :class:`WithdrawalTerms` count."""
+    """Without one, the defaults of :class:`WithdrawalTerms` count, from edition 2 on as assumed."""
     forms: tuple[CommunicationForm, ...] | None = None
     """The communication forms, in the order of the procedure's steps."""
     languages: Annotated[tuple[LanguageTag, ...], Field(min_length=1, max_length=24)] | None = None
@@ -705,7 +705,10 @@ class Protocol(LedgerModel):
     @property
     def withdrawal_terms(self) -> WithdrawalTerms:
         """Return the terms on which a party leaves."""
-        return self.withdrawal or WithdrawalTerms()
+        if self.withdrawal is not None:
+            return self.withdrawal
+        assumed = Standing.ASSUMPTION if self.edition >= _MARKS_SINCE else None
+        return WithdrawalTerms(standing=assumed)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy. Its cached properties are computed from its own fields."""
@@ -821,10 +824,8 @@ def with_assumptions_adopted(protocol: Protocol) -> Protocol:
     for name in ("accountability", "withdrawal", "person_record", "quorum"):
         part = getattr(protocol, name)
         changed[name] = None if part is None else adopted(part)
-    adopted_periods = {"periods": FormSource.ADOPTED}
     changed["forms"] = tuple(
-        form.model_copy(update=adopted_periods) if form.periods is FormSource.ASSUMPTION else form
-        for form in protocol.forms or ()
+        form.model_copy(update={"periods": adopted(form.periods)}) for form in protocol.forms or ()
     )
     return _with(protocol, **changed)
 

@@ -6,13 +6,14 @@ Nothing is left out: a part that has no change of its own is reported as ``other
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import Any
+from itertools import chain, zip_longest
+from typing import Any, TypeVar
 
 from ledger.procedure.accessions import accession_of, coordinators_keys, joining_parties
-from ledger.procedure.conditions import Marked
+from ledger.procedure.communication_forms import CommunicationForm
+from ledger.procedure.conditions import Marked, Standing
 from ledger.procedure.protocol import (
     Accountability,
     ActionRule,
@@ -23,6 +24,9 @@ from ledger.procedure.protocol import (
     Protocol,
     Retention,
 )
+
+_Part = TypeVar("_Part", bound=Marked)
+_PartOrNone = TypeVar("_PartOrNone", bound=Marked | None)
 
 CHANGES: Mapping[str, tuple[str, ...]] = {
     "title": ("before", "after"),
@@ -110,6 +114,10 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
         "error_closing_days",
     ),
     "standing": ("part", "before", "after"),
+    "standing_kept": ("part", "after"),
+    "assumed_now": ("part", "before"),
+    "source_lost": ("part", "before"),
+    "source_no_more": ("part", "before"),
     "closing": ("reasons", "requires", "forbidden"),
     "closing_no_more": ("reasons",),
     "shelter_exit": ("party", "levels", "roles"),
@@ -261,15 +269,15 @@ def _closings(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
 
 
 def _shelter_exits(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
-    old = {_unmarked(one) for one in before.shelter_exits}
-    for one in after.shelter_exits:
-        if _unmarked(one) not in old:
-            levels = [level.value for level in one.risk_levels]
-            yield _change("shelter_exit", party=one.party, levels=levels, roles=one.approved_by)
-    kept = {one.party for one in after.shelter_exits}
-    for one in before.shelter_exits:
-        if one.party not in kept:
-            yield _change("shelter_exit_no_more", party=one.party)
+    old, new = (
+        [(one.party, _unmarked(one)) for one in text.shelter_exits] for text in (before, after)
+    )
+    for _, was, now in _paired(old, new):
+        if now is not None:
+            levels = [level.value for level in now.risk_levels]
+            yield _change("shelter_exit", party=now.party, levels=levels, roles=now.approved_by)
+        elif was is not None:
+            yield _change("shelter_exit_no_more", party=was.party)
 
 
 def accountability_changes(terms: Accountability) -> Iterator[ProtocolChange]:
@@ -283,49 +291,110 @@ def _periods_of(terms: Accountability) -> ProtocolChange:
     return _change("accountability", **{name: getattr(terms, name) for name in _PERIODS})
 
 
-def _unmarked(part: Marked | None) -> Marked | None:
+def _unmarked(part: _PartOrNone) -> _PartOrNone:
     """Return a part without its mark."""
-    return None if part is None else part.model_copy(update={"standing": None, "source": None})
+    if part is None:
+        return part
+    return part.model_copy(update={"standing": None, "source": None})
 
 
-def _marked(protocol: Protocol) -> Mapping[str, Marked]:
-    """Return the parts of a text that may have a mark, by a name that stays between versions."""
-    parts: dict[str, Marked] = {}
+def _marked(protocol: Protocol) -> Iterator[tuple[str, Marked]]:
+    """Yield the parts of a text that may have a mark, each with a name that stays between versions.
+
+    Several parts may have one name: two expectations of one action after the same facts.
+    """
     for step in protocol.expected:
-        parts[f"expected {step.action} ({', '.join(step.after)})"] = step
+        yield f"expected {step.action} ({', '.join(step.after)})", step
     for duty in protocol.duties:
-        parts[f"duties {', '.join(duty.roles)} ({', '.join(duty.after)})"] = duty
+        yield f"duties {', '.join(duty.roles)} ({', '.join(duty.after)})", duty
     for name, condition in protocol.conditions.items():
-        parts[f"conditions {name}"] = condition
+        yield f"conditions {name}", condition
     for period in protocol.reflection:
-        parts[f"reflection ({', '.join(period.parties) or '-'})"] = period
+        yield f"reflection ({', '.join(period.parties) or '-'})", period
     for kind, action in protocol.actions.items():
-        parts[f"actions {kind}"] = action
+        yield f"actions {kind}", action.model_copy(update={"by": ()})
         for bodies in action.by:
-            parts[f"actions {kind} ({', '.join(bodies.parties) or '-'})"] = bodies
+            yield f"actions {kind} ({', '.join(bodies.parties) or '-'})", bodies
     for rule in protocol.retention:
         reasons = f" ({', '.join(rule.reasons)})" if rule.reasons else ""
-        parts[f"retention{reasons}"] = rule
+        yield f"retention{reasons}", rule
     for one in protocol.shelter_exits:
-        parts[f"shelter_exits {one.party}"] = one
-    for name in ("accountability", "withdrawal", "person_record", "quorum"):
+        yield f"shelter_exits {one.party}", one
+    for form in protocol.forms or ():
+        yield f"forms {form.number}", form.model_copy(update=_NO_PERIODS)
+        yield f"forms {form.number} (periods)", _Periods.of(form)
+    yield "withdrawal", protocol.withdrawal_terms
+    yield "accountability", protocol.accountability_terms
+    for name in ("person_record", "quorum"):
         part = getattr(protocol, name)
         if part is not None:
-            parts[name] = part
-    return parts
+            yield name, part
+
+
+_NO_PERIODS: Mapping[str, object] = {
+    "periods": Marked(),
+    "acknowledge_within_days": None,
+    "answer_within_days": None,
+}
+
+
+class _Periods(Marked):
+    """The periods of a form with their mark."""
+
+    acknowledge_within_days: int | None
+    answer_within_days: int | None
+
+    @classmethod
+    def of(cls, form: CommunicationForm) -> "_Periods":
+        return cls(
+            acknowledge_within_days=form.acknowledge_within_days,
+            answer_within_days=form.answer_within_days,
+            **form.periods.model_dump(),
+        )
+
+
+def _paired(
+    before: Iterable[tuple[Hashable, _Part]], after: Iterable[tuple[Hashable, _Part]]
+) -> Iterator[tuple[Hashable, _Part | None, _Part | None]]:
+    """Yield each part that changed, with its key, its old content and its new content.
+
+    ``None`` stands for a part that one of the texts does not have. Of several parts with one key,
+    those that are equal in both texts did not change. The others are compared in their order, so
+    that no change is lost behind another part.
+    """
+    old: dict[Hashable, list[_Part]] = {}
+    new: dict[Hashable, list[_Part]] = {}
+    for found, parts in ((old, before), (new, after)):
+        for key, part in parts:
+            found.setdefault(key, []).append(part)
+    for key in dict.fromkeys([*new, *old]):
+        was, now = old.get(key, []), new.get(key, [])
+        gone = [part for part in was if part not in now]
+        come = [part for part in now if part not in was]
+        for first, second in zip_longest(gone, come):
+            yield key, first, second
 
 
 def _standings(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
-    """Yield each mark that changed of a part that both texts have, or that a new part has."""
-    old = _marked(before)
-    for name, part in _marked(after).items():
-        was = old.get(name, Marked())
-        for change, first, second in (
-            ("standing", was.standing, part.standing),
-            ("source", was.source, part.source),
-        ):
-            if first != second:
-                yield _change(change, part=name, before=first or "-", after=second or "-")
+    """Yield the old and the new mark of each part that changed.
+
+    A part that loses its source, or is only assumed from now on, has a change of its own.
+    """
+    for name, first, second in _paired(_marked(before), _marked(after)):
+        was, now = first or Marked(), second or Marked()
+        if was.standing is Standing.SOURCE and (second is None or now.standing is not was.standing):
+            change = "source_lost" if now.is_assumed else "source_no_more"
+            yield _change(change, part=name, before=was.source or "-")
+        elif now.is_assumed and first is not None and not was.is_assumed:
+            yield _change("assumed_now", part=name, before=was.standing or "-")
+        if was.standing != now.standing:
+            yield _change(
+                "standing", part=name, before=was.standing or "-", after=now.standing or "-"
+            )
+        elif now.standing is not None:
+            yield _change("standing_kept", part=name, after=now.standing)
+        if was.source != now.source:
+            yield _change("source", part=name, before=was.source or "-", after=now.source or "-")
 
 
 def _parties(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
@@ -505,13 +574,12 @@ def _changed_conditions(before: Protocol, after: Protocol) -> Iterator[ProtocolC
                 kind for kind, rule in after.actions.items() if name in after.conditions_of(rule)
             )
             yield _condition("condition_otherwise", name, after, next(users, "-"))
-    for period in after.reflection:
-        if _unmarked(period) not in map(_unmarked, before.reflection):
-            yield _change("reflection", parties=period.parties or "-", days=period.days)
-    kept = {period.parties for period in after.reflection}
-    for period in before.reflection:
-        if period.parties not in kept:
-            yield _change("reflection_no_more", parties=period.parties or "-")
+    periods = ([(one.parties, _unmarked(one)) for one in t.reflection] for t in (before, after))
+    for _, was, now in _paired(*periods):
+        if now is not None:
+            yield _change("reflection", parties=now.parties or "-", days=now.days)
+        elif was is not None:
+            yield _change("reflection_no_more", parties=was.parties or "-")
 
 
 def _moved(
@@ -528,22 +596,21 @@ def _moved(
 
 
 def _expected(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
-    old = {one.key: one for one in before.expected}
-    new = {one.key: one for one in after.expected}
-    for key, step in new.items():
+    old, new = ([(one.key, one) for one in text.expected] for text in (before, after))
+    for _, was, step in _paired(old, new):
+        if step is None:
+            if was is not None:
+                yield _change("expected_no_more", action=was.action, after=was.after)
+            continue
         told = {"action": step.action, "after": step.after}
-        was = old.get(key)
         if was is None:
             yield _change("expected", **told, roles=step.roles)
             if step.within_days is not None:
                 yield _change("deadline_added", **told, days=step.within_days)
             if step.applies_to_open:
                 yield _change("deadline_of_open_steps", **told)
-        elif was != step:
+        else:
             yield from _step(was, step, told)
-    for key, step in old.items():
-        if key not in new:
-            yield _change("expected_no_more", action=step.action, after=step.after)
 
 
 def _step(
@@ -610,20 +677,16 @@ def _duty_cells(duties: Iterable[Duty], abroad: bool) -> set[tuple[str, str, tup
 def _retention(
     before: tuple[Retention, ...], after: tuple[Retention, ...]
 ) -> Iterator[ProtocolChange]:
-    unmarked = {_unmarked(rule) for rule in before}
-    for rule in after:
-        if _unmarked(rule) not in unmarked:
-            yield _change(
-                "retention",
-                reasons=[reason.value for reason in rule.reasons] or "-",
-                days=rule.days,
-                grace_days=rule.grace_days,
-            )
-    kept = {rule.reasons for rule in after}
-    for rule in before:
-        if rule.reasons not in kept:
-            reasons = [reason.value for reason in rule.reasons] or "-"
+    rules = ([(rule.reasons, _unmarked(rule)) for rule in text] for text in (before, after))
+    for _, was, now in _paired(*rules):
+        rule = now or was
+        if rule is None:
+            continue
+        reasons = [reason.value for reason in rule.reasons] or "-"
+        if now is None:
             yield _change("retention_no_more", reasons=reasons, days=rule.days)
+        else:
+            yield _change("retention", reasons=reasons, days=rule.days, grace_days=rule.grace_days)
 
 
 def _confirmations(

@@ -381,7 +381,9 @@ def evolve(
             registry = _without_waiting(registry, amended.adopted.joining, position)
         return _with_joined(registry, amended.adopted, recorded_at, position)
     if action.kind in WITHDRAWAL_KINDS:
-        declared = withdrawals.evolve(registry.agreement.withdrawals, action, position, recorded_at)
+        declared = withdrawals.evolve(
+            registry.agreement.withdrawals, action, protocol, position, recorded_at
+        )
         agreement = registry.agreement.with_withdrawals(declared)
         return replace(registry, agreement=agreement, version=registry.version + 1)
     if action.kind == "witnesses_aligned":

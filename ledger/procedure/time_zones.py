@@ -16,6 +16,10 @@ _DEFAULTS: Mapping[str, str] = {
 The database has no zone of Kosovo; it keeps the time of this one."""
 
 
+AGREED_DAYS_SINCE = 2
+"""From this edition on, days of the agreement begin at the parties' local midnight."""
+
+
 def zone_of(protocol: Protocol | None, party: str | None) -> tzinfo:
     """Return the time zone of a party; UTC for a party without one, and without a party.
 
@@ -52,8 +56,43 @@ def beginning_of_day(moment: datetime, zone: tzinfo) -> datetime:
 
 
 def end_of_day(day: date, zone: tzinfo) -> datetime:
-    """Return the last second of a day at local time, in UTC."""
-    return datetime.combine(day, time(23, 59, 59), zone).astimezone(UTC)
+    """Return the last second of a day at local time, in UTC.
+
+    Where clocks change around midnight, 23:59:59 may come twice on that day, or not at all: the
+    result is the second before the next day begins for good.
+    """
+    if day == date.max:
+        return datetime.combine(day, time(23, 59, 59), zone).astimezone(UTC)
+    next_day = datetime.combine(day + timedelta(days=1), time(), zone)
+    before = [next_day.replace(fold=fold).astimezone(UTC) - timedelta(seconds=1) for fold in (0, 1)]
+    # A midnight that comes twice counts only where the second before it is of the day that ends.
+    of_the_day = (moment for moment in before if moment.astimezone(zone).date() == day)
+    return max(of_the_day, default=before[0])
+
+
+def day_begins(day: date, zone: tzinfo) -> datetime:
+    """Return when a day begins at local time, in UTC."""
+    try:
+        return datetime.combine(day, time(), zone).astimezone(UTC)
+    except OverflowError:  # east of UTC the first day of all begins in the year before it
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def agreed_day_begins(day: date, protocol: Protocol, parties: Iterable[str]) -> datetime:
+    """Return when a day of the agreement begins for some of its parties, in UTC.
+
+    It begins once it has begun at the local time of each of them. The zones are data of the text,
+    so that every node computes the same time. By edition 1 of the rules it begins at midnight UTC.
+    """
+    zones: set[tzinfo] = {UTC}
+    if protocol.edition >= AGREED_DAYS_SINCE:
+        zones = {zone_of(protocol, party) for party in parties}
+    return max(day_begins(day, zone) for zone in zones)
+
+
+def left_since(protocol: Protocol, party: str) -> datetime:
+    """Return since when a party that left is none any more. Raises ``KeyError`` for another."""
+    return agreed_day_begins(protocol.left_parties[party], protocol, (party,))
 
 
 def end_of_local_day(since: datetime, days: int, zones: Iterable[tzinfo]) -> datetime:

@@ -3,6 +3,7 @@
 - The coordinator of a party *declares* the withdrawal of its own party, and the first day on which
   it is no party any more. The protocol's period of notice lies before that day.
 - The coordinator may *take it back* until that day begins. Until then the party has every right.
+- The day begins at the party's local midnight; by edition 1 of the rules, at midnight UTC.
 - From that day on, by the times that are stored with events, the party has *left*. Its agencies
   answer what they owe and confirm the erasure, and do nothing else. It has no vote. The leads of
   its agencies pass to the first party of each case that has not left (``Protocol.leading``).
@@ -13,10 +14,11 @@ This is a reading of the procedure, not an official text. The periods are data o
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from uuid import UUID
 
 from ledger.procedure.protocol import COORDINATOR, Agency, Protocol
+from ledger.procedure.time_zones import AGREED_DAYS_SINCE, day_begins, zone_of
 from ledger.refusals import Ground, Refusal
 from ledger.signing.signed_action import SignedAction
 
@@ -32,7 +34,7 @@ class Withdrawal:
     action: UUID
     party: str
     day: date
-    """The first day, in UTC, on which it is no party any more."""
+    """The first day, at its own local time, on which it is no party any more."""
     by: str
     """The agency that declared it."""
     position: int
@@ -40,11 +42,13 @@ class Withdrawal:
     reason: str | None = None
     revoked_at: int | None = None
     """The position of the act that took it back."""
+    zone: tzinfo = UTC
+    """The time zone of the party, by the text in force at the declaration."""
 
     @property
     def begins(self) -> datetime:
         """Return when the party has left, by recorded times."""
-        return datetime.combine(self.day, time(), UTC)
+        return day_begins(self.day, self.zone)
 
     @property
     def last_position(self) -> int:
@@ -116,7 +120,10 @@ def decide(
             " leaves: there is none to leave it to.",
             "act.party",
         )
-    earliest = _first_day(at + timedelta(days=protocol.withdrawal_terms.notice_days))
+    earliest = _first_day(
+        at + timedelta(days=protocol.withdrawal_terms.notice_days),
+        _zone(protocol, actor.party),
+    )
     if date.fromisoformat(action.fields["day"]) < earliest:
         raise Refusal(
             Ground.INVALID,
@@ -128,11 +135,15 @@ def decide(
 
 
 def evolve(
-    withdrawals: tuple[Withdrawal, ...], action: SignedAction, position: int, recorded_at: datetime
+    withdrawals: tuple[Withdrawal, ...],
+    action: SignedAction,
+    protocol: Protocol,
+    position: int,
+    recorded_at: datetime,
 ) -> tuple[Withdrawal, ...]:
     """Fold one accepted act of ``WITHDRAWAL_KINDS``.
 
-    Raises ``KeyError`` for an act that does not fit.
+    ``protocol`` is the version in force for it. Raises ``KeyError`` for an act that does not fit.
     """
     fields = action.fields
     if action.kind == "party_withdrawal_declared":
@@ -144,6 +155,7 @@ def evolve(
             position,
             recorded_at,
             fields.get("reason"),
+            zone=_zone(protocol, fields["party"]),
         )
         return (*withdrawals, declared)
     named = UUID(fields["declaration"])
@@ -157,10 +169,15 @@ def evolve(
     )
 
 
-def _first_day(moment: datetime) -> date:
-    """Return the first day, in UTC, that begins at a moment or after it."""
-    midnight = datetime.combine(moment.astimezone(UTC).date(), time(), UTC)
-    return midnight.date() if moment <= midnight else midnight.date() + timedelta(days=1)
+def _first_day(moment: datetime, zone: tzinfo) -> date:
+    """Return the first local day that begins at a moment or after it."""
+    day = moment.astimezone(zone).date()
+    return day + timedelta(days=1) if day_begins(day, zone) < moment else day
+
+
+def _zone(protocol: Protocol, party: str) -> tzinfo:
+    """Return the zone by which the day begins on which a party leaves."""
+    return zone_of(protocol, party) if protocol.edition >= AGREED_DAYS_SINCE else UTC
 
 
 def _not_allowed(rule: str, message: str) -> Refusal:

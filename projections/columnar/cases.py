@@ -110,6 +110,7 @@ _DETAILS = {
     "reintegration_monitored": "finding",
     "consent_given": "scopes",
     "consent_withdrawn": "scopes",
+    "refusal_recorded": "[subject] AS scopes",
 }
 """The fields of an action that a case's row needs, besides those of all actions."""
 

@@ -32,8 +32,8 @@ class CaseTally:
     days: int | None
     """Whole days from formal identification to reception."""
     cases: int
-    merged: bool = False
-    """Whether they were merged into others, which count the persons."""
+    left_out: bool = False
+    """Whether they were merged into others, which count the persons, or were opened in error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def figures(tallies: Iterable[CaseTally], protocol: Protocol) -> Figures:
     flows: Counter[tuple[str, str, Stage]] = Counter()
     returned: Counter[tuple[str, int]] = Counter()
     for tally in tallies:
-        if tally.merged:
+        if tally.left_out:
             continue
         if tally.status not in CLOSED:
             caseload[tally.stage, _country(tally, protocol)] += tally.cases

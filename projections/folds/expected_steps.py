@@ -9,7 +9,7 @@ from uuid import UUID
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_state import CaseState
-from ledger.procedure.communication_forms import CommunicationForm, FormSource
+from ledger.procedure.communication_forms import CommunicationForm
 from ledger.procedure.conditions import Marked, Repeats, Standing
 from ledger.procedure.dates import quarter_end
 from ledger.procedure.held_parts import last_lifted
@@ -174,8 +174,8 @@ def _coming_of_age(
             action="age_assessed",
             party=party,
             agency=agency,
-            due=_end_of(quarter_end(first), party, protocol),
             told_from=_beginning_of(first, party, protocol) - timedelta(weeks=periods.of_age_weeks),
+            **_dated(periods, _end_of(quarter_end(first), party, protocol)),
         )
         yield OwedStep(ObligationKind.COMING_OF_AGE, step, COMING_OF_AGE)
 
@@ -256,7 +256,7 @@ class _Deadlines:
 def _of_procedure(
     state: CaseState, protocol: Protocol, agreement: Agreement, acts: Mapping[UUID, Act]
 ) -> Iterator[OwedStep]:
-    for expectation, begun_under in _expectations(state, protocol, agreement, acts):
+    for expectation, begun_under, not_before in _expectations(state, protocol, agreement, acts):
         party = _turn(expectation, state, protocol, acts)
         if party in protocol.left_parties:
             continue  # it may take none of these steps any more
@@ -274,6 +274,7 @@ def _of_procedure(
             if last is not None and last.action in acts and last.since >= since:
                 since, days = last.since, _again_within(expectation.repeats, acts[last.action])
                 basis = f"{basis}, after {last.action}"
+        since = since if not_before is None else max(since, not_before)
         debtors = [party] if party is not None else state.parties
         when = None if days is None else _after_days(since, days, debtors, begun_under)
         if before_merge is not None and days is not None and when is not None:
@@ -317,10 +318,12 @@ def _again_within(repeats: Repeats, last: Act) -> int:
 
 def _expectations(
     state: CaseState, protocol: Protocol, agreement: Agreement, acts: Mapping[UUID, Act]
-) -> Iterator[tuple[Expectation, Protocol]]:
+) -> Iterator[tuple[Expectation, Protocol, datetime | None]]:
     """Yield the expectations that hold now, each with the version that its deadline is of.
 
-    Each is by the version of the protocol under which its facts were established.
+    Each is by the version of the protocol under which its facts were established, or by a later one
+    that applies to open steps. Where such a version changed the deadline, the third value is when
+    it came into force: the days count from then, so that it makes no step late that was not.
 
     The roles are the roles that ``protocol``, the version of the case's last event, names for the
     same expectation: an amendment changes the roles that may act, but not the step that is owed.
@@ -331,15 +334,48 @@ def _expectations(
             if not _holds(expectation, state):
                 continue
             begun_under = _begun_under(expectation, state, agreement, acts)
+            governing, since = _governing(expectation, begun_under, protocol, agreement)
+            if governing.version != version.protocol.version:
+                continue
             now = present.get(expectation.key)
-            if now is not None and now.applies_to_open:
-                if version.protocol.version == protocol.version:
-                    yield expectation, protocol
-            elif begun_under.version == version.protocol.version:
-                if now is None or now.roles == expectation.roles:
-                    yield expectation, begun_under
-                else:
-                    yield expectation.model_copy(update={"roles": now.roles}), begun_under
+            if now is not None and now.roles != expectation.roles:
+                expectation = expectation.model_copy(update={"roles": now.roles})
+            yield expectation, governing, since
+
+
+def _governing(
+    expectation: Expectation, begun_under: Protocol, present: Protocol, agreement: Agreement
+) -> tuple[Protocol, datetime | None]:
+    """Return the version of a step's deadline, and since when that deadline counts.
+
+    The time is ``None`` if the deadline is that of the version under which the step began.
+    """
+    governing, since = begun_under, None
+    if len(agreement.versions) == 1:
+        return governing, since
+    deadline = _deadline(expectation.key, begun_under)
+    for version in agreement.versions:
+        if not begun_under.version < version.protocol.version <= present.version:
+            continue
+        changed = _deadline(expectation.key, version.protocol)
+        if changed is None or not changed.applies_to_open:
+            continue
+        if deadline is None or not _is_same_deadline(deadline, changed):
+            since = version.earliest
+        deadline = changed
+        governing = present if version.protocol.version == present.version else version.protocol
+    return governing, since
+
+
+def _deadline(key: tuple[str, tuple[str, ...], str], text: Protocol) -> Expectation | None:
+    return next((one for one in text.expected if one.key == key), None)
+
+
+def _is_same_deadline(one: Expectation, other: Expectation) -> bool:
+    """Return whether two versions of an expectation make a party late at the same time."""
+    aside = {"roles": (), "source": None, "standing": None, "applies_to_open": False}
+    first, second = (step.model_copy(update=aside) for step in (one, other))
+    return first == second and one.is_assumed == other.is_assumed
 
 
 def _holds(expectation: Expectation, state: CaseState) -> bool:
@@ -405,15 +441,8 @@ class _AskedByForm:
             party=self.to.party,
             agency=self.to.id,
             concerning=self.sending,
-            **_dated(Marked(standing=_STANDING_OF_PERIODS[form.periods], source="-"), due),
+            **_dated(form.periods, due),
         )
-
-
-_STANDING_OF_PERIODS = {
-    FormSource.SOURCED: Standing.SOURCE,
-    FormSource.ASSUMPTION: Standing.ASSUMPTION,
-    FormSource.ADOPTED: Standing.ADOPTED,
-}
 
 
 def _of_coordination(state: CaseState, protocol: Protocol, when: _Deadlines) -> Iterator[OwedStep]:
@@ -450,7 +479,7 @@ def _of_accountability(
             )
             yield _asked(ObligationKind.BREAK_GLASS_REVIEW, step)
     if protocol.left_parties:
-        yield from _of_leaving(state, protocol, when.acts)
+        yield from _of_leaving(state, protocol, when)
     if state.erasure is not None:
         order, since = state.erasure.order, state.erasure.since
         for party in state.erasure.pending:
@@ -486,21 +515,20 @@ def _has_left(agency: str, protocol: Protocol) -> bool:
     return protocol.agencies_by_id[agency].party in protocol.left_parties
 
 
-def _of_leaving(
-    state: CaseState, protocol: Protocol, acts: Mapping[UUID, Act]
-) -> Iterator[OwedStep]:
+def _of_leaving(state: CaseState, protocol: Protocol, when: "_Deadlines") -> Iterator[OwedStep]:
     """Yield the steps that parties that left owe: to lift their holds, and to erase their part.
 
-    Their part is what they had received in the case. No day is set for its erasure while a legal
+    Their part is what they had received in the case. The days are those of the last text that the
+    party was bound by: it has no say in later ones. No day is set for the erasure while a legal
     hold is in force. Once the last one is lifted, the days for the erasure begin anew.
     """
-    terms = protocol.withdrawal_terms
     pending = state.erasure.pending if state.erasure is not None else ()
     for party in state.parties:
         day = protocol.left_parties.get(party)
         if day is None or party in pending or len(state.parties) == 1:
             continue
-        since = datetime.combine(day, time(), zone_of_days(protocol, party))
+        leaving = when.agreement.leaving(party, day)
+        since, terms = leaving.begins, when.agreement.bound_by(leaving).withdrawal_terms
         for hold, placed in state.holds.items():
             if placed.party == party and protocol.edition >= _LIFTING_SINCE:
                 ends = _after_days(since, terms.erase_within_days, [party], protocol)
@@ -508,7 +536,7 @@ def _of_leaving(
                     action="legal_hold_lifted", party=party, concerning=hold, **_dated(terms, ends)
                 )
                 yield _asked(ObligationKind.HOLD_LIFTING, lifting)
-        if (lifted := last_lifted(acts.values())) is not None:
+        if (lifted := last_lifted(when.acts.values())) is not None:
             since = max(since, lifted)
         step = ExpectedStep(
             action="erasure_confirmed",

@@ -7,7 +7,7 @@ import json
 from datetime import timedelta
 
 from ledger.procedure.case_state import CaseState
-from ledger.vocabulary.picklists import CaseStatus, Stage
+from ledger.vocabulary.picklists import CaseStatus, ClosureReason, Stage
 from projections.folds.caseload_indicators import CaseTally
 
 
@@ -31,11 +31,15 @@ def counted_as(state: CaseState) -> str:
             planned.destination if planned is not None else received_by,
             received_by,
             days,
-            # Only where it was merged, so that the rows of other cases stay as they were.
-            *([True] if state.merged_into is not None else []),
+            *([True] if _is_left_out(state) else []),
         ],
         separators=(",", ":"),
     )
+
+
+def _is_left_out(state: CaseState) -> bool:
+    """Return whether the case is none of its own: it was merged, or opened in error."""
+    return state.merged_into is not None or state.closure is ClosureReason.OPENED_IN_ERROR
 
 
 def tally(alike: str, cases: int) -> CaseTally:
@@ -51,6 +55,6 @@ def tally(alike: str, cases: int) -> CaseTally:
         destination=destination,
         received_by=received_by,
         days=days,
-        merged=len(told) > 8,
+        left_out=len(told) > 8,
         cases=cases,
     )

@@ -67,3 +67,5 @@ class Dimension(StrEnum):
     COUNTRY = "country"
     AGENCY = "agency"
     KIND = "kind"
+    STANDING = "standing"
+    """What the deadline stands on: a source, an assumption, or an adoption by the parties."""

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import combinations
 
+from ledger.procedure.conditions import Standing
 from ledger.vocabulary.action import LedgerModel
 from projections.folds.obligation_terms import (
     Dimension,
@@ -22,6 +23,8 @@ from projections.folds.obligations import Obligation
 
 ANY = "any"
 """Stands for a country or an agency where any may do what is owed."""
+UNMARKED = "unmarked"
+"""Stands for the mark of a deadline without one."""
 _SECOND = timedelta(seconds=1)
 
 
@@ -33,6 +36,8 @@ class ObligationStanding(StrEnum):
     UNDATED = "undated"
     """Discharged, and nobody had said by when."""
     OPEN = "open"
+    PAST_EXPECTED = "past_expected"
+    """Open, and past the day of a deadline that the protocol only assumes. Nobody is late."""
     OVERDUE = "overdue"
     LAPSED = "lapsed"
 
@@ -50,6 +55,9 @@ class Debt:
     closed_at: datetime | None
     state: ObligationState
     late: bool | None
+    expected_by: datetime | None = None
+    mark: Standing | None = None
+    """What the deadline stands on, where the protocol marks it."""
 
     @classmethod
     def of(cls, obligation: Obligation) -> "Debt | None":
@@ -70,6 +78,8 @@ class Debt:
             closed_at=closed.acted_at if closed is not None else None,
             state=obligation.state,
             late=obligation.late,
+            expected_by=obligation.expected_by,
+            mark=obligation.standing,
         )
 
     def standing(self, moment: datetime) -> ObligationStanding | None:
@@ -80,8 +90,10 @@ class Debt:
         if self.opened_at > moment:
             return None
         if self.closed_at is None or self.closed_at > moment:
-            is_overdue = self.due is not None and self.due < moment
-            return ObligationStanding.OVERDUE if is_overdue else ObligationStanding.OPEN
+            if self.due is not None and self.due < moment:
+                return ObligationStanding.OVERDUE
+            is_past = self.expected_by is not None and self.expected_by < moment
+            return ObligationStanding.PAST_EXPECTED if is_past else ObligationStanding.OPEN
         if self.state is ObligationState.LAPSED and not self.late:
             return ObligationStanding.LAPSED
         if self.late is None:
@@ -109,7 +121,9 @@ class ObligationTally(LedgerModel):
     undated: int = 0
     """Discharged, and nobody had said by when."""
     open: int = 0
-    """Not overdue."""
+    """Neither overdue nor past an expected day."""
+    past_expected: int = 0
+    """Open, and past the day of a deadline that the protocol only assumes. Nobody is late."""
     overdue: int = 0
     lapsed: int = 0
 
@@ -129,6 +143,9 @@ class ResponseTimes(ObligationTally):
     """``any``: those that are no one agency's. ``None``: all agencies' together."""
     kind: ObligationKind | None = None
     """``None``: of every kind."""
+    standing: str | None = None
+    """What the deadlines stand on; ``unmarked`` where the protocol has no mark, or an action of the
+    case set the day. ``None``: all together."""
     share_on_time: int | None = None
     """In thousandths, of those that were due by then."""
     median_seconds: int | None = None
@@ -207,6 +224,7 @@ _DIMENSIONS: Mapping[Dimension, Callable[[Debt], str]] = {
     Dimension.COUNTRY: lambda debt: debt.debtor or ANY,
     Dimension.AGENCY: lambda debt: debt.agency or ANY,
     Dimension.KIND: lambda debt: debt.kind.value,
+    Dimension.STANDING: lambda debt: debt.mark or UNMARKED,
 }
 
 

@@ -11,8 +11,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Literal
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from ledger.events.act import Act
@@ -20,6 +20,7 @@ from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_fold import fold, without_effect
 from ledger.procedure.parties_of_time import parties_between, protocol_at
 from ledger.procedure.protocol import Protocol
+from ledger.procedure.time_zones import agreed_day_begins
 from ledger.vocabulary import NOT_UNDERSTOOD
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.picklists import (
@@ -34,6 +35,7 @@ from projections.folds.obligation_terms import Dimension, ObligationKind
 from projections.folds.obligations import obligations
 from projections.reports.accountability import (
     ANY,
+    UNMARKED,
     Balance,
     Debt,
     ObligationStanding,
@@ -46,6 +48,13 @@ NOT_FOR_PUBLICATION = (
     "For coordinators and oversight. Small numbers can tell who a person is: not for publication."
 )
 _TICK = timedelta(microseconds=1)
+_OF_FORMS = (ObligationKind.FORM_ACKNOWLEDGEMENT, ObligationKind.FORM_ANSWER)
+_STILL_OPEN = (
+    ObligationStanding.OPEN,
+    ObligationStanding.PAST_EXPECTED,
+    ObligationStanding.OVERDUE,
+)
+_Key = TypeVar("_Key", bound=tuple[Any, ...])
 
 
 class ReportedProtocol(LedgerModel):
@@ -139,15 +148,28 @@ class ObligationsOfYear(LedgerModel):
     """Discharged, and nobody had said by when."""
     lapsed: int
     open: int
-    """At the end, and not overdue."""
+    """At the end, and neither overdue nor past an expected day."""
+    past_expected: int
+    """Open at the end, past the day of a deadline that the protocol only assumes. Nobody is late.
+    """
     overdue: int
 
 
+class FormsOfYear(ObligationsOfYear):
+    """What a country owed on one communication form that was sent to it."""
+
+    form: int
+    """The number of the form that was sent."""
+    standing: str
+    """What the period stands on: ``source``, ``assumption``, ``adopted``, or ``unmarked``."""
+
+
 class AnnualReport(LedgerModel):
-    format: Literal["case-ledger annual report 1"] = "case-ledger annual report 1"
+    format: Literal["case-ledger annual report 2"] = "case-ledger annual report 2"
     audience: str = NOT_FOR_PUBLICATION
     year: int
-    """From January to December in UTC, by when things were done as agencies signed."""
+    """From January to December at the parties' local time, by when things were done as agencies
+    signed."""
     as_of: UtcDatetime
     """The end of the year, or the time of the last event where that is earlier."""
     protocol: ReportedProtocol
@@ -156,6 +178,8 @@ class AnnualReport(LedgerModel):
     actions: tuple[ActionsTaken, ...]
     corrections: tuple[CorrectionsMade, ...]
     obligations: tuple[ObligationsOfYear, ...]
+    forms: tuple[FormsOfYear, ...]
+    """Of these the acknowledgements and the answers of communication forms, by form and mark."""
     response_times: tuple[ResponseTimes, ...]
     """Of the year's obligations, by country and kind."""
     agencies_response_times: tuple[ResponseTimes, ...]
@@ -181,18 +205,36 @@ class Year:
     last: datetime
 
     @classmethod
-    def of(cls, year: int, recorded_until: datetime) -> "Year":
+    def of(cls, year: int, recorded_until: datetime, agreement: Agreement) -> "Year":
         """Return the part of a year up to ``recorded_until``, the time of the last record.
 
-        Raises ``ValueError`` if nothing was recorded since the year began.
+        Its first day begins for all parties of the text that is in force then. Raises
+        ``ValueError`` if nothing was recorded since.
         """
-        first, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
+        first, end = _beginning(year, agreement), _beginning(year + 1, agreement)
         if recorded_until < first:
             raise ValueError(f"the ledger does not reach {year} up to there")
         return cls(year, first, min(end - _TICK, recorded_until))
 
     def has(self, moment: datetime) -> bool:
         return self.first <= moment <= self.last
+
+
+def _was_opened_in_error(stand: Sequence[Act]) -> bool:
+    """Return whether the last closing says that the case was opened in error."""
+    for act in reversed(stand):
+        if act.kind == "case_reopened":
+            return False
+        if act.kind == "case_closed":
+            return bool(act.fields["reason"] == ClosureReason.OPENED_IN_ERROR)
+    return False
+
+
+def _beginning(year: int, agreement: Agreement) -> datetime:
+    """Return when a year begins for all parties of the text that is in force then."""
+    day = date(year, 1, 1)
+    text = agreement.text_at(datetime.combine(day, time(), UTC))
+    return agreed_day_begins(day, text, text.every_party_code)
 
 
 def annual_report(
@@ -233,6 +275,7 @@ def annual_report(
             for (k, c, e, r), n in sorted(told.corrections.items())
         ),
         obligations=tuple(told.obligations(debts)),
+        forms=tuple(told.of_forms()),
         response_times=tuple(response_times(debts, year.last)),
         agencies_response_times=tuple(
             response_times(of_agencies, year.last, (Dimension.AGENCY, Dimension.KIND))
@@ -257,6 +300,8 @@ class _Counts:
     actions: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     corrections: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     debts: list[Debt] = field(default_factory=list)
+    form_debts: list[tuple[int, Debt]] = field(default_factory=list)
+    """What was owed on forms, each with the number of the form."""
 
     def add(self, acts: Sequence[Act]) -> None:
         """Count a case. Events that are not understood, or of no agency, count as nothing."""
@@ -269,6 +314,7 @@ class _Counts:
             stand = [act for act in stand if act.kind == "correction"]
         # The case in which a merged one continues counts the person.
         is_merged = any(a.kind == "case_merged" and a.acted_at <= self.year.last for a in stand)
+        is_no_case = is_merged or _was_opened_in_error(stand)
         for act in stand:
             if not self.year.has(act.acted_at):
                 continue
@@ -277,7 +323,7 @@ class _Counts:
                 continue
             self.actions[act.kind, agency.party, agency.role] += 1
             match act.kind:
-                case "case_opened" if not is_merged:
+                case "case_opened" if not is_no_case:
                     self.opened[agency.party] += 1
                 case "case_closed" if not is_merged:
                     self.closed[agency.party, act.fields["reason"]] += 1
@@ -285,22 +331,24 @@ class _Counts:
                     mistaken = kinds.get(UUID(act.fields["corrects"]), NOT_UNDERSTOOD)
                     effect, reason = act.fields["effect"], act.fields["reason"]
                     self.corrections[mistaken, agency.party, effect, reason] += 1
-        if not is_merged:
+        if not is_no_case:
             self._identified(stand)
             self._returned(stand)
         by_the_end = [act for act in stand if act.acted_at <= self.year.last]
-        if not is_merged and by_the_end and by_the_end[0].kind == "case_opened":
+        if not is_no_case and by_the_end and by_the_end[0].kind == "case_opened":
             state = fold(by_the_end, self.agreement)
             if state is not None:
                 corridor = tuple(sorted(self.parties.intersection(state.parties)))
                 if corridor:
                     self.standing[corridor, state.stage.value, state.status.value] += 1
-        owed = (Debt.of(o) for o in obligations(acts, self.agreement).by_id.values())
-        self.debts += [
-            debt
-            for debt in owed
-            if debt is not None and (debt.debtor is None or debt.debtor in self.parties)
-        ]
+        sent = {act.id: int(act.fields["form_number"]) for act in acts if act.kind == "form_sent"}
+        for owed in obligations(acts, self.agreement).by_id.values():
+            debt = Debt.of(owed)
+            if debt is None or not (debt.debtor is None or debt.debtor in self.parties):
+                continue
+            self.debts.append(debt)
+            if owed.kind in _OF_FORMS and owed.concerning in sent:
+                self.form_debts.append((sent[owed.concerning], debt))
 
     def _identified(self, acts: Iterable[Act]) -> None:
         for act in acts:
@@ -354,18 +402,34 @@ class _Counts:
 
     def obligations(self, debts: Iterable[Debt]) -> Iterator[ObligationsOfYear]:
         """Yield the counts of the year's obligations by their outcome, by country and kind."""
-        counts: dict[tuple[str, str], Counter[str]] = {}
-        for debt in debts:
-            count = counts.setdefault((debt.debtor or ANY, debt.kind.value), Counter())
+        told = (((debt.debtor or ANY, debt.kind.value), debt) for debt in debts)
+        for (country, kind), counts in self._counted(told):
+            yield ObligationsOfYear.model_validate({"country": country, "kind": kind, **counts})
+
+    def of_forms(self) -> Iterator[FormsOfYear]:
+        """Yield the counts of what was owed on forms, by country, form, kind and mark."""
+        told = (
+            ((debt.debtor or ANY, number, debt.kind.value, debt.mark or UNMARKED), debt)
+            for number, debt in self.form_debts
+            if self.is_of_the_year(debt)
+        )
+        for (country, number, kind, mark), counts in self._counted(told):
+            named = {"country": country, "form": number, "kind": kind, "standing": mark}
+            yield FormsOfYear.model_validate({**named, **counts})
+
+    def _counted(self, told: Iterable[tuple[_Key, Debt]]) -> Iterator[tuple[_Key, dict[str, int]]]:
+        """Yield how many debts of each key began in the year, and how they stood at its end."""
+        counts: dict[_Key, Counter[str]] = {}
+        for key, debt in told:
+            count = counts.setdefault(key, Counter())
             count["carried_in" if self._was_carried_in(debt) else "opened"] += 1
             standing = debt.standing(self.year.last)
             if standing is not None:
                 count[standing.value] += 1
         names = ("carried_in", "opened", *(standing.value for standing in ObligationStanding))
-        for (country, kind), count in sorted(counts.items()):
-            whole = {name: count[name] for name in names}
-            yield ObligationsOfYear.model_validate({"country": country, "kind": kind, **whole})
+        for key, count in sorted(counts.items()):
+            yield key, {name: count[name] for name in names}
 
     def _was_carried_in(self, debt: Debt) -> bool:
         before = debt.standing(self.year.first - _TICK)
-        return before in (ObligationStanding.OPEN, ObligationStanding.OVERDUE)
+        return before in _STILL_OPEN

@@ -30,9 +30,11 @@ MISSING = "-99"
 _CASES = """
 SELECT CAST(year(opened_at) AS VARCHAR), home, countries, age_group, stage, "cas_Status",
     "vic_TraffickingStatus", closure, return_destination
-FROM cases WHERE merged_into IS NULL
+FROM cases WHERE merged_into IS NULL AND closure IS DISTINCT FROM 'opened_in_error'
 """
-"""A person whose cases were merged counts once, by the case that continues."""
+"""A person whose cases were merged counts once, by the case that continues. A case that was opened
+in error is no person's."""
+_IN_ERROR = ClosureReason.OPENED_IN_ERROR
 _STAGES = tuple(
     stage.value for stage in Stage if stage not in (Stage.PROCEEDINGS, Stage.COORDINATION)
 )
@@ -154,7 +156,7 @@ def _categories(known: Collection[str], years: Sequence[int]) -> dict[str, tuple
         "stage": _STAGES,
         "status": tuple(status.value for status in CaseStatus),
         "trafficking_status": tuple(status.value for status in TraffickingStatus),
-        "closure": (NONE, *(reason.value for reason in ClosureReason)),
+        "closure": (NONE, *(one.value for one in ClosureReason if one is not _IN_ERROR)),
         "destination": (NONE, *parties, OTHER),
     }
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from psycopg.rows import tuple_row
 
+from ledger.procedure.conditions import Standing
 from projections.folds.obligation_terms import ObligationKind, ObligationState
 from projections.folds.obligations import Obligation
 from projections.reports.accountability import Debt
@@ -59,7 +60,8 @@ _ONE_OBLIGATION = OBLIGATIONS + " AND o.id = %(after)s"
 
 # Never owed is what stood on an annulled action.
 _DEBTS: LiteralString = """
-SELECT kind, debtor, debtor_agency, creditors, opened_at, due, closed_at, state, late
+SELECT kind, debtor, debtor_agency, creditors, opened_at, due, closed_at, state, late,
+       (document ->> 'expected_by')::timestamptz, document ->> 'standing'
 FROM views.obligations o
 WHERE slot = views.live_slot('obligations') AND outcome IS DISTINCT FROM 'annulled'
 """
@@ -157,7 +159,9 @@ class ObligationQueries(LiveRows):
         ):
             cursor.itersize = _AT_ONCE
             cursor.execute(statement, params)
-            for kind, debtor, agency, creditors, opened, due, closed, state, late in cursor:
+            for row in cursor:
+                kind, debtor, agency, creditors, opened, due, closed, state, late, *rest = row
+                expected_by, mark = rest
                 yield Debt(
                     ObligationKind(kind),
                     debtor,
@@ -168,4 +172,6 @@ class ObligationQueries(LiveRows):
                     closed,
                     ObligationState(state),
                     late,
+                    expected_by,
+                    None if mark is None else Standing(mark),
                 )

@@ -39,7 +39,7 @@ def test_a_party_that_left_has_time_as_long_as_a_hold_keeps_it(
 
     case_id = uuid4()
     take("xk-dhtqnj", opening(("XK", "AL")), case_id, 0)
-    settling, end = Settling(ledger), regular_end(LEFT, protocol)
+    settling, end = Settling(ledger), regular_end("AL", protocol)
     assert settling.has_time("AL", protocol, end - MINUTE)
     assert not settling.has_time("AL", protocol, end)
     held = LegalHoldPlaced(acted_at=START, ground=next(iter(HoldGround)))

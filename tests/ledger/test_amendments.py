@@ -70,7 +70,7 @@ def test_it_waits_for_its_day_and_comes_into_force_by_time_alone(parties: Partie
     parties.adopt(text, day)
     size = len(parties.ledger.recorded)
     registry = parties.read()
-    begins = datetime(2026, 2, 1, tzinfo=UTC)
+    begins = datetime(2026, 1, 31, 23, tzinfo=UTC)  # 1 February in each of the three countries
     assert registry.next_protocol(begins - timedelta(seconds=1)).version == 1
     assert registry.next_protocol(begins) == text
     grant = parties.agencies.grant("me-police-thb")

@@ -9,11 +9,12 @@ import pytest
 from pydantic import ValidationError
 
 from ledger.procedure.agreement import Agreement, ProtocolVersion
-from ledger.procedure.amendments import text_of
+from ledger.procedure.amendments import KnownKeys, check_proposal, text_digest, text_of
 from ledger.procedure.available_actions import offers
 from ledger.procedure.case_state import SentForm
+from ledger.procedure.conditions import Marked, Standing
 from ledger.procedure.form_rules import sendable_forms
-from ledger.procedure.protocol import Protocol
+from ledger.procedure.protocol import Protocol, read_recorded_text, with_assumptions_adopted
 from ledger.procedure.protocol_changes import changes
 from ledger.refusals import Refusal
 from ledger.vocabulary.communication_forms import FormAcknowledged, FormSent
@@ -239,6 +240,48 @@ def test_a_faulty_form_is_refused_when_the_text_is_read(fault: dict[str, Any], s
     first, *others = text_of(PROTOCOL)["forms"]
     with pytest.raises(ValidationError, match=said):
         Protocol.model_validate(TEXT | {"forms": [first | fault, *others]})
+
+
+def earlier(text: dict[str, Any], word: str = "assumption") -> dict[str, Any]:
+    """Return a text with the marks of its forms as earlier programs recorded them."""
+    forms = [
+        {name: value for name, value in form.items() if name not in ("standing", "source")}
+        | {"source": word, "periods": word}
+        for form in text["forms"]
+    ]
+    return text | {"forms": forms}
+
+
+@pytest.mark.parametrize("word", ["assumption", "adopted", "sourced"])
+def test_a_text_with_the_earlier_marks_is_read_and_keeps_its_digest(word: str) -> None:
+    recorded = earlier(TEXT, word) | {"version": 2}
+    read = read_recorded_text(recorded)
+    standing = Standing.SOURCE if word == "sourced" else Standing(word)
+    for form in read.forms or ():
+        assert (form.standing, form.periods.standing) == (standing, standing)
+    version = ProtocolVersion(read, 1, recorded=recorded)
+    assert text_digest(version.recorded) == text_digest(recorded)
+    known = KnownKeys(frozenset(one.id for one in PROTOCOL.agencies), ())
+    if word != "assumption":
+        check_proposal(Agreement.of(PROTOCOL), (), recorded, None, known, START)
+    odd = recorded | {"forms": [recorded["forms"][0] | {"periods": "rumour"}]}
+    with pytest.raises(ValueError, match=r"standing|rumour"):
+        read_recorded_text(odd)
+
+
+def test_the_marks_of_a_form_are_marks_like_others() -> None:
+    weaker = with_assumptions_adopted(PROTOCOL)
+    first = weaker.forms_by_number[1]
+    assert first.is_assumed
+    assert first.periods.standing is Standing.ADOPTED
+    again = first.model_copy(update={"periods": Marked(standing=Standing.ASSUMPTION)})
+    changed = weaker.model_copy(update={"forms": (again, *(weaker.forms or ())[1:])})
+    found = [
+        (one.id, one.values["part"]) for one in changes(weaker, changed) if "part" in one.values
+    ]
+    assert ("assumed_now", "forms 1 (periods)") in found
+    with pytest.raises(ValidationError, match="needs a source"):
+        Protocol.model_validate(TEXT | {"forms": [TEXT["forms"][0] | {"standing": "source"}]})
 
 
 def test_a_text_without_forms_has_none(case: RecordedCase) -> None:

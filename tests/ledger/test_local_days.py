@@ -1,6 +1,6 @@
 """A day of a consent, of a retention, of an act and of a sitting is the day in the party's zone."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -14,7 +14,7 @@ from ledger.procedure.disclosed_dates import check_disclosed_dates
 from ledger.procedure.legal_basis import reading_bases
 from ledger.procedure.protocol import Protocol, shipped_protocol
 from ledger.procedure.retention import period_end
-from ledger.procedure.time_zones import beginning_of_day
+from ledger.procedure.time_zones import agreed_day_begins, beginning_of_day, end_of_day
 from ledger.refusals import Refusal
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import AgeGroup, ClosureReason, LegalBasis
@@ -123,3 +123,40 @@ def test_a_sitting_begins_with_the_local_day() -> None:
     # The night in which the clocks go forward is an hour shorter.
     spring = datetime(2026, 3, 29, 12, tzinfo=UTC)
     assert beginning_of_day(spring, ZoneInfo("Europe/Belgrade")).hour == 23
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "ends"),
+    [
+        # Back from 00:00 to 23:00: this day's last hour comes twice.
+        ("Asia/Beirut", date(2026, 10, 24), datetime(2026, 10, 24, 21, 59, 59)),
+        ("Africa/Cairo", date(2026, 10, 29), datetime(2026, 10, 29, 21, 59, 59)),
+        # Back from 01:00 to 00:00: the next day's first hour comes twice.
+        ("Atlantic/Azores", date(2026, 10, 24), datetime(2026, 10, 24, 23, 59, 59)),
+        ("America/Havana", date(2026, 10, 31), datetime(2026, 11, 1, 3, 59, 59)),
+        # Back from 00:01 to 23:01.
+        ("America/St_Johns", date(2010, 11, 6), datetime(2010, 11, 7, 3, 29, 59)),
+        # Forward from 00:00 to 01:00: the next day begins at 01:00.
+        ("Asia/Beirut", date(2026, 3, 28), datetime(2026, 3, 28, 21, 59, 59)),
+        # Forward from 23:00 to 00:00: this day has no 23:59.
+        ("America/Nuuk", date(2026, 3, 28), datetime(2026, 3, 29, 0, 59, 59)),
+        # A day that this place never had.
+        ("Pacific/Apia", date(2011, 12, 30), datetime(2011, 12, 30, 9, 59, 59)),
+        ("Europe/Podgorica", date(2026, 3, 29), datetime(2026, 3, 29, 21, 59, 59)),
+        ("UTC", date.max, datetime(9999, 12, 31, 23, 59, 59)),
+    ],
+)
+def test_a_day_ends_once_whatever_the_clocks_do_at_midnight(
+    zone: str, day: date, ends: datetime
+) -> None:
+    assert end_of_day(day, ZoneInfo(zone)) == ends.replace(tzinfo=UTC)
+
+
+def test_a_day_of_the_agreement_begins_once_it_has_begun_for_all_that_it_concerns() -> None:
+    day = date(2026, 3, 1)
+    of_one = agreed_day_begins(day, BY_UTC, ("ME",))
+    assert of_one == datetime(2026, 2, 28, 11, tzinfo=UTC)
+    assert agreed_day_begins(day, BY_UTC, ("ME", "XK")) == datetime(2026, 2, 28, 23, tzinfo=UTC)
+    earlier = BY_UTC.model_copy(update={"edition": 1})
+    assert agreed_day_begins(day, earlier, ("ME",)) == datetime(2026, 3, 1, tzinfo=UTC)
+    assert agreed_day_begins(date.min, BY_UTC, ("ME",)) == datetime.min.replace(tzinfo=UTC)

@@ -196,7 +196,7 @@ def test_a_return_into_care_needs_no_suitable_family() -> None:
         ("me-police-thb", "risk_assessed", {"risk_level": "immediate"},
          "condition-risk_allows_return"),
         ("me-csw-podgorica", "refusal_recorded", {"subject": "return", "refused_by": "person"},
-         "not-while-refused_return"),
+         "requires-consent_return"),
     ],
 )  # fmt: skip
 def test_what_changes_after_the_decision_stops_the_departure(
@@ -384,6 +384,78 @@ def test_who_was_turned_back_can_depart_again() -> None:
     assert "departed" not in case.state.facts
     case.refused("requires-departed", "me-border", "received", in_person=True)
     case.take("xk-border", "departed")
+
+
+def annulling(case: Played, action: UUID) -> None:
+    agency = next(one.agency for one in case.acts if one.id == action)
+    case.take(agency, "correction", corrects=action, effect="annulled", reason="entry_error")
+
+
+@pytest.mark.parametrize("kind", ["return_decided", "return_requested", "consent_given"])
+def test_nothing_rests_on_a_fact_whose_ground_is_annulled(kind: str) -> None:
+    """The sender does not record the reception after the decision on the return is annulled."""
+    case = Played().identified()
+    case.assessed()
+    case.agreed()
+    case.take("xk-border", "departed", days=100)
+    handover = case.take("xk-border", "handover_recorded")
+    ground = next(one.id for one in reversed(case.acts) if one.kind == kind)
+    annulling(case, ground)
+    for agency in ("xk-border", "me-border"):
+        case.refused("annulled-ground", agency, "handover_confirmed", handover=handover,
+                     is_complete=True)  # fmt: skip
+        case.refused("annulled-ground", agency, "turned_back") if agency[:2] == "xk" else None
+    if kind == "consent_given":  # recorded again, it carries what was done on it
+        case.take(SOCIAL, "consent_given", scopes=["return"], **GUARDIAN)
+        case.take("me-border", "handover_confirmed", handover=handover, is_complete=True)
+        case.take("me-border", "received", in_person=True)
+
+
+def test_a_fact_that_ended_by_the_procedure_is_no_annulled_ground() -> None:
+    case = Played().identified()
+    shelter = next(
+        one.id for one in PROTOCOL.agencies if (one.role, one.party) == ("shelter", "XK")
+    )
+    case.take(shelter, "sheltered")
+    case.assessed()
+    case.agreed().returned()
+    assert case.state is not None
+    assert "received" in case.state.facts
+
+
+def consented(case: Played, agency: str) -> bool:
+    """Return whether an agency may read a group on a consent now."""
+    assert case.state is not None
+    own = PROTOCOL.agencies_by_id[agency]
+    bases = reading_bases(case.state, PROTOCOL, own, FieldGroup.HEALTH, case.now)
+    return any(one.kind is LegalBasis.CONSENT for one in bases)
+
+
+@pytest.mark.parametrize("by", ["refusal", "withdrawal"])
+def test_nobody_abroad_reads_on_a_consent_once_the_exchange_is_refused(by: str) -> None:
+    case = Played()
+    case.take(POLICE, "case_opened", age_group="adult", countries=["XK", "ME"])
+    scopes = ["assistance", "information_exchange"]
+    named = {"groups": ["health"], "recipients": ["ME"]}
+    case.take(SOCIAL, "consent_given", scopes=scopes, **named, **PERSON)
+    abroad = "me-csw-podgorica"
+    assert consented(case, SOCIAL)
+    assert consented(case, abroad)
+    if by == "refusal":
+        case.take(abroad, "refusal_recorded", subject="information_exchange",
+                  refused_by="person")  # fmt: skip
+    else:
+        case.take(SOCIAL, "consent_withdrawn", scopes=["information_exchange"],
+                  withdrawn_by="person")  # fmt: skip
+    assert not consented(case, abroad)
+    assert consented(case, SOCIAL), "the help at home goes on"
+    assert case.state is not None
+    assert "consent_information_exchange" not in case.state.facts
+    case.refused("requires-consent_information_exchange", POLICE, "state_notified", country="AL")
+    case.take(SOCIAL, "consent_given", scopes=["information_exchange"], **PERSON)
+    assert not consented(case, abroad), "a consent without groups brings none back"
+    case.take(SOCIAL, "consent_given", scopes=["information_exchange"], **named, **PERSON)
+    assert consented(case, abroad)
 
 
 def test_another_state_is_told_of_an_adult_only_with_consent() -> None:

@@ -123,3 +123,44 @@ def test_every_change_is_said_with_its_values(language: str) -> None:
         assert places >= set(values) - {"before", "roles"}, change
     told = ProtocolChange("agency_added", dict.fromkeys(CHANGES["agency_added"], "ME"))
     assert "ME" in sentence(told, wording("en"))
+
+
+def step(**parts: Any) -> dict[str, Any]:
+    """A deadline that stands on a published source."""
+    sourced = {"standing": "source", "source": "A published text"}
+    return {**TEXT["expected"][1], **sourced, **parts}
+
+
+def marks(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    old, new = changed(expected=before), changed(expected=after)
+    ids = ("standing", "standing_kept", "source_lost", "source_no_more", "assumed_now")
+    return [
+        (one.id, one.values.get("before", ""), one.values.get("after", ""))
+        for one in changes(old, new)
+        if one.id in ids
+    ]
+
+
+def test_a_changed_value_is_shown_with_its_old_and_its_new_mark() -> None:
+    assert marks([step()], [step(within_days=9)]) == [("standing_kept", "", "source")]
+    weaker = step(within_days=9, standing="assumption")
+    lost, shown = marks([step()], [weaker])
+    assert lost == ("source_lost", "A published text", "")
+    assert shown == ("standing", "source", "assumption")
+    assert ("source_no_more", "A published text", "") in marks([step()], [])
+    adopted = step(standing="adopted", source=None)
+    assert ("source_no_more", "A published text", "") in marks([step()], [adopted])
+    unmarked = {name: value for name, value in adopted.items() if value is not None}
+    assert ("assumed_now", "adopted", "") in marks([unmarked], [weaker])
+
+
+def test_a_weaker_mark_is_not_hidden_behind_another_part_of_the_same_name() -> None:
+    until = TEXT["expected"][2]["until"]
+    other = step(until=until, standing="assumption")
+    before, after = [step(), other], [step(standing="assumption", within_days=30), other]
+    assert ("standing", "source", "assumption") in marks(before, after)
+    duties = [one | {"standing": "source", "source": "A text"} for one in TEXT["duties"][:1]] * 2
+    duties[1] = duties[1] | {"groups": ["contact"]}
+    weaker = [duties[0] | {"standing": "assumption"}, duties[1]]
+    found = [one.id for one in changes(changed(duties=duties), changed(duties=weaker))]
+    assert "source_lost" in found

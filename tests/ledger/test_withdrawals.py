@@ -65,8 +65,9 @@ from tests.support.recorded import MemoryLedger
 
 CASE, OTHER_CASE = UUID(int=1), UUID(int=2)
 DAY = date(2026, 5, 1)
-LAST = datetime(2026, 4, 30, 23, 50, tzinfo=UTC)
-AFTER = datetime(2026, 5, 1, tzinfo=UTC)
+LAST = datetime(2026, 4, 30, 21, 50, tzinfo=UTC)
+AFTER = datetime(2026, 4, 30, 22, tzinfo=UTC)
+"""When 1 May begins in Albania."""
 KEY = signer()
 WITNESSES = {
     code: TrustedWitness(
@@ -269,7 +270,9 @@ def test_it_answers_what_it_owes_and_confirms_the_erasure(parties: Parties) -> N
     folded = obligations([one.as_act() for one in parties.events(CASE)], parties.read().agreement)
     done = [o for o in folded.by_id.values() if o.kind is ObligationKind.ERASURE]
     assert [(o.debtor, o.outcome) for o in done] == [("AL", ObligationOutcome.DONE)]
-    assert done[0].due == AFTER + timedelta(days=WithdrawalTerms().erase_within_days)
+    # No text has the days: they are assumed, and nobody is late by them.
+    assert done[0].due is done[0].late is None
+    assert done[0].expected_by == AFTER + timedelta(days=WithdrawalTerms().erase_within_days)
     # Its part in the case ended with it.
     assert parties.refused_in(CASE, "al-node", erased) == "unknown-case"
     # The others go on.
@@ -422,7 +425,7 @@ def is_settling_now(parties: Parties) -> bool:
 def due_of_erasure(parties: Parties) -> datetime | None:
     folded = obligations([one.as_act() for one in parties.events(CASE)], parties.read().agreement)
     (one,) = (o for o in folded.by_id.values() if o.kind is ObligationKind.ERASURE)
-    return one.due
+    return one.expected_by
 
 
 def test_it_may_decline_and_others_owe_it_nothing(parties: Parties) -> None:

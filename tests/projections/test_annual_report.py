@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -10,9 +11,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from api.paper.annual_report import markdown
+from api.paper.subject_access.wording import wording
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
+from ledger.procedure.amendments import text_of
 from ledger.procedure.case_fold import annulled_ids
+from ledger.procedure.protocol import Protocol
+from ledger.vocabulary.communication_forms import FormAcknowledged, FormSent
 from ledger.vocabulary.coordination import (
     CaseClosed,
     Correction,
@@ -34,6 +40,7 @@ from projections.folds.obligation_terms import ObligationKind
 from projections.reports.accountability import ObligationStanding
 from projections.reports.annual_report import (
     AnnualReport,
+    FormsOfYear,
     ReportedCheckpoint,
     Year,
     annual_report,
@@ -52,7 +59,8 @@ LONG_AFTER = datetime(2030, 1, 1, tzinfo=UTC)
 def report_of(
     cases: Iterable[Sequence[Act]], year: int = 2026, until: datetime = LONG_AFTER
 ) -> AnnualReport:
-    return annual_report(cases, Agreement.of(PROTOCOL), Year.of(year, until), CHECKPOINT)
+    agreement = Agreement.of(PROTOCOL)
+    return annual_report(cases, agreement, Year.of(year, until, agreement), CHECKPOINT)
 
 
 def day(text: str) -> datetime:
@@ -164,7 +172,7 @@ def test_a_year_that_is_not_over_is_told_up_to_the_last_event(case: RecordedCase
     )
     assert (owed.open, owed.overdue) == (1, 0)
     with pytest.raises(ValueError, match="2027"):
-        Year.of(2027, until)
+        Year.of(2027, until, Agreement.of(PROTOCOL))
 
 
 def test_returns_are_told_by_corridor() -> None:
@@ -280,3 +288,75 @@ def test_every_thing_is_counted_once(data: st.DataObject) -> None:
     shuffled = cases[::-1]
     random.Random(1).shuffle(shuffled)
     assert canonical(report_of(shuffled)) == canonical(report_of(cases))
+
+
+@pytest.mark.parametrize("standing", ["adopted", "assumption"])
+def test_what_is_owed_on_forms_is_counted_by_party_form_and_mark(standing: str) -> None:
+    text = text_of(PROTOCOL)
+    marked = [form | {"periods": {"standing": standing}} for form in text["forms"]]
+    protocol = Protocol.model_validate(text | {"forms": marked})
+    case = RecordedCase(Agencies(protocol, AGENCIES.keys))
+    case.take("xk-dhtqnj", opening(("XK", "ME"), acted_at=day("2026-03-01")))
+    sending = FormSent(
+        acted_at=day("2026-03-02"),
+        form_number=1,
+        addressee="me-nac",
+        actions=(case.acts[0].id,),
+    )
+    sent = case.take("xk-nac", sending)
+    agreement = Agreement.of(protocol)
+
+    def forms(until: datetime = LONG_AFTER) -> dict[str, FormsOfYear]:
+        year = Year.of(2026, until, agreement)
+        found = annual_report([case.acts], agreement, year, CHECKPOINT)
+        for one in found.forms:
+            assert (one.country, one.form, one.standing) == ("ME", 1, standing)
+        whole = [one for one in found.obligations if one.kind in {f.kind for f in found.forms}]
+        assert len(whole) == len(found.forms)
+        text = markdown(found, "en", protocol)
+        assert wording("en").text("report.forms.heading") in text
+        return {one.kind: one for one in found.forms}
+
+    before = forms(day("2026-03-02"))
+    assert {(one.open, one.overdue, one.past_expected) for one in before.values()} == {(1, 0, 0)}
+    adopted = int(standing == "adopted")
+    after = forms()
+    assert {(one.open, one.overdue, one.past_expected) for one in after.values()} == {
+        (0, adopted, 1 - adopted)
+    }
+    case.take("me-nac", FormAcknowledged(acted_at=day("2026-04-01"), sent=sent))
+    acknowledged = forms()["form_acknowledgement"]
+    assert (acknowledged.late, acknowledged.undated) == (adopted, 1 - adopted)
+
+
+def test_a_case_that_was_opened_in_error_is_counted_as_no_case() -> None:
+    wrong, right = RecordedCase(AGENCIES), RecordedCase(AGENCIES)
+    for case in (wrong, right):
+        case.take("xk-dhtqnj", opening(("XK",), acted_at=day("2026-03-01")))
+    last = wrong.acts[-1]
+    closed = replace(
+        last,
+        id=UUID(int=5),
+        kind="case_closed",
+        agency="xk-nac",
+        version=last.version + 1,
+        position=last.position + 1,
+        acted_at=day("2026-05-01"),
+        recorded_at=day("2026-05-01"),
+        fields={"reason": "opened_in_error"},
+    )
+    found = report_of([[*wrong.acts, closed], right.acts])
+    assert [one.cases for one in found.cases.opened] == [1]
+    assert sum(one.cases for one in found.cases.standing) == 1
+    assert [(one.reason, one.closings) for one in found.cases.closed] == [("opened_in_error", 1)]
+
+
+def test_a_year_is_one_of_the_parties_local_time() -> None:
+    agreement = Agreement.of(PROTOCOL)
+    year = Year.of(2026, LONG_AFTER, agreement)
+    assert year.first == datetime(2025, 12, 31, 23, tzinfo=UTC), "midnight in Podgorica"
+    assert year.last < datetime(2026, 12, 31, 23, tzinfo=UTC)
+    assert Year.of(2027, LONG_AFTER, agreement).first - year.last == timedelta(microseconds=1)
+    earlier = PROTOCOL.model_copy(update={"edition": 1})
+    of_before = Year.of(2026, LONG_AFTER, Agreement.of(earlier))
+    assert of_before.first == datetime(2026, 1, 1, tzinfo=UTC)

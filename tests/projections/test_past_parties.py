@@ -78,7 +78,7 @@ def opened(
 
 
 def report(agreement: Agreement, year: int, *cases: list[Act]) -> AnnualReport:
-    return annual_report(cases, agreement, Year.of(year, at("2029-12-01")), CHECKPOINT)
+    return annual_report(cases, agreement, Year.of(year, at("2029-12-01"), agreement), CHECKPOINT)
 
 
 def countries(found: AnnualReport) -> set[str]:
@@ -108,6 +108,19 @@ def test_memberships_are_by_time(agreement: Agreement) -> None:
         for year in (2026, 2028)
     }
     assert names == {2026: "Republic of Kosovo", 2028: "Kosovo, renamed"}
+
+
+def test_a_party_that_is_admitted_again_before_its_day_never_left(agreement: Agreement) -> None:
+    early = ProtocolVersion(
+        agreement.versions[0].protocol, 25, at("2026-05-01"), admitted=frozenset({"AL"})
+    )
+    first, *others = agreement.versions
+    back = Agreement((first, early, *others), withdrawals=agreement.withdrawals)
+    assert back.left_at(400, at("2026-07-02")) == {}
+    assert [one for one in memberships(back) if one.party == "AL"] == [
+        Membership("AL", datetime.min.replace(tzinfo=UTC), None)
+    ]
+    assert "AL" in parties_at(back, at("2026-07-02"))
 
 
 def test_the_years_of_a_party_are_in_an_export(agreement: Agreement) -> None:

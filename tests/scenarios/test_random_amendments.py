@@ -199,7 +199,8 @@ def _check_reports(amended: Amended, by_case: dict[UUID, list[ActionRecorded]]) 
     cases = [
         [e.as_act() for e in events if (e.position or 0) <= size] for events in by_case.values()
     ]
-    until = Year.of(rows[size - 1].recorded_at.year, rows[size - 1].recorded_at)
+    last = rows[size - 1].recorded_at
+    until = Year.of(last.year, last, early.agreement)
     at = ReportedCheckpoint(size=size, root="A" * 44)
     made = [
         canonical(annual_report([c for c in cases if c], registry.agreement, until, at))

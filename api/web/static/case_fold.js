@@ -126,6 +126,16 @@ function unguarded(before, next, event, rule) {
   return Object.fromEntries(Object.entries(listed).filter(([action]) => inForce.has(action)));
 }
 
+/** The consents without some scopes, whoever recorded them. */
+function withoutScopes(state, scopes) {
+  return {
+    consents: Object.fromEntries(Object.entries(state.consents)
+      .map(([given, consent]) =>
+        [given, { ...consent, scopes: consent.scopes.filter((one) => !scopes.includes(one)) }])
+      .filter(([, consent]) => consent.scopes.length)),
+  };
+}
+
 /** Fill in patterns such as consent_{scopes} from an action's fields. */
 export function named(patterns, fields) {
   return (patterns ?? []).flatMap((pattern) => {
@@ -307,12 +317,8 @@ const EFFECTS = {
       },
     },
   } : {}),
-  consent_withdrawn: (state, _, act) => ({
-    consents: Object.fromEntries(Object.entries(state.consents)
-      .map(([given, consent]) =>
-        [given, { ...consent, scopes: consent.scopes.filter((one) => !act.scopes.includes(one)) }])
-      .filter(([, consent]) => consent.scopes.length)),
-  }),
+  refusal_recorded: (state, _, act) => withoutScopes(state, [act.subject]),
+  consent_withdrawn: (state, _, act) => withoutScopes(state, act.scopes),
 };
 
 export const isClosed = (state) => CLOSED.includes(state.status);
