@@ -123,12 +123,14 @@ def test_its_catalogues_have_no_faulty_text() -> None:
     assert found.unlabelled == found.without_glyph == ()
     for file in found.files:
         assert file.faulty == ()
-        assert len(file.missing) < file.needed / 2
+        # A few texts, so that a change of the program need not wait for its translation.
+        assert len(file.missing) <= file.needed / 20, file.missing
 
 
 def test_its_pages_are_in_its_language(corridor: Corridor) -> None:
     sentences, waiting = english_sentences()
-    assert len(sentences) > 250
+    assert len(sentences) > 600
+    assert len(waiting) < len(sentences) / 10
     case = f"/cases/{corridor.opened}"
     pages = (
         "/cases", f"/cases/{corridor.closed}", case, f"{case}/act", f"{case}/act/sheltered",
