@@ -1,4 +1,7 @@
-"""Removes what a node need not keep: what is over, and disclosures of what was never recorded."""
+"""Removes what a node need not keep: what is over, and disclosures of what was never recorded.
+
+Uploads of documents that no action has are removed after a day.
+"""
 
 import time
 from datetime import timedelta
@@ -79,6 +82,8 @@ class Janitor(PeriodicWorker):
             _log.warning("parcels expired", parcels=expired)
         for vault in self._vaults:
             vault.sent.forget(_ACKNOWLEDGED_AGE)
+            if unused := vault.documents.sweep():
+                _log.info("uploads that no action has removed", uploads=unused)
         return sum(self._sweep(vault) for vault in self._vaults)
 
     def _sweep(self, vault: Vault) -> int:

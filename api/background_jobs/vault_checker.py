@@ -28,6 +28,7 @@ from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.access_log import Readings
 from ledger.vault.data_keys import DataKeys
+from ledger.vault.documents.chunk_store import ChunkStore
 from ledger.vault.required_disclosures import FieldPart
 from ledger.vault.vault import Vault, Vaults
 from ledger.vault.vault_check import Checked, VaultCheck
@@ -82,10 +83,15 @@ class _Facts:
 
 
 def vault_check(
-    ledger: Ledger, database: Database, outbox: Outbox, party: str, keys: DataKeys
+    ledger: Ledger,
+    database: Database,
+    outbox: Outbox,
+    party: str,
+    keys: DataKeys,
+    chunks: ChunkStore,
 ) -> VaultCheck:
     """Return the check of one country's vault against this node's ledger."""
-    return VaultCheck(database, party, keys, _Facts(ledger, outbox))
+    return VaultCheck(database, party, keys, _Facts(ledger, outbox), chunks)
 
 
 class VaultChecker(PeriodicWorker):
@@ -119,7 +125,9 @@ class VaultChecker(PeriodicWorker):
         self.when_missing: Callable[[], None] = lambda: None
         """Called when a check found that something is missing by the ledger."""
         self._checks = {
-            vault.party: vault_check(ledger, database, outbox, vault.party, vault.keys)
+            vault.party: vault_check(
+                ledger, database, outbox, vault.party, vault.keys, vault.documents.chunks
+            )
             for vault in vaults
         }
         self._lock = threading.Lock()

@@ -344,6 +344,7 @@ def vault(
     from api.cli.steps.verification_reports import DOES_NOT_HOLD, VaultVerified, progress_bar
     from api.keys.country_keys import country_keys, person_keys
     from api.keys.log_keys import own_parties
+    from api.runtime.document_store import document_chunks
     from api.runtime.node_database import open_store
     from api.runtime.settings import Settings
     from ledger.application import Ledger, environment
@@ -363,7 +364,9 @@ def vault(
             Database(store.conninfo) as database,
             progress_bar("Checking", None, as_json) as progress,
         ):
-            check = vault_check(ledger, database, Outbox(database), party, keys)
+            check = vault_check(
+                ledger, database, Outbox(database), party, keys, document_chunks(settings)(party)
+            )
             findings, registry = [], ledger.adopted()
             for finding in check.findings(registry.directory, registry.protocol_today(clock.now())):
                 findings.append(finding)

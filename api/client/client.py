@@ -3,6 +3,7 @@
 from api.client.accountability import AccountabilityClient
 from api.client.between_nodes import NodesClient
 from api.client.cases import CasesClient
+from api.client.documents import DocumentsClient
 from api.client.events import EventsClient
 from api.client.personal import PersonalDataClient
 from api.client.protocol import ProtocolClient
@@ -10,6 +11,7 @@ from api.client.protocol import ProtocolClient
 
 class LedgerClient(
     PersonalDataClient,
+    DocumentsClient,
     CasesClient,
     AccountabilityClient,
     EventsClient,

@@ -39,7 +39,11 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""The one other Content-Security-Policy that an answer may have: that of a page for people."""
+"""The Content-Security-Policy of a page for people."""
+SANDBOX_POLICY = "sandbox; default-src 'none'; frame-ancestors 'none'"
+"""The Content-Security-Policy of a document's content: nothing of it runs, wherever it is shown.
+
+No other policy than these three is sent."""
 _log = structlog.get_logger(__name__)
 
 
@@ -60,6 +64,8 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         410: "Earlier programs asked here: the asking node is to be updated",
         412: "The case has moved on",
         413: "The request is too long",
+        415: "The body is of another media type",
+        416: "The content has no such range",
         422: "The request does not hold",
         428: "A precondition is missing",
         429: "Too many requests, streams or waiting requests of one agency",

@@ -11,7 +11,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.error_handlers import ANSWER_HEADERS, PAGE_POLICY, respond
+from api.http.error_handlers import ANSWER_HEADERS, PAGE_POLICY, SANDBOX_POLICY, respond
 from api.http.http_protocol import Forwarders
 from api.runtime.problem import problem
 from api.runtime.rate_limit import STATUS, TITLE, Rate, asking_network
@@ -22,18 +22,26 @@ Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 BODY_SECONDS = 30.0
 RawHeader = tuple[bytes, bytes]
 _GUARDING = {n.lower().encode(): value.encode() for n, value in ANSWER_HEADERS.items()}
-_POLICY, _PAGE_POLICY = b"content-security-policy", PAGE_POLICY.encode()
+_POLICY = b"content-security-policy"
+_OTHER_POLICIES = (PAGE_POLICY.encode(), SANDBOX_POLICY.encode())
 _FROM_SOMEONE = (b"authorization", b"cookie")
 _CLOSE = {"Connection": "close"}  # what is left of the body is not waited for
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
 
 class BodyLimit:
-    """Refuses a body longer than ``limit`` bytes, announced or not, or slower than 30 seconds."""
+    """Refuses a body longer than ``limit`` bytes, announced or not, or slower than 30 seconds.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    The route of a request that ``is_upload`` bounds the length of its body itself. Of such a body
+    each part must come within 30 seconds.
+    """
+
+    def __init__(
+        self, app: ASGIApp, limit: int, is_upload: Callable[[Scope], bool] = lambda _: False
+    ) -> None:
         self._app = app
         self._limit = limit
+        self._is_upload = is_upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,13 +49,15 @@ class BodyLimit:
             return
         read, whole = 0, False
         until: float | None = None
+        is_upload = self._is_upload(scope)
 
         async def limited() -> Message:
             nonlocal read, whole, until
             if whole:
                 return await receive()
             loop = asyncio.get_running_loop()
-            until = until or loop.time() + BODY_SECONDS
+            if until is None or is_upload:
+                until = loop.time() + BODY_SECONDS
             # An HTTP exception is what passes through the framework's body parsing.
             try:
                 async with asyncio.timeout_at(until):
@@ -56,7 +66,7 @@ class BodyLimit:
                 raise HTTPException(408, "The request takes too long", _CLOSE) from None
             whole = not message.get("more_body", False)
             read += len(message.get("body", b""))
-            if read > self._limit:
+            if read > self._limit and not is_upload:
                 detail = f"The request is too long: at most {self._limit} bytes"
                 raise HTTPException(413, detail, _CLOSE)
             return message
@@ -101,7 +111,7 @@ def _guarded(headers: Iterable[tuple[bytes, bytes]], by_someone: bool) -> list[R
         lower = name.lower()
         if lower == b"cache-control":
             cached = value
-        elif lower == _POLICY and value == _PAGE_POLICY:
+        elif lower == _POLICY and value in _OTHER_POLICIES:
             guarding[lower] = value
         elif lower not in _GUARDING:
             kept.append((name, value))

@@ -27,6 +27,7 @@ from api.node.newer_events import newer_troubles
 from api.notifying.notifier import check_notifications
 from api.paper.languages.catalogue import check_named_languages
 from api.runtime.disk import Room
+from api.runtime.document_store import document_chunks
 from api.runtime.rate_limit import Rate
 from api.runtime.readiness import Checks
 from api.runtime.settings import Settings
@@ -40,6 +41,7 @@ from api.services.append_service import (
     OutboxAppend,
 )
 from api.services.decisions import Decisions, ForwardedDecisions, SignedDecisions
+from api.services.document_uploads import DocumentUploads
 from api.services.personal_data_access import PersonalDataAccess
 from api.services.settling import Settling
 from ledger.application import Ledger, environment
@@ -81,7 +83,10 @@ class Node:
         self.ledger = Ledger(environment(conninfo, pool_size=settings.pool_size))
         self.country_keys = country_keys(settings, self.parties)
         self.vaults = Vaults(
-            self.database, person_keys(settings, self.country_keys), self.ledger.unread
+            self.database,
+            person_keys(settings, self.country_keys),
+            self.ledger.unread,
+            document_chunks(settings),
         )
         self.outbox = Outbox(self.database)
         self.false_decisions = FalseDecisions(self.database)
@@ -104,6 +109,7 @@ class Node:
         self.settling = Settling(self.ledger)
         self.told = StatusCache(self.database)
         self.room = Room(settings)
+        self.uploads = DocumentUploads(self.ledger, self.vaults, self.room.look)
         self.checks = Checks()
         """The faults of the node that this process itself finds."""
         self.checks.add(self.clock.check, is_urgent=True)

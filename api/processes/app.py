@@ -30,6 +30,7 @@ from api.http.request_metrics import Requests
 from api.http.routes import (
     accountability,
     cases,
+    document_uploads,
     duplicates,
     events,
     health,
@@ -103,8 +104,8 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
         lifespan=lifespan,
     )
     for resource in (
-        cases, replay, personal, duplicates, retention, accountability, events, protocol,
-        outbox, mailbox, submissions, log, sign_in, health,
+        cases, document_uploads, replay, personal, duplicates, retention, accountability, events,
+        protocol, outbox, mailbox, submissions, log, sign_in, health,
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.
         app.router.routes.extend(resource.router.routes)
@@ -112,7 +113,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     app.router.routes.extend(web.routes())
     error_handlers.install(app, web.as_page, web.in_language)
     app.add_middleware(ConditionalGet)
-    app.add_middleware(BodyLimit, limit=MAX_BODY)
+    app.add_middleware(BodyLimit, limit=MAX_BODY, is_upload=document_uploads.is_upload)
     app.add_middleware(FailedAuthentications, per_minute=settings.failures_per_minute)
     app.add_middleware(PlainParameters)
     app.add_middleware(RequestsOfAddresses, most=settings.connections_per_address)

@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     """Opens the files of this node's countries' keys. Unset: one is made and kept beside them."""
     person_keys: Path | None = None
     """Each person's data key: never into a backup of the database. Unset: with the other keys."""
+    document_store: Annotated[str | None, Field(pattern=r"^s3://[^\s?#@]+$")] = None
+    """Where the encrypted contents of documents lie: ``s3://BUCKET/PREFIX``. Unset: the database.
+
+    Credentials and endpoint are those of the environment (``AWS_ENDPOINT`` and others)."""
     ledger_url: Annotated[str | None, Field(pattern=r"^https?://")] = None
     """Where the ledger node is, for a country's node. Unset: this is the ledger node."""
     adoption: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None

@@ -270,6 +270,15 @@ class WithdrawalTerms(Marked):
     """Within so many days of its last day it confirms that it erased what it had received."""
 
 
+class DocumentLimits(LedgerModel):
+    """How much the documents of agencies may have at their country's node."""
+
+    max_bytes: Annotated[int, Field(ge=1, le=1_000_000_000)] = 25_000_000
+    """The most bytes of one document."""
+    max_case_bytes: Annotated[int, Field(ge=1, le=1_000_000_000_000)] = 500_000_000
+    """The most bytes of all documents of a case at one node, uploads among them."""
+
+
 class PersonRecord(Marked):
     """The periods that concern what is recorded on a person.
 
@@ -373,6 +382,8 @@ class Protocol(LedgerModel):
     """Without one, nothing is published and no log policy is adopted without every party."""
     withdrawal: WithdrawalTerms | None = None
     """Without one, the defaults of :class:`WithdrawalTerms` count, from edition 2 on as assumed."""
+    documents: DocumentLimits | None = None
+    """Without it, the defaults of :class:`DocumentLimits` count."""
     forms: tuple[CommunicationForm, ...] | None = None
     """The communication forms, in the order of the procedure's steps."""
     languages: Annotated[tuple[LanguageTag, ...], Field(min_length=1, max_length=24)] | None = None
@@ -709,6 +720,11 @@ class Protocol(LedgerModel):
             return self.withdrawal
         assumed = Standing.ASSUMPTION if self.edition >= _MARKS_SINCE else None
         return WithdrawalTerms(standing=assumed)
+
+    @property
+    def document_limits(self) -> DocumentLimits:
+        """Return how much the documents of agencies may have."""
+        return self.documents or DocumentLimits()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy. Its cached properties are computed from its own fields."""

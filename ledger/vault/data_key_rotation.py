@@ -27,6 +27,7 @@ from ledger.store.migrate import vault_schema
 from ledger.store.postgres_arrays import Byteas, Texts, Uuids
 from ledger.vault.bulk_deposits import replacement_lock
 from ledger.vault.data_keys import DataKeys
+from ledger.vault.documents.documents import rewrapped
 from ledger.vault.field_encryption import seal, unseal
 from ledger.vault.inventory import InventoryRow, key_id, list_mac, row_mac
 
@@ -44,6 +45,10 @@ FROM unnest(%(actions)s::uuid[], %(digests)s::text[], %(deposits)s::uuid[], %(se
     AS t (action_id, digest, deposit_id, sealed)
 WHERE d.action_id = t.action_id AND d.digest = t.digest AND d.deposit_id = t.deposit_id
 """
+_DOCUMENTS = """
+SELECT * FROM {schema}.documents WHERE case_id = %s AND action_id IS NOT NULL FOR UPDATE
+"""
+_REWRAPPED = "UPDATE {schema}.documents SET content_key = %s WHERE document_id = %s"
 _AUTHENTICATED = """
 UPDATE {schema}.deposits SET macs = %(macs)s, mac = %(mac)s
 WHERE action_id = %(action)s AND deposit_id = %(deposit)s
@@ -65,7 +70,7 @@ class Replacement:
     disclosures: int
     """How many were sealed again."""
     damaged: int
-    """How many open with neither key. They are as they were."""
+    """How many, or keys of documents, open with neither key. They are as they were."""
     kept: int
     """Persons whose replaced key was kept: a disclosure does not open, or no new key is there."""
 
@@ -203,6 +208,14 @@ class _Run:
                 damaged += 1
         deposits = connection.execute(self._named(_DEPOSITS), (case_id,)).fetchall()
         self._write(person, rows, sealed, deposits)
+        # The content of a document stays as it is: its own key alone is under the person's.
+        for document in connection.execute(self._named(_DOCUMENTS), (case_id,)).fetchall():
+            try:
+                wrapped = rewrapped(document, old, new)
+            except SealError:
+                damaged += 1
+            else:
+                connection.execute(self._named(_REWRAPPED), (wrapped, document["document_id"]))
         self.disclosures += len(sealed)
         return False, damaged
 

@@ -133,6 +133,14 @@ class DataKeys:
         """
         return sum(place.rewrite(self._resealed) for place in self._places())
 
+    def seal_to_country(self, content: bytes, context: bytes) -> bytes:
+        """Seal bytes that are no person's yet to the country's newest key."""
+        return self._public.seal(content, context)
+
+    def open_of_country(self, sealed: bytes, context: bytes) -> bytes:
+        """Open what :meth:`seal_to_country` sealed. Raises ``SealError`` if it does not open."""
+        return self._key.open(sealed, context)
+
     def begin_replacement(self, case_id: UUID | None = None) -> bool:
         """Replace every data key, or one person's, by a new key, and keep the replaced keys.
 

@@ -6,6 +6,8 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg import Connection
+from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
 from ledger.refusals import Ground, Refusal
@@ -20,6 +22,7 @@ from ledger.system.retrying import retrying
 from ledger.system.telemetry import span
 from ledger.vault.bulk_deposits import SealedDeposit, seal_all
 from ledger.vault.data_keys import DataKeys
+from ledger.vault.documents.documents import Documents, NamedDocument
 
 _AT_MOST = 64
 _TRIES = 3
@@ -67,14 +70,19 @@ class Deposit:
     """Whether that country said that these are all fields of the ``FieldPart``."""
     durably: bool = True
     """Without it, they are as durable as the next commit to this database that is awaited."""
+    documents: Sequence[NamedDocument] = ()
+    """The uploads that the action gets in the same transaction."""
 
 
 class Deposits:
     """Takes deposits into one country's vault, those that come together in one transaction."""
 
-    def __init__(self, database: Database, party: str, keys: DataKeys) -> None:
+    def __init__(
+        self, database: Database, party: str, keys: DataKeys, documents: Documents
+    ) -> None:
         self._party = party
         self._keys = keys
+        self._documents = documents
         self._database = database.apart(vault_role(party))
         self._group = GroupCommit(self._put_together, at_most=_AT_MOST)
         schema = Identifier(vault_schema(party))
@@ -85,8 +93,8 @@ class Deposits:
         """Store a deposit, durably unless the deposit says otherwise.
 
         Raises ``KeyMissingError`` if the person has disclosures here and no key, or only a replaced
-        key. Raises ``Refusal`` (``erased-case``) if the person was erased, or (``destroyed``) if
-        what the action disclosed was destroyed.
+        key. Raises ``Refusal`` (``erased-case``) if the person was erased, (``destroyed``) if what
+        the action disclosed was destroyed, or (``document-not-uploaded``).
         """
         case_id = deposit.case_id
         for _ in range(_TRIES):
@@ -100,13 +108,17 @@ class Deposits:
                 is_whole=deposit.is_whole,
             )
             try:
-                self._group.call((deposit, sealed))
+                if deposit.documents:
+                    self._put_with_documents(deposit, sealed, data_key)
+                else:
+                    self._group.call((deposit, sealed))
             except _ReplacedKeyError:
                 continue
             except _DestroyedError:
                 raise _destroyed() from None
-            except Refusal:
-                self._keys.destroy(case_id)  # one made since the erasure closes nothing
+            except Refusal as refusal:
+                if refusal.rule == "erased-case":
+                    self._keys.destroy(case_id)  # one made since the erasure closes nothing
                 raise
             return
         raise KeyMissingError(
@@ -131,10 +143,24 @@ class Deposits:
     def _put_together(
         self, ready: Sequence[tuple[Deposit, SealedDeposit]]
     ) -> Sequence[Exception | None]:
-        with (
-            span("vault.deposit", {"actions": len(ready), "party": self._party}),
-            self._database.connection() as connection,
-        ):
+        with self._database.connection() as connection:
+            return self._put_into(connection, ready)
+
+    def _put_with_documents(self, deposit: Deposit, sealed: SealedDeposit, data_key: bytes) -> None:
+        """Store one deposit and give its action the uploads that it names, or neither."""
+        with self._database.transaction() as connection:
+            (refused,) = self._put_into(connection, [(deposit, sealed)])
+            if refused is not None:
+                raise refused
+            action = deposit.action
+            self._documents.bind(
+                connection, deposit.case_id, action.agency, action.id, deposit.documents, data_key
+            )
+
+    def _put_into(
+        self, connection: Connection[DictRow], ready: Sequence[tuple[Deposit, SealedDeposit]]
+    ) -> Sequence[Exception | None]:
+        with span("vault.deposit", {"actions": len(ready), "party": self._party}):
             row = connection.execute(self._deposit, _columns(ready), prepare=True).fetchone()
         erased, stale, destroyed = (
             set(row[name]) if row else set() for name in ("erased", "stale", "destroyed")

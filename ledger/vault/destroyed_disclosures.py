@@ -16,7 +16,7 @@ from ledger.store.database import Database
 from ledger.store.migrate import vault_role, vault_schema
 from ledger.vault.data_keys import DataKeys
 
-_TABLES = ("disclosures", "deposits", "missing", "asked")
+_TABLES = ("disclosures", "deposits", "missing", "asked", "documents")
 
 
 @dataclass(frozen=True, slots=True)

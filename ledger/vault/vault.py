@@ -1,6 +1,6 @@
 """One country's vault: disclosures on persons, encrypted, in a schema and roles of its own."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from psycopg.sql import SQL, Identifier
 
+from ledger.procedure.readings import Reading
 from ledger.refusals import Ground, Refusal
 from ledger.signing.sd_jwt import Disclosure
 from ledger.signing.signed_action import SignedAction
@@ -20,6 +21,8 @@ from ledger.vault.data_keys import DataKeys
 from ledger.vault.deposits import Deposit, Deposits
 from ledger.vault.destroyed_disclosures import DestroyedDisclosures
 from ledger.vault.disclosures import Disclosures
+from ledger.vault.documents.chunk_store import ChunkStore, PostgresChunks
+from ledger.vault.documents.documents import Documents, NamedDocument, OpenedDocument
 from ledger.vault.duplicates.store import Duplicates
 from ledger.vault.field_encryption import seal
 from ledger.vault.inventory import key_id
@@ -55,10 +58,15 @@ class Vault(Disclosures):
         party: str,
         keys: DataKeys,
         annulled: AnnulledActions = lambda _: (),
+        chunks: ChunkStore | None = None,
     ) -> None:
-        """Prepare the vault. No disclosure of an action that ``annulled`` names is opened."""
+        """Prepare the vault. No disclosure of an action that ``annulled`` names is opened.
+
+        ``chunks`` keeps the contents of documents; without it they are rows of the database.
+        """
         super().__init__(database, party, keys, annulled)
-        self._deposits = Deposits(database, party, keys)
+        self.documents = Documents(database, party, keys, chunks or PostgresChunks(party))
+        self._deposits = Deposits(database, party, keys, self.documents)
         self.readings = Readings(database, party)
         self.duplicates = Duplicates(database, party)
         self.sent = SentParcels(database, party)
@@ -75,6 +83,7 @@ class Vault(Disclosures):
         *,
         received: ReceivedDeposit | None = None,
         durably: bool = True,
+        documents: Sequence[NamedDocument] = (),
     ) -> UUID:
         """Store disclosures that were checked against ``action``, and return the deposit's id.
 
@@ -86,9 +95,11 @@ class Vault(Disclosures):
         database's log has the disclosures first, and a crash that takes them back ends that
         connection.
 
+        The action gets the uploads that ``documents`` names in the same transaction.
+
         Raises ``KeyMissingError`` if the person has disclosures here and no key any more, and
-        ``Refusal`` (``erased-case``) if the person was erased, or (``destroyed``) if what the
-        action disclosed was destroyed.
+        ``Refusal`` (``erased-case``) if the person was erased, (``destroyed``) if what the action
+        disclosed was destroyed, or (``document-not-uploaded``) if a document is not here in whole.
         """
         if received is None:
             received = ReceivedDeposit(None, uuid4())
@@ -102,16 +113,30 @@ class Vault(Disclosures):
                     received.origin,
                     received.is_whole,
                     durably,
+                    documents,
                 )
             )
         return received.deposit_id
 
     def withdraw(self, action_id: UUID, deposit_id: UUID) -> None:
-        """Remove the deposit of a refused action."""
+        """Remove the deposit of a refused action. Its documents are uploads again."""
         delete = SQL("DELETE FROM {} WHERE action_id = %s AND deposit_id = %s")
         with self._database.transaction(role=self._role) as connection:
             for table in (self._table, self._inventory):
                 connection.execute(delete.format(table), (action_id, deposit_id))
+            self.documents.let_go(connection, action_id)
+
+    def document(self, reading: Reading, action_id: UUID) -> OpenedDocument | None:
+        """Return the document of an action, as far as an entry of the access log opens it.
+
+        Returns ``None`` if the action is annulled, if what it disclosed was destroyed, or if no
+        such document is here. Raises ``SealError`` if the document's key does not open.
+        """
+        if action_id in self.withheld({reading.asked.case_id}):
+            return None
+        if self.keys.is_destroyed(action_id):
+            return None
+        return self.documents.open(reading, action_id)
 
     def key_faults(self) -> tuple[set[UUID], set[UUID]]:
         """Return persons with disclosures and no key, and erased persons whose key is back."""
@@ -203,6 +228,8 @@ class Vault(Disclosures):
         with self._database.transaction(role=self._role) as connection:
             removed = connection.execute(delete.format(self._table), (lost,)).rowcount
             connection.execute(delete.format(self._inventory), (lost,))
+            for case_id in lost:
+                self.documents.remove_of_case(connection, case_id)
         return removed
 
     def erase(self, case_id: UUID, *, is_confirmed: bool = False) -> bool:
@@ -226,6 +253,7 @@ class Vault(Disclosures):
         with self._database.transaction(role=self._role) as connection:
             removed = connection.execute(delete.format(self._table), (case_id,)).rowcount
             connection.execute(delete.format(self._inventory), (case_id,))
+            self.documents.remove_of_case(connection, case_id)
             self.duplicates.forget(connection, case_id)
         return had_key or removed > 0
 
@@ -239,6 +267,7 @@ class Vault(Disclosures):
         with self._database.transaction(role=self._role) as connection:
             removed = connection.execute(delete.format(self._table), (subject,)).rowcount
             connection.execute(delete.format(self._inventory), (subject,))
+            self.documents.remove_of_case(connection, subject)
         return had_key or removed > 0
 
     def erase_received(self, case_id: UUID) -> int:
@@ -330,6 +359,7 @@ class Vault(Disclosures):
         with self._database.transaction(role=self._role) as connection:
             removed = connection.execute(delete.format(self._table), (list(action_ids),)).rowcount
             connection.execute(delete.format(self._inventory), (list(action_ids),))
+            self.documents.remove_of(connection, action_ids)
         return removed
 
 
@@ -341,9 +371,16 @@ class Vaults:
         database: Database,
         keys: Mapping[str, DataKeys],
         annulled: AnnulledActions = lambda _: (),
+        chunks: Callable[[str], ChunkStore] = PostgresChunks,
     ) -> None:
-        """Prepare the vaults. No disclosure of an action that ``annulled`` names is opened."""
-        self._vaults = {party: Vault(database, party, own, annulled) for party, own in keys.items()}
+        """Prepare the vaults. No disclosure of an action that ``annulled`` names is opened.
+
+        ``chunks`` returns the store of a party's documents.
+        """
+        self._vaults = {
+            party: Vault(database, party, own, annulled, chunks(party))
+            for party, own in keys.items()
+        }
 
     def of(self, party: str) -> Vault:
         """Return a country's vault.

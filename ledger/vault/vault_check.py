@@ -24,6 +24,8 @@ from ledger.signing.country_key import SealError
 from ledger.store.database import Database
 from ledger.store.migrate import access_rows, reader_role, vault_role, vault_schema
 from ledger.vault.data_keys import DataKeys
+from ledger.vault.documents.chunk_encryption import DocumentPlace, unwrap
+from ledger.vault.documents.chunk_store import ChunkStore, PostgresChunks
 from ledger.vault.inventory import InventoryRow, list_mac, row_mac
 from ledger.vault.required_disclosures import FieldPart, Lack, ListedDeposit, lacks, must_hold
 from ledger.vocabulary import ALL_ACTIONS, REGISTRY_ACTIONS
@@ -50,6 +52,11 @@ SELECT *, received_at > clock_timestamp() - interval '45 minutes' AS is_new
 FROM {held} WHERE case_id = ANY(%(cases)s)
 """
 _DEPOSITS = "SELECT * FROM {deposits} WHERE case_id = ANY(%(cases)s)"
+_DOCUMENTS = """
+SELECT d.*, c.chunks, c.bytes, d.touched_at > clock_timestamp() - interval '45 minutes' AS is_new
+FROM {documents} d LEFT JOIN {chunks} c USING (document_id)
+WHERE d.case_id = ANY(%(cases)s) AND d.action_id IS NOT NULL
+"""
 _ERASED = """
 SELECT case_id, erased_at > now() - interval '10 minutes' AS is_new FROM {erased}
 WHERE case_id = ANY(%(cases)s)
@@ -161,7 +168,19 @@ class _Deposit:
 class VaultCheck:
     """Checks one country's vault, some cases at a time."""
 
-    def __init__(self, database: Database, party: str, keys: DataKeys, facts: LedgerFacts) -> None:
+    def __init__(
+        self,
+        database: Database,
+        party: str,
+        keys: DataKeys,
+        facts: LedgerFacts,
+        chunks: ChunkStore | None = None,
+    ) -> None:
+        """Prepare the check.
+
+        ``chunks`` keeps the contents of documents; without it they are rows of the database.
+        """
+        self._chunks = chunks or PostgresChunks(party)
         self._database = database
         self._party = party
         self._keys = keys
@@ -223,8 +242,9 @@ class VaultCheck:
         ``before`` has data keys by person, which count besides the current keys.
         """
         cases = self._facts.cases(case_ids)
-        erased_rows, entry_rows, held_rows, noted, aside = self._rows_together(
-            (_ERASED, _DEPOSITS, _HELD, _NOTED_FROM, _ASIDE), {"cases": list(case_ids)}
+        erased_rows, entry_rows, held_rows, noted, aside, documents = self._rows_together(
+            (_ERASED, _DEPOSITS, _HELD, _NOTED_FROM, _ASIDE, _DOCUMENTS),
+            {"cases": list(case_ids)},
         )
         erased = {row["case_id"] for row in erased_rows}
         being_erased = {row["case_id"] for row in erased_rows if row["is_new"]}
@@ -245,7 +265,9 @@ class VaultCheck:
             of_actions, case = of_cases.get(case_id, {}), cases.get(case_id)
             if case_id in being_erased:
                 of_actions = {}  # the key goes before the rows: between the two nothing opens
-            data_keys = [*self._data_keys(case_id), *before.get(case_id, ())] if of_actions else []
+            own = [row for row in documents if row["case_id"] == case_id]
+            has_any = bool(of_actions or own)
+            data_keys = [*self._data_keys(case_id), *before.get(case_id, ())] if has_any else []
             for action, deposits in of_actions.items():
                 recorded = _Signed.of(acts.get(action), events.get(action))
                 checked.actions += 1
@@ -254,6 +276,8 @@ class VaultCheck:
                 for row in (row for deposit in deposits for row in deposit.rows):
                     checked.findings += self._ledger_findings(row, recorded, protocol, undecided)
                 checked.superseded += _superseded(deposits)
+            if case_id not in being_erased:
+                checked.findings += self._document_findings(case_id, own, of_actions, data_keys)
             if case is None:
                 continue
             if case_id in erased:
@@ -274,6 +298,32 @@ class VaultCheck:
                 key_is_there=not of_actions or self._keys.has(case_id),
             )
         return checked
+
+    def _document_findings(
+        self,
+        case_id: UUID,
+        documents: Sequence[DictRow],
+        of_actions: Mapping[UUID, Sequence["_Deposit"]],
+        data_keys: Sequence[bytes],
+    ) -> Iterator[VaultFinding]:
+        """Yield each document whose key does not open or whose chunks are not all here.
+
+        The content is not read: a chunk that was changed is found when it is opened.
+        """
+        for row in documents:
+            place = DocumentPlace(row["document_id"], case_id, row["size"])
+            found: list[str] = []
+            if row["action_id"] not in of_actions and not row["is_new"]:
+                found.append("a document is here, and no deposit of its action")
+            if not any(_opens(key, row, place) for key in data_keys):
+                found.append("the key of the document does not open")
+            held = self._chunks.held(place.document_id) or (row["chunks"] or 0, row["bytes"] or 0)
+            if held != (place.chunks, place.sealed_bytes):
+                found.append("chunks of the document are missing or were cut")
+            for what in found:
+                yield VaultFinding(
+                    what=what, case_id=case_id, action=row["action_id"], field=row["field"]
+                )
 
     def remove(self, superseded: Sequence[Superseded]) -> None:
         """Remove rows and deposits that a sound one has replaced."""
@@ -353,6 +403,8 @@ class VaultCheck:
         schema = Identifier(vault_schema(self._party))
         return SQL(statement).format(
             held=SQL("{}.held").format(schema),
+            documents=SQL("{}.documents").format(schema),
+            chunks=SQL("{}.held_chunks").format(schema),
             disclosures=SQL("{}.disclosures").format(schema),
             deposits=SQL("{}.deposits").format(schema),
             aside=SQL("{}.set_aside").format(schema),
@@ -381,6 +433,15 @@ def _kept(row: DictRow) -> InventoryRow:
         row["received_from"],
         bytes(row["sealed_hash"] or b""),
     )
+
+
+def _opens(data_key: bytes, row: DictRow, place: DocumentPlace) -> bool:
+    """Return whether a data key opens the content key of a document's row."""
+    try:
+        unwrap(data_key, bytes(row["content_key"]), place, row["action_id"])
+    except SealError:
+        return False
+    return True
 
 
 class _Signed(NamedTuple):

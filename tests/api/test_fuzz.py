@@ -49,6 +49,7 @@ AT_LEAST_OF_EXPECTED = 20
 LONGEST_ADDRESS = 15_000
 """A head of a request has 16 KiB, of which some are its other lines'."""
 schemathesis.serializer.alias("application/sd-jwt", "text/plain")
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

@@ -1,0 +1,146 @@
+"""Takes in the contents of documents, before an action names them."""
+
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from api.runtime.readiness import check_may_record
+from api.runtime.trouble import Trouble
+from ledger.application import Ledger
+from ledger.procedure.case_rules import has_part
+from ledger.procedure.protocol import NODE, OVERSIGHT, Agency, Protocol
+from ledger.refusals import Ground, Refusal
+from ledger.vault.documents.chunk_encryption import CHUNK_BYTES
+from ledger.vault.documents.uploads import Upload, Uploads
+from ledger.vault.vault import Vaults
+
+
+class DocumentUploads:
+    """The uploads of agencies to the vaults of this node. It does not ask the ledger node."""
+
+    def __init__(
+        self, ledger: Ledger, vaults: Vaults, troubles: Callable[[], Sequence[Trouble]]
+    ) -> None:
+        """Prepare the uploads.
+
+        ``troubles`` returns the troubles of the disk, which may forbid that anything is taken in.
+        """
+        self._ledger = ledger
+        self._vaults = vaults
+        self._troubles = troubles
+
+    def begin(
+        self, agency: Agency, case_id: UUID, size: int, sha256: str, protocol: Protocol
+    ) -> Upload:
+        """Begin an upload, or return the one with this content that the agency began before.
+
+        The case may be unknown here: its opening may be on its way to the ledger node. Raises
+        ``Refusal`` (``no-uploads``, ``unknown-case``, ``document-too-large``,
+        ``case-documents-full``), and a ``Problem`` if nothing may be taken in now.
+        """
+        self._check_sender(agency, case_id)
+        limits = protocol.document_limits
+        if size > limits.max_bytes:
+            raise Refusal(
+                Ground.INVALID,
+                "document-too-large",
+                f"A document has at most {limits.max_bytes} bytes. Send a smaller file.",
+                "Upload-Length",
+            )
+        check_may_record(self._troubles())
+        uploads = self._vaults.of(agency.party).documents
+        return uploads.settle(
+            uploads.begin(case_id, agency.id, size, sha256, most_of_case=limits.max_case_bytes)
+        )
+
+    def find(self, agency: Agency, case_id: UUID, upload_id: UUID) -> Upload:
+        """Return an agency's upload. Raises ``Refusal`` (``unknown-upload``)."""
+        self._check_sender(agency, case_id)
+        uploads = self._vaults.of(agency.party).documents
+        upload = uploads.find(upload_id, case_id, agency.id)
+        if upload is None:
+            raise Refusal(
+                Ground.UNKNOWN,
+                "unknown-upload",
+                "There is no such upload of this agency. An action may have it already, or it was"
+                " removed because no action had it within a day: begin it again.",
+            )
+        return uploads.settle(upload)
+
+    def remove(self, agency: Agency, case_id: UUID, upload_id: UUID) -> None:
+        """Remove an agency's upload. Raises ``Refusal`` (``unknown-upload``)."""
+        uploads = self._vaults.of(agency.party).documents
+        uploads.remove(self.find(agency, case_id, upload_id))
+
+    def writer(self, agency: Agency, case_id: UUID, upload_id: UUID, offset: int) -> "UploadWriter":
+        """Return a writer that goes on at an offset.
+
+        Raises ``Refusal`` (``upload-offset``) if the upload is at another one.
+        """
+        check_may_record(self._troubles())
+        upload = self.find(agency, case_id, upload_id)
+        if offset != upload.received:
+            raise Refusal(
+                Ground.OUT_OF_PROCEDURE,
+                "upload-offset",
+                f"The upload is at offset {upload.received}. Go on from there.",
+                "Upload-Offset",
+            )
+        return UploadWriter(self._vaults.of(agency.party).documents, upload)
+
+    def _check_sender(self, agency: Agency, case_id: UUID) -> None:
+        if agency.role in (NODE, OVERSIGHT):
+            raise Refusal(
+                Ground.NOT_ALLOWED,
+                "no-uploads",
+                "Nodes and oversight bodies send no documents: the agency that acts sends them.",
+            )
+        case = self._ledger.case(case_id)
+        if case is not None and not has_part(agency, case.state, case.history):
+            raise Refusal(
+                Ground.UNKNOWN, "unknown-case", "There is no such case for this agency to see."
+            )
+
+
+class UploadWriter:
+    """Cuts the body of one request into chunks. It holds at most one chunk."""
+
+    def __init__(self, uploads: Uploads, upload: Upload) -> None:
+        self._uploads = uploads
+        self.upload = upload
+        self._chunk = bytearray(uploads.piece(upload))
+        self._stored = len(self._chunk)
+
+    @property
+    def left(self) -> int:
+        """Return how many bytes the upload can still take."""
+        ahead = len(self._chunk) - self._stored
+        return self.upload.place.size - self.upload.received - ahead
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether the chunk must be stored before anything is filled in."""
+        number = self.upload.received // CHUNK_BYTES
+        is_over = self.upload.received == self.upload.place.size
+        return not is_over and len(self._chunk) == self.upload.place.length(number)
+
+    def fill(self, data: memoryview) -> memoryview:
+        """Take as many bytes as the chunk has room for, and return the rest."""
+        number = self.upload.received // CHUNK_BYTES
+        room = self.upload.place.length(number) - len(self._chunk)
+        self._chunk += data[:room]
+        return data[room:]
+
+    def store(self) -> None:
+        """Store the chunk, or the piece that is here, durably. Raises ``Refusal``."""
+        if len(self._chunk) == self._stored:
+            return
+        was_full = self.is_full
+        self.upload = self._uploads.store(self.upload, bytes(self._chunk))
+        self._stored = len(self._chunk)
+        if was_full:
+            self._chunk, self._stored = bytearray(), 0
+
+    def settle(self) -> Upload:
+        """Check the whole content if the last byte is here. Raises ``Refusal``."""
+        self.upload = self._uploads.settle(self.upload)
+        return self.upload

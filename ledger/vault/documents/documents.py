@@ -1,0 +1,252 @@
+"""Documents that an action has: bound to it with its disclosures, and opened for a reading."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import DictRow
+
+from ledger.procedure.readings import Reading
+from ledger.refusals import Ground, Refusal
+from ledger.signing.country_key import SealError
+from ledger.store.database import Database
+from ledger.store.migrate import reader_role
+from ledger.vault.data_keys import DataKeys
+from ledger.vault.documents.chunk_encryption import (
+    CHUNK_BYTES,
+    DocumentPlace,
+    open_chunk,
+    unwrap,
+    upload_context,
+    wrap,
+)
+from ledger.vault.documents.chunk_store import ChunkStore
+from ledger.vault.documents.uploads import Metadata, Sought, Uploads, opened_metadata
+from ledger.vocabulary.levels import FieldLevel
+
+
+class NamedDocument(NamedTuple):
+    """A document as a field of an action names it."""
+
+    field: str
+    level: FieldLevel
+    sha256: str
+    size: int
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedDocument:
+    """A document whose content key was opened for one entry of the access log."""
+
+    place: DocumentPlace
+    metadata: Metadata = field(repr=False)
+    _content: Callable[[int], bytes] = field(repr=False)
+
+    def part(self, first: int, last: int) -> Iterator[bytes]:
+        """Yield the content from one byte to another, both included, a chunk at a time.
+
+        Raises ``SealError`` if a chunk is missing or does not open at its place.
+        """
+        for number in range(first // CHUNK_BYTES, last // CHUNK_BYTES + 1):
+            begins = number * CHUNK_BYTES
+            content = self._content(number)
+            yield content[max(0, first - begins) : last + 1 - begins]
+
+
+class Documents(Uploads):
+    """The documents and the uploads of one country's vault."""
+
+    def __init__(self, database: Database, party: str, keys: DataKeys, chunks: ChunkStore) -> None:
+        super().__init__(database, party, keys, chunks)
+        self._reader = reader_role(party)
+
+    def check(
+        self, case_id: UUID, agency: str, action: UUID, named: Sequence[NamedDocument]
+    ) -> None:
+        """Check that each named document is here in whole, as an upload or with the action.
+
+        An upload whose last byte came is read back first. Raises ``Refusal``
+        (``document-not-uploaded``, ``document-type`` if its type is another than the named one).
+        """
+        for one in named:
+            if self._is_bound(action, one.field):
+                continue
+            uploads = self.with_content(case_id, agency, one.size, one.sha256)
+            settled = [upload for upload in map(self.settle, uploads) if upload.is_whole]
+            if not settled:
+                raise _not_uploaded(one.field)
+            if settled[0].metadata.media_type != one.media_type:
+                raise Refusal(
+                    Ground.INVALID,
+                    "document-type",
+                    f"By its content, the document is {settled[0].metadata.media_type}. Name this"
+                    " media type in the action.",
+                    one.field,
+                )
+
+    def bind(
+        self,
+        connection: Connection[DictRow],
+        case_id: UUID,
+        agency: str,
+        action: UUID,
+        named: Sequence[NamedDocument],
+        data_key: bytes,
+    ) -> None:
+        """Give uploads to an action, within the transaction of its deposit.
+
+        The content key of each is encrypted under the person's data key, and is not sealed to the
+        country's key any more. Raises ``Refusal`` (``document-not-uploaded``).
+        """
+        bind = self._sql(
+            "UPDATE {}.documents SET upload_key = NULL, content_key = %(key)s,"
+            " action_id = %(action)s, field = %(field)s, level = %(level)s,"
+            " field_group = %(group)s, touched_at = now() WHERE document_id = %(id)s"
+        )
+        for one in named:
+            if self._has(connection, action, one.field):
+                continue
+            uploads = self._of_content(connection, Sought(case_id, agency, one.size, one.sha256))
+            upload = next((upload for upload in uploads if upload.is_whole), None)
+            if upload is None:
+                raise _not_uploaded(one.field)
+            values = {
+                "key": wrap(data_key, upload.content_key, upload.place, action),
+                "action": action,
+                "field": one.field,
+                "level": one.level.level.value,
+                "group": one.level.group.value if one.level.group is not None else None,
+                "id": upload.id,
+            }
+            connection.execute(bind, values)
+
+    def let_go(self, connection: Connection[DictRow], action: UUID) -> None:
+        """Make the documents of a refused action uploads again, unless the action has a deposit.
+
+        A document whose key does not open is removed.
+        """
+        select = self._sql(
+            "SELECT * FROM {0}.documents WHERE action_id = %(action)s AND NOT EXISTS"
+            " (SELECT FROM {0}.deposits WHERE action_id = %(action)s) FOR UPDATE"
+        )
+        update = self._sql(
+            "UPDATE {}.documents SET content_key = NULL, upload_key = %s, action_id = NULL,"
+            " field = NULL, level = NULL, field_group = NULL, touched_at = now()"
+            " WHERE document_id = %s"
+        )
+        delete = self._sql("DELETE FROM {}.documents WHERE document_id = %s")
+        for row in connection.execute(select, {"action": action}).fetchall():
+            place = DocumentPlace(row["document_id"], row["case_id"], row["size"])
+            try:
+                content_key = self._content_key(row, place)
+            except SealError:
+                connection.execute(delete, (place.document_id,))
+                continue
+            context = upload_context(place, self._party)
+            sealed = self._keys.seal_to_country(content_key, context)
+            connection.execute(update, (sealed, place.document_id))
+
+    def held(self, action_ids: Collection[UUID]) -> dict[UUID, UUID]:
+        """Return the document of each action that has one here, by action. Nothing is opened."""
+        select = self._sql(
+            "SELECT action_id, document_id FROM {}.documents WHERE action_id = ANY(%s)"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, (list(action_ids),)).fetchall()
+        return {row["action_id"]: row["document_id"] for row in rows}
+
+    def open(self, reading: Reading, action: UUID) -> OpenedDocument | None:
+        """Return the document of an action, as far as an entry of the access log opens it.
+
+        Row-level security compares the rows with the entry. Returns ``None`` if the entry opens no
+        document of the action here. Raises ``SealError`` if the content key does not open.
+        """
+        select = self._sql("SELECT * FROM {}.documents WHERE action_id = %s AND case_id = %s")
+        with self._database.transaction(role=self._reader) as connection:
+            _set_reading(connection, reading)
+            row = connection.execute(select, (action, reading.asked.case_id)).fetchone()
+        if row is None:
+            return None
+        place = DocumentPlace(row["document_id"], row["case_id"], row["size"])
+        content_key = self._content_key(row, place)
+
+        def content(number: int) -> bytes:
+            length = place.length(number)
+            if self.chunks.in_database:
+                with self._database.transaction(role=self._reader) as connection:
+                    _set_reading(connection, reading)
+                    sealed = self.chunks.get(connection, place.document_id, number, length)
+            else:
+                sealed = self.chunks.get(None, place.document_id, number, length)
+            if sealed is None:
+                raise SealError("a chunk of the document is missing, or the entry is too old")
+            return open_chunk(content_key, sealed, place, number)
+
+        return OpenedDocument(place, opened_metadata(content_key, row, place), content)
+
+    def remove_of(self, connection: Connection[DictRow], actions: Sequence[UUID]) -> None:
+        """Remove the documents of actions, within the caller's transaction."""
+        delete = self._sql("DELETE FROM {}.documents WHERE action_id = ANY(%s)")
+        connection.execute(delete, (list(actions),))
+
+    def remove_of_case(self, connection: Connection[DictRow], case_id: UUID) -> None:
+        """Remove all documents and uploads of a case, within the caller's transaction."""
+        connection.execute(self._sql("DELETE FROM {}.documents WHERE case_id = %s"), (case_id,))
+
+    def _content_key(self, row: DictRow, place: DocumentPlace) -> bytes:
+        """Open the content key of a row with the person's key, or with the replaced one.
+
+        Raises ``SealError`` if neither is here or opens it.
+        """
+        wrapped = bytes(row["content_key"])
+        for find in (self._keys.get, self._keys.replaced, self._keys.get):
+            # A replacement may be completed between the first two.
+            data_key = find(place.case_id)
+            if data_key is None:
+                continue
+            try:
+                return unwrap(data_key, wrapped, place, row["action_id"])
+            except SealError:
+                continue
+        raise SealError("the key of the document does not open")
+
+    def _is_bound(self, action: UUID, name: str) -> bool:
+        with self._database.transaction(role=self._role) as connection:
+            return self._has(connection, action, name)
+
+    def _has(self, connection: Connection[DictRow], action: UUID, name: str) -> bool:
+        select = self._sql(
+            "SELECT FROM {}.documents WHERE action_id = %s AND field = %s FOR UPDATE"
+        )
+        return connection.execute(select, (action, name)).fetchone() is not None
+
+
+def rewrapped(row: DictRow, old: bytes, new: bytes) -> bytes:
+    """Return the content key of a document's row under a person's new data key.
+
+    Raises ``SealError`` if it opens under neither key.
+    """
+    place = DocumentPlace(row["document_id"], row["case_id"], row["size"])
+    wrapped, action = bytes(row["content_key"]), row["action_id"]
+    try:
+        unwrap(new, wrapped, place, action)
+    except SealError:
+        return wrap(new, unwrap(old, wrapped, place, action), place, action)
+    return wrapped
+
+
+def _set_reading(connection: Connection[DictRow], reading: Reading) -> None:
+    connection.execute("SELECT set_config('case_ledger.reading', %s, true)", (str(reading.seq),))
+
+
+def _not_uploaded(name: str) -> Refusal:
+    return Refusal(
+        Ground.OUT_OF_PROCEDURE,
+        "document-not-uploaded",
+        "The whole content of the document is not at this node. Upload it to this case first, then"
+        " send the same action again.",
+        name,
+    )

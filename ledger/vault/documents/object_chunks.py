@@ -1,0 +1,70 @@
+"""Chunks of documents in a store of objects: S3 and what is compatible with it, by ``obstore``.
+
+An object's name has the country, the document's id, the chunk's number and the length of its
+content. A piece of an unfinished chunk has a name of its own, so a crash between the writing of an
+object and the commit in the database leaves the acknowledged piece as it was.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import obstore
+from obstore.store import ObjectStore
+from psycopg import Connection
+
+
+class ObjectChunks:
+    """Chunks as objects. Each is written by one request, and durable when that is answered."""
+
+    in_database = False
+
+    def __init__(self, store: ObjectStore, party: str) -> None:
+        self._store = store
+        self._party = party.lower()
+
+    def put(
+        self,
+        connection: Connection[Any] | None,  # noqa: ARG002
+        document: UUID,
+        number: int,
+        length: int,
+        sealed: bytes,
+    ) -> None:
+        """Store a chunk, in the place of an earlier one of the same number and length."""
+        obstore.put(self._store, self._name(document, number, length), sealed)
+
+    def get(
+        self,
+        connection: Connection[Any] | None,  # noqa: ARG002
+        document: UUID,
+        number: int,
+        length: int,
+    ) -> bytes | None:
+        """Return a chunk, or ``None`` if it is not here."""
+        try:
+            found = obstore.get(self._store, self._name(document, number, length))
+        except FileNotFoundError:
+            return None
+        return bytes(found.bytes())
+
+    def remove(self, documents: Sequence[UUID]) -> None:
+        """Remove all chunks of documents, unfinished pieces too."""
+        for document in documents:
+            for page in obstore.list(self._store, prefix=self._folder(document)):
+                obstore.delete(self._store, [one["path"] for one in page])
+
+    def held(self, document: UUID) -> tuple[int, int]:
+        """Return the number of chunks of a document, without older pieces, and their bytes."""
+        largest: dict[str, int] = {}
+        for page in obstore.list(self._store, prefix=self._folder(document)):
+            for one in page:
+                number = one["path"].rpartition("/")[2].partition("-")[0]
+                largest[number] = max(one["size"], largest.get(number, 0))
+        return len(largest), sum(largest.values())
+
+    def _folder(self, document: UUID) -> str:
+        return f"{self._party}/{document}"
+
+    def _name(self, document: UUID, number: int, length: int) -> str:
+        return f"{self._folder(document)}/{number:06}-{length}"

@@ -1,0 +1,353 @@
+"""Uploads: documents that come in piece by piece, before any action has them.
+
+Every acknowledged byte is durable. The content key of an upload is sealed to the country's public
+key, so that no person's key is made for a document that is never used.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+import structlog
+from psycopg import Connection
+from psycopg.rows import DictRow
+from psycopg.sql import SQL, Composed, Identifier
+from pydantic import BaseModel, ConfigDict
+
+from ledger.refusals import Ground, Refusal
+from ledger.signing.country_key import SealError
+from ledger.store.database import Database
+from ledger.store.migrate import vault_role, vault_schema
+from ledger.vault.data_keys import DataKeys
+from ledger.vault.documents.chunk_encryption import (
+    CHUNK_BYTES,
+    DocumentPlace,
+    new_key,
+    open_chunk,
+    open_metadata,
+    seal_chunk,
+    seal_metadata,
+    upload_context,
+)
+from ledger.vault.documents.chunk_store import ChunkStore
+from ledger.vault.documents.media_types import ACCEPTED, media_type
+
+_UNUSED_AGE = timedelta(days=1)
+"""So long an upload that no action has is kept after its last byte."""
+_log = structlog.get_logger(__name__)
+
+
+class Metadata(BaseModel):
+    """What the vault knows of a content. It is encrypted under the content key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    """In hexadecimal; as the agency declared it, until the content is whole."""
+    media_type: str | None = None
+    """By the content, once it is whole."""
+
+
+class Sought(NamedTuple):
+    """A content that an agency declared."""
+
+    case_id: UUID
+    agency: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload that is not used yet."""
+
+    place: DocumentPlace
+    agency: str
+    received: int
+    """The bytes that are durable."""
+    is_whole: bool
+    """The content is complete, and its digest is the declared one."""
+    metadata: Metadata = field(repr=False)
+    content_key: bytes = field(repr=False)
+
+    @property
+    def id(self) -> UUID:
+        """Return the document's id."""
+        return self.place.document_id
+
+
+class Uploads:
+    """The uploads of one country's vault."""
+
+    def __init__(self, database: Database, party: str, keys: DataKeys, chunks: ChunkStore) -> None:
+        self._database = database
+        self._party = party
+        self._keys = keys
+        self.chunks = chunks
+        self._role = vault_role(party)
+        self._schema = Identifier(vault_schema(party))
+
+    def begin(
+        self, case_id: UUID, agency: str, size: int, sha256: str, *, most_of_case: int
+    ) -> Upload:
+        """Begin an upload, or return the one that the agency began before with the same content.
+
+        ``most_of_case``: how many bytes all documents of the case may have here. Raises ``Refusal``
+        (``case-documents-full``, or ``erased-case`` if the person was erased).
+        """
+        place = DocumentPlace(uuid4(), case_id, size)
+        content_key = new_key()
+        metadata = Metadata(sha256=sha256)
+        upload = Upload(place, agency, 0, False, metadata, content_key)
+        with self._database.transaction(role=self._role) as connection:
+            # An erasure takes the first lock exclusively; a second upload waits for the other lock.
+            for lock, name in (("_shared", str(case_id)), ("", f"documents of {case_id}")):
+                connection.execute(
+                    SQL("SELECT pg_advisory_xact_lock{}(hashtextextended(%s, 0))").format(
+                        SQL(lock)
+                    ),
+                    (name,),
+                )
+            erased = self._sql("SELECT FROM {}.erased WHERE case_id = %s")
+            if connection.execute(erased, (case_id,)).fetchone() is not None:
+                raise _erased()
+            same = self._of_content(connection, Sought(case_id, agency, size, sha256))
+            if (known := next(same, None)) is not None:
+                return known
+            held = self._sql(
+                "SELECT coalesce(sum(size), 0)::bigint AS bytes FROM {}.documents"
+                " WHERE case_id = %s"
+            )
+            row = connection.execute(held, (case_id,)).fetchone()
+            if row is None or row["bytes"] + size > most_of_case:
+                raise Refusal(
+                    Ground.OUT_OF_PROCEDURE,
+                    "case-documents-full",
+                    f"The documents of a case have at most {most_of_case} bytes together. Remove"
+                    " an upload that no action has, or send a smaller file.",
+                    "Upload-Length",
+                )
+            insert = self._sql(
+                "INSERT INTO {}.documents (document_id, case_id, agency, size, upload_key,"
+                " metadata) VALUES (%s, %s, %s, %s, %s, %s)"
+            )
+            sealed = self._keys.seal_to_country(content_key, upload_context(place, self._party))
+            connection.execute(
+                insert, (place.document_id, case_id, agency, size, sealed, _sealed(upload))
+            )
+        return upload
+
+    def find(self, document_id: UUID, case_id: UUID, agency: str) -> Upload | None:
+        """Return an agency's upload that no action has, or ``None``."""
+        select = self._sql(
+            "SELECT * FROM {}.documents WHERE document_id = %s AND case_id = %s AND agency = %s"
+            " AND action_id IS NULL"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(select, (document_id, case_id, agency)).fetchone()
+        return None if row is None else self._upload(row)
+
+    def with_content(self, case_id: UUID, agency: str, size: int, sha256: str) -> Sequence[Upload]:
+        """Return an agency's uploads of this content to a case that no action has."""
+        sought = Sought(case_id, agency, size, sha256)
+        with self._database.transaction(role=self._role) as connection:
+            return [*self._of_content(connection, sought)]
+
+    def piece(self, upload: Upload) -> bytes:
+        """Return the content of the chunk that is not complete yet. Raises ``SealError``."""
+        number, length = divmod(upload.received, CHUNK_BYTES)
+        if length == 0 or upload.received == upload.place.size:
+            return b""
+        return self._content(upload, number, length)
+
+    def store(self, upload: Upload, content: bytes) -> Upload:
+        """Store a chunk, or a longer piece of it, after the whole chunks that are here.
+
+        ``content`` begins where the chunk begins. It is durable on return. Raises ``Refusal``
+        (``upload-offset``) if another request changed the upload meanwhile.
+        """
+        place, number = upload.place, upload.received // CHUNK_BYTES
+        received = number * CHUNK_BYTES + len(content)
+        sealed = seal_chunk(upload.content_key, content, place, number)
+        update = self._sql(
+            "UPDATE {}.documents SET received = %(now)s, touched_at = now()"
+            " WHERE document_id = %(id)s AND received = %(before)s AND action_id IS NULL"
+        )
+        values = {"now": received, "before": upload.received, "id": upload.id}
+        if not self.chunks.in_database:
+            # It is there before the commit that acknowledges it.
+            self.chunks.put(None, upload.id, number, len(content), sealed)
+        with self._database.transaction(role=self._role) as connection:
+            if connection.execute(update, values).rowcount == 0:
+                raise _moved()
+            if self.chunks.in_database:
+                self.chunks.put(connection, upload.id, number, len(content), sealed)
+        return replace(upload, received=received)
+
+    def settle(self, upload: Upload) -> Upload:
+        """Read back an upload whose last byte came, and mark it as whole.
+
+        Any other upload is returned as it is. Raises ``Refusal`` (``document-digest``,
+        ``document-type``) if the content is not the declared one or is of a type that is not
+        accepted. Then the upload is removed.
+        """
+        if upload.is_whole or upload.received < upload.place.size:
+            return upload
+        digest, head, tail = hashlib.sha256(), b"", b""
+        try:
+            for content in self._contents(upload):
+                digest.update(content)
+                head = head or content
+                tail = tail[-CHUNK_BYTES:] + content
+        except SealError:
+            self.remove(upload)
+            raise _damaged() from None
+        found = media_type(head, tail)
+        if digest.hexdigest() != upload.metadata.sha256:
+            self.remove(upload)
+            raise _other_digest()
+        if found is None:
+            self.remove(upload)
+            raise _other_type()
+        settled = replace(
+            upload, is_whole=True, metadata=upload.metadata.model_copy(update={"media_type": found})
+        )
+        update = self._sql(
+            "UPDATE {}.documents SET is_whole = true, metadata = %s, touched_at = now()"
+            " WHERE document_id = %s AND received = size AND action_id IS NULL"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            if connection.execute(update, (_sealed(settled), upload.id)).rowcount == 0:
+                raise _moved()
+        return settled
+
+    def remove(self, upload: Upload) -> None:
+        """Remove an upload that no action has."""
+        delete = self._sql("DELETE FROM {}.documents WHERE document_id = %s AND action_id IS NULL")
+        with self._database.transaction(role=self._role) as connection:
+            connection.execute(delete, (upload.id,))
+
+    def sweep(self, age: timedelta = _UNUSED_AGE) -> int:
+        """Remove uploads without use, and the objects of documents that were removed.
+
+        Returns how many uploads were removed.
+        """
+        unused = self._sql(
+            "DELETE FROM {}.documents WHERE action_id IS NULL AND touched_at < now() - %s::interval"
+        )
+        removed = self._sql("SELECT document_id FROM {}.removed_documents LIMIT 1000")
+        done = self._sql("DELETE FROM {}.removed_documents WHERE document_id = ANY(%s)")
+        with self._database.transaction(role=self._role) as connection:
+            count = connection.execute(unused, (age,)).rowcount
+        while True:
+            with self._database.transaction(role=self._role) as connection:
+                gone = [row["document_id"] for row in connection.execute(removed).fetchall()]
+            if not gone:
+                return count
+            self.chunks.remove(gone)
+            with self._database.transaction(role=self._role) as connection:
+                connection.execute(done, (gone,))
+
+    def _of_content(self, connection: Connection[DictRow], sought: Sought) -> Iterator[Upload]:
+        """Yield the uploads of a content, and lock their rows until the transaction ends."""
+        select = self._sql(
+            "SELECT * FROM {}.documents WHERE case_id = %s AND agency = %s AND size = %s"
+            " AND action_id IS NULL ORDER BY is_whole DESC, created_at FOR UPDATE"
+        )
+        values = (sought.case_id, sought.agency, sought.size)
+        for row in connection.execute(select, values).fetchall():
+            upload = self._upload(row)
+            if upload is not None and upload.metadata.sha256 == sought.sha256:
+                yield upload
+
+    def _upload(self, row: DictRow) -> Upload | None:
+        """Return the upload of a row; ``None`` if its key is sealed to a key that is gone."""
+        place = DocumentPlace(row["document_id"], row["case_id"], row["size"])
+        try:
+            content_key = self._keys.open_of_country(
+                bytes(row["upload_key"]), upload_context(place, self._party)
+            )
+            metadata = opened_metadata(content_key, row, place)
+        except SealError:
+            _log.warning("an upload does not open", party=self._party)
+            return None
+        return Upload(place, row["agency"], row["received"], row["is_whole"], metadata, content_key)
+
+    def _contents(self, upload: Upload) -> Iterator[bytes]:
+        for number in range(upload.place.chunks):
+            yield self._content(upload, number, upload.place.length(number))
+
+    def _content(self, upload: Upload, number: int, length: int) -> bytes:
+        if self.chunks.in_database:
+            with self._database.transaction(role=self._role) as connection:
+                sealed = self.chunks.get(connection, upload.id, number, length)
+        else:
+            sealed = self.chunks.get(None, upload.id, number, length)
+        if sealed is None:
+            raise SealError("a chunk of the document is missing")
+        return open_chunk(upload.content_key, sealed, upload.place, number, length)
+
+    def _sql(self, statement: str) -> Composed:
+        return SQL(statement).format(self._schema)
+
+
+def opened_metadata(content_key: bytes, row: DictRow, place: DocumentPlace) -> Metadata:
+    """Return the metadata of a row. Raises ``SealError``."""
+    return Metadata.model_validate_json(open_metadata(content_key, bytes(row["metadata"]), place))
+
+
+def _sealed(upload: Upload) -> bytes:
+    metadata = upload.metadata.model_dump_json().encode()
+    return seal_metadata(upload.content_key, metadata, upload.place)
+
+
+def _erased() -> Refusal:
+    return Refusal(
+        Ground.OUT_OF_PROCEDURE,
+        "erased-case",
+        "What was held on this person is erased; nothing more is taken in.",
+        "case",
+    )
+
+
+def _moved() -> Refusal:
+    return Refusal(
+        Ground.OUT_OF_PROCEDURE,
+        "upload-offset",
+        "The upload is at another offset, or it was removed. Ask for its offset with HEAD, and go"
+        " on from there.",
+        "Upload-Offset",
+    )
+
+
+def _damaged() -> Refusal:
+    return Refusal(
+        Ground.OUT_OF_PROCEDURE,
+        "upload-damaged",
+        "A part of the upload was lost or changed here. It was removed: begin the upload again.",
+        "upload",
+    )
+
+
+def _other_digest() -> Refusal:
+    return Refusal(
+        Ground.INVALID,
+        "document-digest",
+        "The content that came does not have the SHA-256 that was declared. The upload was removed:"
+        " check the file, and begin the upload again.",
+        "Upload-Metadata",
+    )
+
+
+def _other_type() -> Refusal:
+    accepted = ", ".join(ACCEPTED)
+    return Refusal(
+        Ground.INVALID,
+        "document-type",
+        f"By its content, the file is of no accepted type. The upload was removed. Accepted are"
+        f" {accepted}.",
+        "content",
+    )

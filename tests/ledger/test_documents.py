@@ -1,0 +1,323 @@
+"""Documents in a vault: bound with a deposit or not at all, opened by an entry, and erased."""
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from unittest.mock import patch
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from obstore.store import LocalStore
+
+from ledger.procedure.protocol import Operation
+from ledger.refusals import Refusal
+from ledger.signing import signed_action
+from ledger.signing.country_key import FileCountryKey, SealError
+from ledger.store.database import Database
+from ledger.vault.data_key_rotation import replace_data_keys
+from ledger.vault.data_keys import DataKeys
+from ledger.vault.documents.chunk_encryption import CHUNK_BYTES, OVERHEAD_BYTES
+from ledger.vault.documents.chunk_store import ChunkStore, PostgresChunks
+from ledger.vault.documents.documents import NamedDocument
+from ledger.vault.documents.object_chunks import ObjectChunks
+from ledger.vault.documents.uploads import Upload
+from ledger.vault.vault import Vault
+from ledger.vault.vault_check import VaultCheck
+from ledger.vocabulary.levels import CASE, FieldGroup, FieldLevel, personal
+from ledger.vocabulary.picklists import Purpose
+from tests.ledger.test_data_key_rotation import _NoLedger
+from tests.support.actions import opening
+from tests.support.agencies import Agencies
+from tests.support.leaks import tables_with
+from tests.support.papers import pdf
+from tests.support.vaults import reading
+
+AGENCY = "xk-dhtqnj"
+COUNTRY = FileCountryKey.generate()
+MARKER = b"zqWordsOfTheDocument"
+MOST = 500_000_000
+IDENTITY = personal(FieldGroup.IDENTITY)
+
+
+@dataclass
+class World:
+    vault: Vault
+    agencies: Agencies
+    database: str
+    annulled: set[UUID]
+    store: ChunkStore
+
+    def upload(
+        self, case_id: UUID, content: bytes, *, step: int = CHUNK_BYTES, until: int | None = None
+    ) -> Upload:
+        """Begin or resume an upload, in steps of some bytes."""
+        documents = self.vault.documents
+        digest = hashlib.sha256(content).hexdigest()
+        upload = documents.begin(case_id, AGENCY, len(content), digest, most_of_case=MOST)
+        while upload.received < (len(content) if until is None else until):
+            piece = documents.piece(upload)
+            begins = upload.received - len(piece)
+            more = min(step, CHUNK_BYTES - len(piece), len(content) - upload.received)
+            upload = documents.store(upload, content[begins : upload.received + more])
+        return documents.settle(upload)
+
+    def act(self, case_id: UUID, content: bytes, level: FieldLevel = IDENTITY) -> tuple[UUID, UUID]:
+        """Deposit an action that has the document. Returns the action and the deposit."""
+        signed = self.agencies.sign(AGENCY, opening(), case_id)
+        action = signed_action.read(signed)
+        named = self.named(content, level)
+        self.vault.documents.check(case_id, AGENCY, action.id, [named])
+        deposit = self.vault.deposit(action, case_id, signed.disclosures, documents=[named])
+        return action.id, deposit
+
+    @staticmethod
+    def named(content: bytes, level: FieldLevel = IDENTITY) -> NamedDocument:
+        digest = hashlib.sha256(content).hexdigest()
+        return NamedDocument("document", level, digest, len(content), "application/pdf")
+
+    def read(self, case_id: UUID, action: UUID, **asked: object) -> bytes | None:
+        opened = self.vault.document(reading(self.vault, case_id, **asked), action)
+        return None if opened is None else b"".join(opened.part(0, opened.place.size - 1))
+
+    def execute(self, statement: str, *params: object) -> int:
+        with psycopg.connect(self.database) as connection:  # as the owner
+            return connection.execute(statement.encode(), params).rowcount
+
+    def findings(self) -> list[str]:
+        protocol = self.agencies.protocol
+        pool = self.vault._database
+        check = VaultCheck(pool, "XK", self.vault.keys, _NoLedger(), self.store)
+        return [one.what for one in check.findings(protocol, protocol)]
+
+
+@pytest.fixture
+def world(
+    database: str, agencies: Agencies, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[World]:
+    annulled: set[UUID] = set()
+    store: ChunkStore = PostgresChunks("XK")
+    if getattr(request, "param", None) == "objects":
+        store = ObjectChunks(LocalStore(tmp_path / "objects", mkdir=True), "XK")
+    with Database(database) as pool:
+        keys = DataKeys(tmp_path / "persons", "XK", COUNTRY)
+        vault = Vault(pool, "XK", keys, lambda _: annulled, store)
+        yield World(vault, agencies, database, annulled, store)
+
+
+in_each_store = pytest.mark.parametrize("world", ["database", "objects"], indirect=True)
+
+
+@in_each_store
+def test_a_document_lies_nowhere_in_clear_and_opens_for_an_entry(
+    world: World, tmp_path: Path
+) -> None:
+    case_id, content = uuid4(), pdf(CHUNK_BYTES + 70_000, MARKER)
+    digest = hashlib.sha256(content)
+    part = world.upload(case_id, content, step=100_000, until=150_000)
+    assert not part.is_whole
+    sought = [MARKER.decode(), MARKER.hex(), digest.hexdigest(), digest.digest().hex()]
+    assert tables_with(world.database, sought) == {}
+    assert not world.vault.keys.has(case_id)  # none is made for what may never be used
+    world.upload(case_id, content, step=100_000)
+    action, _ = world.act(case_id, content)
+    assert world.read(case_id, action) == content
+    assert tables_with(world.database, sought) == {}
+    kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(MARKER in one or digest.digest() in one for one in kept)
+    # An entry for another group, another person or another action opens nothing.
+    assert world.read(case_id, action, groups=(FieldGroup.HEALTH,)) is None
+    assert world.read(uuid4(), action) is None
+    assert world.read(case_id, uuid4()) is None
+    assert world.read(case_id, action, role="ngo") is None
+    asked = {"operation": Operation.READ, "purpose": Purpose.PROTECTION, "role": "police"}
+    assert world.read(case_id, action, groups=(FieldGroup.IDENTITY,), **asked) == content
+    other = pdf(500)
+    world.upload(case_id, other)
+    action, _ = world.act(case_id, other, CASE)
+    assert world.read(case_id, action, groups=(FieldGroup.HEALTH,), **asked) == other
+    assert world.findings() == []
+
+
+def test_any_part_of_a_document_is_read(world: World) -> None:
+    case_id, content = uuid4(), pdf(2 * CHUNK_BYTES + 1)
+    world.upload(case_id, content)
+    action, _ = world.act(case_id, content)
+    opened = world.vault.document(reading(world.vault, case_id), action)
+    assert opened is not None
+    last = len(content) - 1
+    for first, to in ((0, 0), (last, last), (CHUNK_BYTES - 1, CHUNK_BYTES), (5, last)):
+        assert b"".join(opened.part(first, to)) == content[first : to + 1]
+
+
+def test_the_database_opens_no_document_without_an_entry(world: World) -> None:
+    case_id, content = uuid4(), pdf(1000)
+    world.upload(case_id, content)
+    world.act(case_id, content)
+    seen = {}
+    for role in ("case_ledger_vault_xk", "case_ledger_reader_xk"):
+        with psycopg.connect(world.database) as connection:
+            connection.execute(f"SET ROLE {role}".encode())
+            found = connection.execute("SELECT count(*) FROM vault_xk.document_chunks").fetchone()
+            seen[role] = found and found[0]
+    assert set(seen.values()) == {0}
+
+
+def test_a_document_is_bound_with_the_deposit_or_not_at_all(world: World) -> None:
+    case_id, content = uuid4(), pdf(1000)
+    with pytest.raises(Refusal, match="Upload it") as missing:
+        world.act(case_id, content)
+    assert missing.value.rule == "document-not-uploaded"
+    signed = world.agencies.sign(AGENCY, opening(), case_id)
+    action = signed_action.read(signed)
+    with pytest.raises(Refusal):  # without the check before
+        world.vault.deposit(action, case_id, signed.disclosures, documents=[world.named(content)])
+    assert world.vault.held_digests([action.id]) == {}
+    first = world.upload(case_id, content)
+    other = world.named(content)._replace(media_type="image/png")
+    with pytest.raises(Refusal) as wrong:
+        world.vault.documents.check(case_id, AGENCY, action.id, [other])
+    assert wrong.value.rule == "document-type"
+    one, deposit = world.act(case_id, content)
+    # The upload is used: the same content is uploaded anew for another action.
+    assert world.upload(case_id, content).id != first.id
+    # A refused action gives its document back, and the next one takes it.
+    world.vault.withdraw(one, deposit)
+    assert world.read(case_id, one) is None
+    assert world.upload(case_id, content).is_whole
+    again, _ = world.act(case_id, content)
+    assert world.read(case_id, again) == content
+
+
+def test_a_second_deposit_of_an_action_keeps_its_document(world: World) -> None:
+    case_id, content = uuid4(), pdf(1000)
+    world.upload(case_id, content)
+    signed = world.agencies.sign(AGENCY, opening(), case_id)
+    action, named = signed_action.read(signed), [world.named(content)]
+    first, second = (
+        world.vault.deposit(action, case_id, signed.disclosures, documents=named) for _ in range(2)
+    )
+    world.vault.withdraw(action.id, second)
+    assert world.read(case_id, action.id) == content
+    world.vault.withdraw(action.id, first)
+    assert world.read(case_id, action.id) is None
+
+
+def test_after_an_erasure_no_document_opens_from_a_backup_either(world: World) -> None:
+    case_id, content = uuid4(), pdf(1000)
+    world.upload(case_id, content)
+    action, _ = world.act(case_id, content)
+    world.upload(case_id, pdf(2000))  # an upload that was not used
+    world.execute("CREATE TABLE public.backup AS SELECT * FROM vault_xk.documents")
+    world.execute("CREATE TABLE public.chunks AS SELECT * FROM vault_xk.document_chunks")
+    assert world.vault.erase(case_id)
+    assert world.execute("SELECT FROM vault_xk.documents") == 0
+    assert world.execute("SELECT FROM vault_xk.document_chunks") == 0
+    world.execute("INSERT INTO vault_xk.documents SELECT * FROM public.backup")
+    world.execute("INSERT INTO vault_xk.document_chunks SELECT * FROM public.chunks")
+    with pytest.raises(SealError):
+        world.read(case_id, action)
+    with pytest.raises(Refusal) as refused:
+        world.upload(case_id, content)
+    assert refused.value.rule == "erased-case"
+
+
+def test_an_annulled_or_destroyed_action_has_no_document_to_open(world: World) -> None:
+    case_id, content = uuid4(), pdf(1000)
+    world.upload(case_id, content)
+    action, _ = world.act(case_id, content)
+    world.annulled.add(action)
+    assert world.read(case_id, action) is None
+    world.annulled.clear()
+    assert world.read(case_id, action) == content
+    world.vault.destroyed.destroy(case_id, action, uuid4())
+    assert world.read(case_id, action) is None
+    assert world.execute("SELECT FROM vault_xk.documents") == 0
+
+
+def test_a_replacement_of_data_keys_wraps_the_content_key_anew(world: World) -> None:
+    case_id, content = uuid4(), pdf(3 * CHUNK_BYTES)
+    world.upload(case_id, content)
+    action, _ = world.act(case_id, content)
+    old = world.vault.keys.get(case_id)
+    done = replace_data_keys(world.database, "XK", world.vault.keys)
+    assert (done.damaged, done.kept) == (0, 0)
+    assert world.vault.keys.get(case_id) != old
+    assert world.read(case_id, action) == content
+    assert world.findings() == []
+
+
+@in_each_store
+def test_the_check_of_a_vault_finds_lost_chunks_and_keys(world: World, tmp_path: Path) -> None:
+    case_id, content = uuid4(), pdf(CHUNK_BYTES + 1)
+    world.upload(case_id, content)
+    action, _ = world.act(case_id, content)
+    assert world.findings() == []
+    if world.store.in_database:
+        world.execute("DELETE FROM vault_xk.document_chunks WHERE number = 1")
+    else:
+        next((tmp_path / "objects").rglob("000001-*")).unlink()
+    assert world.findings() == ["chunks of the document are missing or were cut"]
+    with pytest.raises(SealError):
+        world.read(case_id, action)
+    world.execute(
+        "UPDATE vault_xk.documents SET content_key = %s", secrets.token_bytes(32 + OVERHEAD_BYTES)
+    )
+    assert "the key of the document does not open" in world.findings()
+
+
+@in_each_store
+def test_an_upload_is_resumed_and_the_same_content_is_one_upload(world: World) -> None:
+    case_id, content = uuid4(), pdf(CHUNK_BYTES + 999)
+    part = world.upload(case_id, content, step=1000, until=2500)
+    assert part.received == 3000
+    whole = world.upload(case_id, content, step=200_000)
+    assert (whole.id, whole.is_whole) == (part.id, True)
+    assert world.upload(case_id, content).id == part.id
+    assert world.vault.documents.find(part.id, case_id, "xk-border") is None
+    # A request that comes late changes nothing.
+    with pytest.raises(Refusal) as late:
+        world.vault.documents.store(part, content[:4000])
+    assert late.value.rule == "upload-offset"
+
+
+def test_another_content_than_the_declared_one_is_refused_and_removed(world: World) -> None:
+    case_id, content = uuid4(), pdf(1000)
+    documents = world.vault.documents
+    digest = hashlib.sha256(content).hexdigest()
+    upload = documents.begin(case_id, AGENCY, 1000, digest, most_of_case=MOST)
+    upload = documents.store(upload, content[:-1] + b"?")
+    with pytest.raises(Refusal) as other:
+        documents.settle(upload)
+    assert other.value.rule == "document-digest"
+    assert documents.find(upload.id, case_id, AGENCY) is None
+    with pytest.raises(Refusal) as text:
+        world.upload(case_id, b"plain text")
+    assert text.value.rule == "document-type"
+    world.upload(case_id, content)
+    with pytest.raises(Refusal) as full:
+        documents.begin(case_id, AGENCY, 1, digest, most_of_case=1000)
+    assert full.value.rule == "case-documents-full"
+
+
+@in_each_store
+def test_unused_uploads_and_their_objects_are_swept(world: World, tmp_path: Path) -> None:
+    case_id, content = uuid4(), pdf(1000)
+    world.upload(case_id, pdf(2000))
+    world.upload(case_id, content)
+    action, _ = world.act(case_id, content)
+    assert world.vault.documents.sweep() == 0
+    assert world.vault.documents.sweep(timedelta(0)) == 1
+    assert world.execute("SELECT FROM vault_xk.documents") == 1
+    assert world.execute("SELECT FROM vault_xk.removed_documents") == 0
+    if not world.store.in_database:
+        assert len([*(tmp_path / "objects").rglob("0*-*")]) == 1
+    assert world.read(case_id, action) == content
+    with (
+        patch.object(world.vault.documents.chunks, "get", lambda *_: None),
+        pytest.raises(SealError),
+    ):
+        world.read(case_id, action)
