@@ -27,7 +27,6 @@ from ledger.procedure.deciding import (
     stale,
     version_of,
 )
-from ledger.procedure.merged_cases import OtherCases
 from ledger.procedure.named_checkpoint import among_first
 from ledger.procedure.protocol import NewerTextError
 from ledger.procedure.registry import Registry
@@ -38,6 +37,7 @@ from ledger.store.event_rows import Guard, RecordedRow
 from ledger.store.recorder import (
     LedgerFactory,
     LedgerRecorder,
+    OtherCaseMovedError,
     Placed,
     RegistryMovedError,
     TimeMovedError,
@@ -52,9 +52,11 @@ _LOOKS = 5
 KNOWN_CASES = 1_000
 """Cases that a process keeps folded, so that an append to one reads nothing."""
 deciding_again = retrying(
-    (RegistryMovedError, TimeMovedError), attempts=11, backoff=Backoff(0.01, 0.05)
+    (RegistryMovedError, OtherCaseMovedError, TimeMovedError),
+    attempts=11,
+    backoff=Backoff(0.01, 0.05),
 )
-"""Decides and records; again where the registry or the time moves between."""
+"""Decides and records; again where the registry, another case or the time moves between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,8 @@ class Decision:
     """The case before the action."""
     at: datetime
     """The time by which the rules were asked."""
-    others: OtherCases = field(default_factory=dict)
-    """The other cases that the rules read."""
+    others: Mapping[UUID, Case] = field(default_factory=dict)
+    """The other cases that the rules read. The event is recorded only at their versions."""
 
     def holds_at(self, moment: datetime) -> bool:
         """Return whether the rules also accept the action at the time that will be stored."""
@@ -336,13 +338,19 @@ class Ledger(Application[UUID]):
         The row comes back only when the event is durable. ``since``: ``time.monotonic()`` in
         seconds, taken just before the vault deposit was committed asynchronously. Raises
         ``ReconnectedError`` if that deposit may be lost: make it again. Raises
-        ``RegistryMovedError`` and ``TimeMovedError`` if the decision may not hold any more: decide
-        again.
+        ``RegistryMovedError``, ``OtherCaseMovedError`` and ``TimeMovedError`` if the decision may
+        not hold any more: decide again.
         """
         if isinstance(decided, RecordedRow):
             return decided, False
         event, registry = decided.event, decided.registry
-        row, is_new = self._commit(event, registry, decided.holds_at, since)
+        others = {case_id: other.version for case_id, other in decided.others.items()}
+        try:
+            row, is_new = self._commit(event, registry, decided.holds_at, since, others)
+        except OtherCaseMovedError:
+            for case_id in others:
+                self._read(case_id, registry)
+            raise
         if not is_new:
             return row, False
         recorded = replace(event, position=row.position, recorded_at=row.recorded_at)
@@ -466,7 +474,9 @@ class Ledger(Application[UUID]):
             lambda one: bool(self.recorded_actions([one], upto=size)),
         )
 
-    def _others(self, action: SignedAction, case: Case | None, registry: Registry) -> OtherCases:
+    def _others(
+        self, action: SignedAction, case: Case | None, registry: Registry
+    ) -> Mapping[UUID, Case]:
         """Return the other cases that the rules read for an action, as the database has them."""
         return others_of(action, case, lambda other: self._read_other(other, registry))
 
@@ -517,16 +527,20 @@ class Ledger(Application[UUID]):
         registry: Registry | None,
         holds_at: Callable[[datetime], bool],
         since: float | None = None,
+        others: Mapping[UUID, int] | None = None,
     ) -> tuple[RecordedRow, bool]:
         """Record the event and return its row, and whether it was recorded just now.
 
         ``holds_at`` says whether the decision is the same by the time that will be stored.
+        ``others`` has the versions of the other cases that the decision read.
         """
         stored = self.mapper.to_stored_event(event)
         guard = Guard(registry.ledger_id, registry.version) if registry else None
         try:
-            rows: Placed = self.rows.append((stored,), guard, holds_at, since)
+            rows: Placed = self.rows.append((stored,), guard, holds_at, since, others)
             return rows[0], True
+        except OtherCaseMovedError:
+            raise
         except (RegistryMovedError, TimeMovedError):
             self.registry()
             self.rows.next_time(ask=True)

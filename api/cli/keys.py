@@ -311,6 +311,12 @@ def replace_persons_keys(
     case: Annotated[
         UUID | None, typer.Option(help="One person's case.", show_default="every person")
     ] = None,
+    destroyed: Annotated[
+        bool,
+        typer.Option(
+            help="Of each person of whom something was destroyed since the last replacement."
+        ),
+    ] = False,
     give_up_damaged: Annotated[
         bool,
         typer.Option(help="Destroy replaced keys even where a disclosure does not open."),
@@ -320,14 +326,15 @@ def replace_persons_keys(
     """Replace persons' data keys: seal again all that they sealed, and destroy the replaced ones.
 
     The node may run meanwhile. A run that was stopped goes on when this is run again. Backups of
-    the database from before open no more: make a new one afterwards.
+    the database from before open no more: make a new one afterwards. With --destroyed, no older
+    backup opens what two parties had destroyed.
     """
 
     from api.cli.steps.key_requests import of_own_country
     from api.keys.country_keys import country_key, person_keys
     from api.runtime.node_database import open_store
     from api.runtime.settings import Settings
-    from ledger.vault.data_key_rotation import replace_data_keys
+    from ledger.vault.data_key_rotation import Replacement, open_in_backups, replace_data_keys
 
     settings = Settings()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -337,15 +344,24 @@ def replace_persons_keys(
         Progress(*columns, TimeRemainingColumn(), console=err, disable=as_json) as bar,
     ):
         of_own_country(party)
+        if destroyed and case is not None:
+            raise ValueError("give --destroyed or --case, not both")
         task = bar.add_task("Persons")
-        done = replace_data_keys(
-            store.owner_conninfo,
-            party,
-            person_keys(settings, {party: country_key(settings, party)})[party],
-            case_id=case,
-            gives_up_damaged=give_up_damaged,
-            progress=lambda number, total: bar.update(task, completed=number, total=total),
-        )
+        keys = person_keys(settings, {party: country_key(settings, party)})[party]
+        conninfo = store.owner_conninfo
+        done = Replacement(resumed=False, persons=0, disclosures=0, damaged=0, kept=0)
+        for person in open_in_backups(conninfo, party) if destroyed else [case]:
+            run = replace_data_keys(
+                conninfo,
+                party,
+                keys,
+                case_id=person,
+                gives_up_damaged=give_up_damaged,
+                progress=lambda number, total: bar.update(task, completed=number, total=total),
+            )
+            done = done.with_run(run)
+            if run.resumed:
+                break
     if as_json:
         print_json(asdict(done))
     else:

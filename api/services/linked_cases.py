@@ -72,9 +72,9 @@ def check_linked_case(
 def check_merge(ledger: Ledger, action: SignedAction, whole: Action, named: Named) -> None:
     """Check an action on a merge by what the ledger node does not see, or may see too late.
 
-    A case ends only in the case that its proposal names, and only while the acceptance there is not
-    undone. A proposal is accepted once, and is declined no more after that. An action that is
-    recorded already is not judged again. Raises ``Refusal``.
+    A case ends only in the case that its proposal names. A proposal is accepted once, and is
+    declined no more after that. An action that is recorded already is not judged again. Raises
+    ``Refusal``.
     """
     if not isinstance(whole, CaseMerged | MergeAccepted | MergeDeclined):
         return
@@ -85,8 +85,6 @@ def check_merge(ledger: Ledger, action: SignedAction, whole: Action, named: Name
         proposed = case.state.merge_proposal if case is not None else None
         if proposed is None or other is None:
             return  # the rules say so
-        if whole.acceptance not in other.state.taken_in:
-            raise _other_merge("The acceptance in that case was undone, or is no acceptance.")
         if named(action.case_id, proposed.proposal) not in (None, str(whole.continues_in)):
             raise _other_merge("The proposal names another case; it was accepted in the wrong one.")
         return
@@ -103,12 +101,11 @@ def check_merge(ledger: Ledger, action: SignedAction, whole: Action, named: Name
             " accepted it.",
             "act.proposal",
         )
-    if isinstance(whole, MergeAccepted):
-        proposed = case.state.merge_proposal
-        if proposed is None or proposed.proposal != whole.proposal:
-            raise _other_merge("The proposal is open no more: it was declined or withdrawn.")
-        if named(ended, whole.proposal) not in (None, str(action.case_id)):
-            raise _other_merge("The proposal names another case; accept it there, or decline it.")
+    if isinstance(whole, MergeAccepted) and named(ended, whole.proposal) not in (
+        None,
+        str(action.case_id),
+    ):
+        raise _other_merge("The proposal names another case; accept it there, or decline it.")
 
 
 def _is_accepted(ledger: Ledger, proposal: UUID, since: int) -> bool:

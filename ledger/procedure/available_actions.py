@@ -185,11 +185,13 @@ class _Asked:
             case "case_merged":
                 return "acceptance", _ids(self._accepted())
             case "merge_declined":
+                if s.merged_into is not None:
+                    announced = s.merged_into.undoing
+                    return "proposal", _ids([announced.announcement] if announced else [])
                 own = s.merge_proposal
                 return "proposal", _ids([own.proposal] if own is not None else [])
             case "merge_undone":
-                into = s.merged_into
-                return "merge", _ids([into.action] if into is not None else s.taken_in)
+                return "merge", _ids(self._to_undo(s))
             case "erasure_approved":
                 proposal = s.erasure.proposal if s.erasure is not None else None
                 return "proposal", _ids([proposal] if proposal is not None else [])
@@ -216,6 +218,15 @@ class _Asked:
             case "erasure_confirmed" if s.erasure is not None and s.erasure.order is not None:
                 return "order", _ids([s.erasure.order])
         return None
+
+    def _to_undo(self, state: CaseState) -> Iterable[UUID]:
+        """Return what an undoing of a merge names: the first step that is still to be taken."""
+        into = state.merged_into
+        if into is None:
+            return state.taken_in
+        if into.undoing is None and self._undoing(into) is None:
+            return (into.acceptance,)
+        return (into.action,)
 
     def _proposed(self) -> Mapping[UUID, UUID]:
         """Return the cases that are proposed to be merged into another one, by the proposal."""
@@ -258,7 +269,7 @@ class _Asked:
             return {"continues_in": str(case_id or _NOBODY)}
         if kind == "merge_undone" and state.merged_into is not None:
             into = state.merged_into
-            undoing = self._undoing(into)
+            undoing = self._undoing(into) if value == str(into.action) else None
             return {
                 "continued_in": str(into.case),
                 **({"undoing": str(undoing)} if undoing is not None else {}),
@@ -295,6 +306,8 @@ class _Asked:
             case "merge_proposed" | "merge_accepted" | "case_merged" | "merge_undone":
                 return self._merge_fields(kind, value)
             case "merge_declined":
+                if self.state is not None and self.state.merged_into is not None:
+                    return {"reason": MergeDeclineReason.WITHDRAWN}
                 own = self.state.merge_proposal if self.state is not None else None
                 to = self.protocol.agencies_by_id[own.addressee] if own is not None else None
                 is_asked = to is not None and to.party == self.agency.party

@@ -12,6 +12,7 @@ from uuid import UUID
 from ledger.events.act import Act
 from ledger.procedure.case_state import (
     AnnouncedErasure,
+    AnnouncedUndoing,
     BreakGlass,
     CaseState,
     ConsentInForce,
@@ -566,10 +567,12 @@ def _merge_proposed(state: CaseState, act: Act, protocol: Protocol) -> dict[str,
 
 
 def _merge_declined(state: CaseState, _: Act) -> dict[str, Any]:
-    """Return the changes of a declined merge.
+    """Return the changes of a declined merge, or of a declined undoing of one.
 
-    The country that the proposal alone had brought into the case leaves it again.
+    The country that the proposal of a merge alone had brought into the case leaves it again.
     """
+    if (into := state.merged_into) is not None:
+        return {"merged_into": into.model_copy(update={"undoing": None})}
     proposed = state.merge_proposal
     joined = proposed.joined if proposed is not None else None
     return {
@@ -618,10 +621,16 @@ def _case_merged(_: CaseState, act: Act) -> dict[str, Any]:
 def _merge_undone(state: CaseState, act: Act) -> dict[str, Any]:
     """Return the changes beside those of the fold, which leaves out the undone merge.
 
-    In the case that ended, the proposal ends too: another merge begins with another proposal.
+    In the case that ended, the undoing is announced first. When it is done, the proposal of the
+    merge ends too: another merge begins with another proposal.
     """
-    continued_in = act.fields.get("continued_in")
-    if continued_in is None:
+    continued_in, into = act.fields.get("continued_in"), state.merged_into
+    if into is not None and UUID(act.fields["merge"]) == into.acceptance:
+        announced = AnnouncedUndoing.model_construct(
+            announcement=act.id, by=act.agency, since=act.acted_at
+        )
+        return {"merged_into": into.model_copy(update={"undoing": announced})}
+    if continued_in is None or act.fields.get("undoing") is None:
         return {}
     parted = Parted.model_construct(case=UUID(continued_in), undoing=UUID(act.fields["undoing"]))
     return {**_merge_declined(state, act), "parted": {**state.parted, act.id: parted}}

@@ -17,7 +17,7 @@ from ledger.procedure.case_fold import (
     told_countries,
     withheld_ids,
 )
-from ledger.procedure.case_state import CaseState, Destruction, ErrorClosing
+from ledger.procedure.case_state import CaseState, Destruction, ErrorClosing, MergedInto
 from ledger.procedure.dates import check_dates
 from ledger.procedure.form_rules import check_acknowledged, check_sent
 from ledger.procedure.held_parts import others_may_lift
@@ -352,6 +352,7 @@ _AFTER_MERGE = frozenset(
         "destruction_proposed",
         "destruction_approved",
         "destruction_confirmed",
+        "merge_declined",
         "merge_undone",
     }
 )
@@ -1362,6 +1363,12 @@ def _merge_accepted(p: Proposal) -> None:
         raise _invalid(
             "no-such-merge", "That case has no proposal of a merge to this country.", "proposal"
         )
+    if (own := other.state.merge_proposal) is None or own.proposal != proposal:
+        raise _invalid(
+            "no-such-merge",
+            "The proposal is open no more: it was declined, withdrawn or concluded.",
+            "proposal",
+        )
     if proposed.agency == p.agency.id:
         raise _not_allowed(
             "second-agency", "This agency proposed the merge; another one accepts it."
@@ -1397,6 +1404,8 @@ def _case_merged(p: Proposal) -> None:
         or UUID(accepted.fields["ended_case"]) != p.state.case_id
     ):
         raise _invalid("no-such-merge", "The merge is not accepted in that case.", "acceptance")
+    if accepted.id not in other.state.taken_in:
+        raise _invalid("no-such-merge", "The acceptance in that case was undone.", "acceptance")
     if not _leads(p):
         raise _not_allowed("lead", "The lead agency of this case or its coordinator ends it.")
     _settled(p)
@@ -1422,6 +1431,9 @@ def _case_merged(p: Proposal) -> None:
 
 
 def _merge_declined(p: Proposal) -> None:
+    if p.state.merged_into is not None:
+        _undoing_withdrawn(p, p.state.merged_into)
+        return
     open_proposal = p.state.merge_proposal
     if open_proposal is None or open_proposal.proposal != UUID(p.act.fields["proposal"]):
         raise _invalid("no-such-merge", "No such merge is proposed in this case.", "proposal")
@@ -1448,29 +1460,36 @@ def _part_settled(p: Proposal, *ending: str) -> None:
             raise refusal
 
 
+def _undoing_withdrawn(p: Proposal, into: MergedInto) -> None:
+    """Check that an announced undoing of a merge may be withdrawn. Raises ``Refusal``."""
+    announced, other = into.undoing, p.others.get(into.case)
+    if announced is None or announced.announcement != UUID(p.act.fields["proposal"]):
+        raise _invalid("no-such-merge", "No such undoing is announced in this case.", "proposal")
+    if other is None or into.acceptance not in other.state.taken_in:
+        raise _out(
+            "undone-elsewhere",
+            f"The merge is undone in case {into.case} already; undo it here too (merge_undone).",
+        )
+    if p.act.fields["reason"] != MergeDeclineReason.WITHDRAWN:
+        raise _invalid("undoing-withdrawn", "An announced undoing is withdrawn.", "reason")
+    if not _leads(p) and not _acts_for(p, announced.by):
+        raise _not_allowed(
+            "lead", "The agency that announced the undoing withdraws it, or the lead agency."
+        )
+
+
 def _merge_undone(p: Proposal) -> None:
+    if p.state.merged_into is None:
+        _undone_where_continued(p)
+    elif UUID(p.act.fields["merge"]) == p.state.merged_into.acceptance:
+        _undoing_announced(p, p.state.merged_into)
+    else:
+        _undone_where_ended(p, p.state.merged_into)
+
+
+def _undone_where_continued(p: Proposal) -> None:
     fields = p.act.fields
-    merge, undoing = UUID(fields["merge"]), fields.get("undoing")
-    into = p.state.merged_into
-    if into is not None:
-        other = p.others.get(into.case)
-        undone = other.history.get(UUID(undoing)) if other is not None and undoing else None
-        if into.action != merge:
-            raise _invalid("no-such-merge", "This case did not end by that action.", "merge")
-        if fields.get("continued_in") != str(into.case):
-            raise _invalid("no-such-merge", f"It continued in case {into.case}.", "continued_in")
-        if (
-            undone is None
-            or undone.kind != "merge_undone"
-            or UUID(undone.fields["merge"]) != into.acceptance
-        ):
-            raise _out(
-                "undone-elsewhere-first",
-                f"The merge is undone in case {into.case} first; name that action.",
-                "act.undoing",
-            )
-        _part_settled(p, *leaving(p.history, merge, p.state.parties, p.protocol))
-        return
+    merge = UUID(fields["merge"])
     taken = p.state.taken_in.get(merge)
     if taken is None:
         raise _invalid("no-such-merge", "This case took in no case by that action.", "merge")
@@ -1482,7 +1501,66 @@ def _merge_undone(p: Proposal) -> None:
     bodies = [p.history[merge].agency, *([proposed.agency] if proposed is not None else [])]
     if not _leads(p) and not any(_acts_for(p, body) for body in bodies):
         raise _not_allowed("lead", "An agency that leads or led one of the cases undoes the merge.")
+    into = other.state.merged_into if other is not None else None
+    if into is not None and into.acceptance == merge and into.undoing is None:
+        raise _out(
+            "undoing-not-announced",
+            f"Announce the undoing in case {taken.case} first, by a merge_undone that names the"
+            " acceptance. Then that case owes its own undoing.",
+            "act.merge",
+        )
     _part_settled(p, *leaving(p.history, merge, p.state.parties, p.protocol))
+
+
+def _undoing_announced(p: Proposal, into: MergedInto) -> None:
+    """Check that the undoing of a merge may be announced in the case that ended.
+
+    Raises ``Refusal``.
+    """
+    fields, other = p.act.fields, p.others.get(into.case)
+    if into.undoing is not None:
+        raise _out(
+            "undoing-announced",
+            f"The undoing is announced already. Undo the merge in case {into.case} now.",
+        )
+    _names_continued(p, into)
+    if fields.get("undoing") is not None:
+        raise _invalid("not-here", "Leave this out when you announce the undoing.", "undoing")
+    if other is None or into.acceptance not in other.state.taken_in:
+        raise _out(
+            "undone-elsewhere",
+            f"The merge is undone in case {into.case} already; undo it here too (merge_undone).",
+        )
+    bodies = (other.history[into.acceptance].agency, other.state.lead_agency)
+    if not _leads(p) and not any(_acts_for(p, body) for body in bodies):
+        raise _not_allowed("lead", "An agency that leads or led one of the cases undoes the merge.")
+
+
+def _undone_where_ended(p: Proposal, into: MergedInto) -> None:
+    fields = p.act.fields
+    merge, undoing = UUID(fields["merge"]), fields.get("undoing")
+    if into.action != merge:
+        raise _invalid("no-such-merge", "This case did not end by that action.", "merge")
+    _names_continued(p, into)
+    other = p.others.get(into.case)
+    undone = other.history.get(UUID(undoing)) if other is not None and undoing else None
+    if (
+        undone is None
+        or undone.kind != "merge_undone"
+        or UUID(undone.fields["merge"]) != into.acceptance
+    ):
+        raise _out(
+            "undone-elsewhere-first",
+            f"The merge is undone in case {into.case} first; name that action.",
+            "act.undoing",
+        )
+    _part_settled(p, *leaving(p.history, merge, p.state.parties, p.protocol))
+
+
+def _names_continued(p: Proposal, into: MergedInto) -> None:
+    """Check that an undoing names the case that continued. Raises ``Refusal``."""
+    if p.act.fields.get("continued_in") != str(into.case):
+        raise _invalid("no-such-merge", f"It continued in case {into.case}.", "continued_in")
 
 
 def _acts_for(p: Proposal, agency: str) -> bool:

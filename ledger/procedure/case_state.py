@@ -203,6 +203,14 @@ class TakenIn(_StatePart):
     """The countries that were party to that case before the proposal, or joined it otherwise."""
 
 
+class AnnouncedUndoing(_StatePart):
+    """An announcement that a merge shall be undone, which is not done yet."""
+
+    announcement: UUID
+    by: str
+    since: UtcDatetime
+
+
 class MergedInto(_StatePart):
     """The case in which this one continues."""
 
@@ -212,6 +220,7 @@ class MergedInto(_StatePart):
     acceptance: UUID
     """The acceptance in the case that continues."""
     since: UtcDatetime
+    undoing: AnnouncedUndoing | None = None
 
 
 class Parted(_StatePart):

@@ -4,7 +4,7 @@ The ledger node decides so before it appends. Whoever has the events of a size c
 decision that the ledger node took then (:func:`refusal_by`).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -136,7 +136,7 @@ def refusal_by(
 
 def others_of(
     action: SignedAction, case: Case | None, read: Callable[[UUID], Case | None]
-) -> OtherCases:
+) -> Mapping[UUID, Case]:
     """Return the other cases that the rules read to decide on an action on ``case``."""
     state = case.state if case is not None else None
     return read_others(action.kind, action.fields, state, read)

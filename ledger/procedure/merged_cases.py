@@ -1,10 +1,8 @@
 """The parts of other cases that a decision reads: cases of the same person, and their holds.
 
-Each case has its own events, and another action may be recorded in the other case between the
-decision and the recording. So a rule may rest on another case only where no later event of that
-case can change the answer: that an action is recorded there, that the case has ended in this one,
-that a case which has ended has no legal hold. A case that has ended takes no new hold, and the
-lifting of a hold is not annulled.
+Each case has its own events. An action that reads other cases is recorded only while these are at
+the versions that the decision read (``LedgerRecorder.append``); else it is decided again. So every
+copy, which judges the action by all events before it, comes to the same decision.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -16,13 +14,20 @@ from uuid import UUID
 from ledger.events.act import Act
 from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.case_state import CaseState, MergedInto
-from ledger.vocabulary.linking import CaseMerged, MergeAccepted, MergeProposed, MergeUndone
+from ledger.vocabulary.linking import (
+    CaseMerged,
+    MergeAccepted,
+    MergeDeclined,
+    MergeProposed,
+    MergeUndone,
+)
 
 _READING = frozenset(
     {
         MergeAccepted.kind,
         CaseMerged.kind,
         MergeProposed.kind,
+        MergeDeclined.kind,
         MergeUndone.kind,
         "retention_announced",
         "erasure_proposed",
@@ -78,15 +83,15 @@ def read_others(
     kind: str,
     fields: Mapping[str, Any],
     state: CaseState | None,
-    read: Callable[[UUID], KnownCase | None],
-) -> OtherCases:
+    read: Callable[[UUID], Known | None],
+) -> Mapping[UUID, Known]:
     """Return the other cases that the rules read to decide on an action, by id.
 
     ``state`` is of the case that the action is on. ``read`` returns a case, or ``None``. A case
     that took in others, or was parted from others, is followed down to the last one.
     """
     if kind not in _READING:
-        return NO_OTHERS
+        return {}
     wanted = [*named_cases(kind, fields), *(joined_cases(state) if state is not None else ())]
     return with_joined(wanted, read)
 

@@ -306,6 +306,8 @@ class Accountability(Marked):
     They begin with the recorded time of its approval."""
     error_closing_days: Annotated[int, Field(ge=1, le=3660)] = 30
     """Within so many days of its proposal a case is closed as opened in error, or not at all."""
+    merge_undoing_days: Annotated[int, Field(ge=1, le=3660)] = 14
+    """Within so many days of its announcement the undoing of a merge is recorded in both cases."""
 
 
 class Quorum(Marked):

@@ -112,6 +112,7 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
         "erasure_days",
         "destruction_grace_days",
         "error_closing_days",
+        "merge_undoing_days",
     ),
     "standing": ("part", "before", "after"),
     "standing_kept": ("part", "after"),

@@ -5,7 +5,7 @@ Extends ``PostgresApplicationRecorder`` where it is meant to be extended: ``inse
 from the recorder.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
@@ -72,6 +72,10 @@ class RegistryMovedError(IntegrityError):
     """The registry changed between the decision and the append; decide again."""
 
 
+class OtherCaseMovedError(IntegrityError):
+    """Another case that the decision read has changed since; decide again."""
+
+
 class TakenError(IntegrityError):
     """Another event has this action's id, or this version of its case."""
 
@@ -98,6 +102,8 @@ class AppendRequest:
     """Whether they were decided rightly, if this time is stored with them. It asks no database."""
     since: float | None = None
     """Recorded on a connection that was there then, by the monotonic clock, or not at all."""
+    others: Mapping[UUID, int] = field(default_factory=dict)
+    """The versions of the other cases that the decision read. Recorded at these, or not at all."""
 
 
 Placed: TypeAlias = Sequence[RecordedRow]
@@ -150,19 +156,21 @@ class LedgerRecorder(EventReader):
         guard: Guard | None = None,
         holds_at: Callable[[datetime], bool] | None = None,
         since: float | None = None,
+        others: Mapping[UUID, int] | None = None,
         **_: Any,
     ) -> Placed:
         """Append events at the next positions, together or not at all; they are durable on return.
 
         The events that other threads append at the same time share the transaction. Raises
-        ``RegistryMovedError`` if the guard does not hold, ``TimeMovedError`` if the time that would
-        be stored fails ``holds_at``, ``TakenError``, and ``ReconnectedError`` if a crash may have
-        taken back the rows that were committed ``since``.
+        ``RegistryMovedError`` if the guard does not hold, ``OtherCaseMovedError`` if a case in
+        ``others`` has another version, ``TimeMovedError`` if the time that would be stored fails
+        ``holds_at``, ``TakenError``, and ``ReconnectedError`` if a crash may have taken back the
+        rows that were committed ``since``.
         """
         if not stored_events:
             return ()
         events = tuple(map(_unsealed, stored_events))
-        return self._appends.call(AppendRequest(events, guard, holds_at, since))
+        return self._appends.call(AppendRequest(events, guard, holds_at, since, others or {}))
 
     def _append_together(self, proposals: Sequence[AppendRequest]) -> Sequence[Placed | Exception]:
         with (
@@ -201,6 +209,8 @@ class LedgerRecorder(EventReader):
         The result is ``None`` if something is in the way.
         """
         head, self._head = self._head, None
+        if any(proposal.others for proposal in proposals):
+            return None  # the versions of other cases are read under the head's lock
         if self._detours > 0 or head is None:
             self._detours -= 1
             return None
@@ -246,6 +256,7 @@ class LedgerRecorder(EventReader):
         self, curs: Cursor[DictRow], proposals: Sequence[AppendRequest]
     ) -> dict[UUID, int]:
         ids = {guard.originator_id for guard in _guards(proposals)}
+        ids.update(*(proposal.others for proposal in proposals))
         if not ids:
             return {}
         curs.execute(_VERSIONS, (Uuids(ids),), prepare=True)
@@ -315,7 +326,7 @@ class _Verdict:
     """The obstacles to proposals; each accepted proposal is one for the proposals after it."""
 
     versions: dict[UUID, int]
-    """Of what is guarded, as far as it is known."""
+    """Of the registry and of other cases that were read, as far as they are known."""
     actions: set[UUID] = field(default_factory=set)
     places: set[tuple[UUID, int]] = field(default_factory=set)
 
@@ -325,6 +336,8 @@ class _Verdict:
         known = self.versions.get(guard.originator_id) if guard else None
         if guard is not None and known is not None and known != guard.version:
             return RegistryMovedError("the registry changed meanwhile")
+        if any(self.versions.get(case, 0) != read for case, read in proposal.others.items()):
+            return OtherCaseMovedError("another case that was read changed meanwhile")
         if proposal.holds_at is not None and not proposal.holds_at(recorded_at):
             return TimeMovedError("it was decided by another time than the one to be stored")
         actions = {event.action_id for event in proposal.events}

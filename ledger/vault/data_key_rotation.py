@@ -55,6 +55,14 @@ WHERE action_id = %(action)s AND deposit_id = %(deposit)s
 """
 _REPLACED = "INSERT INTO {schema}.replaced_keys (case_id, key_id) VALUES (%s, %s)"
 
+_OPEN_IN_BACKUPS = """
+SELECT DISTINCT d.case_id FROM {schema}.destroyed d
+WHERE NOT EXISTS (SELECT FROM {schema}.erased e WHERE e.case_id = d.case_id)
+  AND NOT EXISTS (SELECT FROM {schema}.replaced_keys r
+      WHERE r.case_id = d.case_id AND r.replaced_at > d.destroyed_at)
+ORDER BY 1
+"""
+
 
 class ReplacementError(ValueError):
     """The data keys cannot be replaced now; nothing was changed."""
@@ -73,6 +81,16 @@ class Replacement:
     """How many, or keys of documents, open with neither key. They are as they were."""
     kept: int
     """Persons whose replaced key was kept: a disclosure does not open, or no new key is there."""
+
+    def with_run(self, run: "Replacement") -> "Replacement":
+        """Return the sums of this result and of a later run's."""
+        return Replacement(
+            self.resumed or run.resumed,
+            self.persons + run.persons,
+            self.disclosures + run.disclosures,
+            self.damaged + run.damaged,
+            run.kept,
+        )
 
 
 class _RowPlace(NamedTuple):
@@ -152,6 +170,17 @@ def replace_data_keys(
         return Replacement(
             resumed, len(persons), run.disclosures, run.damaged, len(keys.being_replaced())
         )
+
+
+def open_in_backups(conninfo: str, party: str) -> list[UUID]:
+    """Return the persons whose destroyed disclosures an older backup of the database still has.
+
+    With the person's present data key, who has such a backup opens them. Replacing the key closes
+    it. ``conninfo`` is the database owner's.
+    """
+    with psycopg.connect(conninfo) as connection:
+        select = SQL(_OPEN_IN_BACKUPS).format(schema=Identifier(vault_schema(party)))
+        return [row[0] for row in connection.execute(select).fetchall()]
 
 
 class _Run:

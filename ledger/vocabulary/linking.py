@@ -92,7 +92,10 @@ class CaseMerged(Action):
 
 
 class MergeDeclined(Action):
-    """The proposal to merge is declined, or its country withdraws it."""
+    """The proposal to merge is declined, or its country withdraws it.
+
+    In a case that has ended: the announced undoing of the merge is withdrawn.
+    """
 
     kind: ClassVar[str] = "merge_declined"
     stage: ClassVar[S] = S.COORDINATION
@@ -102,16 +105,20 @@ class MergeDeclined(Action):
 
 
 class MergeUndone(Action):
-    """A merge was a mistake: first in the case that continued, then in the case that ended.
+    """A merge was a mistake: both cases go on as if they had not been merged.
 
-    Both cases go on as if they had not been merged.
+    The case that ended announces it. Then the merge is undone in the case that continued, and at
+    last in the case that ended.
     """
 
     kind: ClassVar[str] = "merge_undone"
     stage: ClassVar[S] = S.COORDINATION
 
     merge: OnLedger[ActionId]
-    """The action of this case that is undone: ``merge_accepted`` or ``case_merged``."""
+    """The action of this case that is undone: ``merge_accepted`` or ``case_merged``.
+
+    In the case that ended, an action that names the acceptance of the other case announces that the
+    merge shall be undone, and undoes nothing yet."""
     ground: OnLedger[MergeUndoGround]
     continued_in: OnLedger[CaseId | None] = None
     """In the case that ended: the case that continued."""

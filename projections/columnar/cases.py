@@ -147,9 +147,11 @@ WITH standing AS MATERIALIZED (
         WHERE m.kind <> 'merge_proposed' OR NOT EXISTS (
             SELECT 1 FROM standing d WHERE d.kind = 'merge_declined'
                 AND d.case_id = m.case_id AND d.proposal = m.action_id)
-            -- The undoing of a merge ends its proposal too.
+            -- The undoing of a merge ends its proposal too. Its announcement names no own action.
             AND NOT EXISTS (SELECT 1 FROM standing u WHERE u.kind = 'merge_undone'
-                AND u.case_id = m.case_id AND u.position > m.position)) s
+                AND u.case_id = m.case_id AND u.position > m.position
+                AND EXISTS (SELECT 1 FROM acts w
+                    WHERE w.case_id = u.case_id AND w.action_id = u.merge))) s
     JOIN agencies g ON g.id = s.agency
 ), parties AS (
     SELECT case_id, list_sort(list(party)) AS parties FROM joined GROUP BY case_id

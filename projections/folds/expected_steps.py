@@ -113,7 +113,21 @@ def owed_steps(
 
 
 def _merges(state: CaseState, protocol: Protocol, when: "_Deadlines") -> Iterator[OwedStep]:
-    """Yield the answer to a proposal to merge the case into another one."""
+    """Yield the answer to a proposal to merge the case, and the undoing of a merge of it."""
+    into = state.merged_into
+    undoing = into.undoing if into is not None and not state.is_erased else None
+    if undoing is not None:
+        lead = protocol.leading(state.lead_agency, state.parties)
+        if lead.party not in protocol.left_parties:
+            asked, since = undoing.announcement, undoing.since
+            step = ExpectedStep(
+                action="merge_undone",
+                party=lead.party,
+                agency=lead.id,
+                concerning=asked,
+                **when.of_terms(asked, since, lambda terms: terms.merge_undoing_days, lead.party),
+            )
+            yield _asked(ObligationKind.MERGE, step)
     proposed = state.merge_proposal
     if proposed is not None and not _has_left(proposed.addressee, protocol):
         step = _owed(

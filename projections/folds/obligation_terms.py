@@ -28,7 +28,7 @@ class ObligationKind(StrEnum):
     RECTIFICATION = "rectification"
     """The answer to a request of the person to put the record right."""
     MERGE = "merge"
-    """The answer to a proposal to merge two cases of one person."""
+    """The answer to a proposal to merge two cases of one person, or the undoing of a merge."""
     MEASURE_END = "measure_end"
     """That the end of a permit or a protection is recorded, or that it goes on."""
     COMPENSATION_CLAIM = "compensation_claim"

@@ -19,6 +19,7 @@ from ledger.procedure.case_state import CaseState
 from ledger.procedure.conditions import Standing
 from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.linking import MergeUndone
 from ledger.vocabulary.types import UtcDatetime
 from projections.folds.expected_steps import OwedStep, owed_steps
 from projections.folds.obligation_terms import ObligationKind, ObligationOutcome, ObligationState
@@ -198,7 +199,8 @@ def _refolded(
     """Return the obligations without the actions that ``acts`` annul or undo.
 
     An obligation that such an action discharged is open again, or discharged by another action.
-    An obligation that stood on such an action stays, with the outcome annulled.
+    An obligation that stood on such an action stays, with the outcome annulled. The announced
+    undoing of a merge is discharged by the undoing itself.
     """
     annulled = without_effect(acts)
     if acts[0].id in annulled:  # nothing was ever owed in a case whose opening is annulled
@@ -212,13 +214,23 @@ def _refolded(
             folded = _after(folded, state, act, told, is_applied=is_applied)
     deed = _deed(acts[-1], told.agreement.of_act(acts[-1]))
     gone = {
-        obligation_id: _closed(obligation, deed, ObligationOutcome.ANNULLED)
-        if obligation.outcome is not ObligationOutcome.ANNULLED
-        else obligation
+        obligation_id: _taken_back(obligation, deed)
         for obligation_id, obligation in known.by_id.items()
         if obligation_id not in folded.by_id
     }
     return CaseObligations(acts[-1].version, {**folded.by_id, **gone}, folded.open), state
+
+
+def _taken_back(obligation: Obligation, deed: Deed) -> Obligation:
+    """Return an obligation that the case, folded without what was taken back, has no more."""
+    if obligation.action == MergeUndone.kind:
+        if obligation.closed is not None:
+            return obligation
+        if deed.kind == MergeUndone.kind:
+            return _closed(obligation, deed, ObligationOutcome.DONE)
+    if obligation.outcome is ObligationOutcome.ANNULLED:
+        return obligation
+    return _closed(obligation, deed, ObligationOutcome.ANNULLED)
 
 
 def _keyed(steps: Iterable[OwedStep]) -> Iterator[tuple[Key, OwedStep]]:

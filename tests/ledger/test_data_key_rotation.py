@@ -14,18 +14,24 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from ledger.events.event import ActionRecorded
 from ledger.procedure.case import Case
 from ledger.refusals import Refusal
 from ledger.signing import signed_action
-from ledger.signing.country_key import FileCountryKey
+from ledger.signing.country_key import FileCountryKey, SealError
 from ledger.store.database import Database
 from ledger.store.migrate import vault_role
 from ledger.vault.bulk_deposits import KeysReplacedError, SealedDeposit, deposit_new, seal_all
-from ledger.vault.data_key_rotation import ReplacementError, replace_data_keys
+from ledger.vault.data_key_rotation import (
+    ReplacementError,
+    open_in_backups,
+    replace_data_keys,
+)
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.deposits import Deposits, KeyMissingError
+from ledger.vault.field_encryption import unseal
 from ledger.vault.key_files import KeyFiles
 from ledger.vault.vault import Vault
 from ledger.vault.vault_check import VaultCheck
@@ -121,6 +127,35 @@ def world(database: str, agencies: Agencies, tmp_path: Path) -> Iterator[World]:
 
 def files(world: World) -> list[str]:
     return sorted(path.name for path in world.persons.iterdir())
+
+
+def test_a_backup_gives_back_no_destroyed_disclosure_once_the_key_is_replaced(
+    world: World,
+) -> None:
+    """Until then it does, to who has the backup and the key directory."""
+    world.with_persons(2)
+    person = world.cases[0]
+    read = "SELECT * FROM vault_xk.disclosures WHERE case_id = %s"
+    with psycopg.connect(world.database, row_factory=dict_row) as owner:
+        backup = owner.execute(read.encode(), (person,)).fetchall()
+    action = backup[0]["action_id"]
+    world.vault().destroyed.destroy(person, action, uuid4())
+
+    def opened(row: dict[str, Any]) -> str | None:
+        place = {name: row[name] for name in ("case_id", "action_id", "digest", "field")}
+        key = world.keys().get(person)
+        assert key is not None
+        try:
+            return unseal(key, bytes(row["sealed"]), **place)
+        except SealError:
+            return None
+
+    assert all(opened(row) for row in backup)
+    assert open_in_backups(world.database, "XK") == [person]
+    assert world.replace(case_id=person).persons == 1
+    assert not any(opened(row) for row in backup)
+    assert open_in_backups(world.database, "XK") == []
+    assert values(world.vault(), world.cases[1], Level.PERSONAL) == {"first_name": NAME}
 
 
 def test_whoever_has_the_replaced_keys_opens_nothing_any_more(world: World, tmp_path: Path) -> None:
@@ -333,7 +368,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from ledger.vault import data_key_rotation
-from ledger.signing.country_key import FileCountryKey
+from ledger.signing.country_key import FileCountryKey, SealError
 from ledger.vault.data_keys import DataKeys
 
 conninfo, country, persons, passphrase = sys.argv[1:]

@@ -25,11 +25,14 @@ from ledger.store.group_commit import GroupCommit
 from ledger.store.recorder import (
     AppendRequest,
     LedgerRecorder,
+    OtherCaseMovedError,
     RegistryMovedError,
     TakenError,
     TimeMovedError,
 )
+from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import CasePrioritised
+from ledger.vocabulary.linking import CaseMerged, MergeAccepted, MergeProposed, MergeUndone
 from ledger.vocabulary.picklists import Priority
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from tests.support.actions import START, opening
@@ -262,6 +265,57 @@ def test_a_registry_that_moved_refuses_its_proposal_alone(
     ]
     outcomes = ledger.rows._append_together(proposals)
     assert [isinstance(outcome, RegistryMovedError) for outcome in outcomes] == [False, True, False]
+    check_whole(ledger)
+
+
+def test_a_case_that_was_read_and_moved_on_refuses_the_proposal_alone(
+    ledger: Ledger, agencies: Agencies
+) -> None:
+    """Also where it moves on in the same group."""
+    other = uuid4()
+    ledger.append(opened(agencies, other), other, 0)
+    moving = AppendRequest((unsealed(prioritised(agencies, other), 2),))
+    read = [
+        AppendRequest((unsealed(opened(agencies, uuid4()), 1),), others={other: version})
+        for version in (1, 2, 1, 2)
+    ]
+    outcomes = ledger.rows._append_together([*read[:2], moving, *read[2:]])
+    moved = [isinstance(outcome, OtherCaseMovedError) for outcome in outcomes]
+    assert moved == [False, True, False, True, False]
+    check_whole(ledger)
+
+
+def test_a_case_ends_by_no_acceptance_that_another_process_has_undone(
+    ledger: Ledger, database: str, agencies: Agencies
+) -> None:
+    ours, theirs, at = "xk-dhtqnj", "me-police-thb", START
+
+    def take(node: Ledger, agency: str, action: Action, case_id: UUID, version: int) -> UUID:
+        signed = signed_action.read(agencies.sign(agency, action, case_id))
+        node.append(signed, case_id, version)
+        return signed.id
+
+    ends, goes_on = uuid4(), uuid4()
+    with Ledger(environment(database)) as other:
+        take(ledger, ours, opening(("XK",)), ends, 0)
+        take(ledger, theirs, opening(("ME",)), goes_on, 0)
+        proposed = MergeProposed(
+            acted_at=at, addressee=theirs, told=("XK", "ME"), continues_in=goes_on
+        )
+        proposal = take(ledger, ours, proposed, ends, 1)
+        accepted = MergeAccepted(
+            acted_at=at, ended_case=ends, proposal=proposal, countries=("XK",), opened_at=START
+        )
+        acceptance = take(ledger, theirs, accepted, goes_on, 1)
+        undone = MergeUndone.model_validate(
+            {"acted_at": at, "merge": acceptance, "ground": "another_person"}
+        )
+        take(other, theirs, undone, goes_on, 2)
+        with pytest.raises(Refusal, match="undone"):
+            take(
+                ledger, ours,
+                CaseMerged(acted_at=at, continues_in=goes_on, acceptance=acceptance), ends, 2,
+            )  # fmt: skip
     check_whole(ledger)
 
 

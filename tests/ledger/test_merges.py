@@ -108,7 +108,14 @@ class Two:
         acceptance = self.accepted(self.proposed())
         return acceptance, self.ended(acceptance)
 
+    def announced(self, acceptance: UUID, agency: str = POLICE) -> UUID:
+        return self.take(
+            agency, self.ends, MergeUndone, merge=acceptance, ground="another_person",
+            continued_in=self.goes_on,
+        )  # fmt: skip
+
     def undone(self, acceptance: UUID, merge: UUID, agency: str = POLICE) -> None:
+        self.announced(acceptance, agency)
         undoing = self.take(
             agency, self.goes_on, MergeUndone, merge=acceptance, ground="another_person"
         )
@@ -267,9 +274,10 @@ def test_the_proposing_side_withdraws(two: Two) -> None:
     assert two.refused(THEIRS, two.ends, MergeDeclined, **withdrawal).rule == "lead"
     two.take(NAC, two.ends, MergeDeclined, **withdrawal)
     assert two.state(two.ends).merge_proposal is None
-    # An acceptance that comes too late ends nothing.
-    acceptance = two.accepted(proposal)
-    end = {"continues_in": two.goes_on, "acceptance": acceptance}
+    # An acceptance comes too late.
+    late = two.refused(THEIRS, two.goes_on, MergeAccepted, **two.acceptance(proposal))
+    assert late.rule == "no-such-merge"
+    end = {"continues_in": two.goes_on, "acceptance": uuid4()}
     assert two.refused(THEIRS, two.ends, CaseMerged, **end).rule == "unknown-case"
     assert two.refused(POLICE, two.ends, CaseMerged, **end).rule == "no-merge-proposed"
     two.ledger.judge_again()
@@ -487,6 +495,7 @@ def test_a_country_settles_what_is_its_own_before_its_part_ends(two: Two) -> Non
         POLICE, two.goes_on, InformationRequested, addressee=THEIRS,
         topics=("identity",), purpose="identification", answer_by=date(2026, 2, 1),
     )  # fmt: skip
+    two.announced(acceptance)
     undo = {"merge": acceptance, "ground": "another_person"}
     refused = two.refused(POLICE, two.goes_on, MergeUndone, **undo)
     assert refused.rule == "unsettled-part"
@@ -495,7 +504,11 @@ def test_a_country_settles_what_is_its_own_before_its_part_ends(two: Two) -> Non
     two.take(THEIRS, two.goes_on, InformationProvided, request=request, complete=True)
     assert two.refused(POLICE, two.goes_on, MergeUndone, **undo).rule == "unsettled-part"
     two.take(COURT, two.goes_on, LegalHoldLifted, hold=hold)
-    two.undone(acceptance, merge)
+    undoing = two.take(POLICE, two.goes_on, MergeUndone, **undo)
+    two.take(
+        POLICE, two.ends, MergeUndone, merge=merge, ground="another_person",
+        continued_in=two.goes_on, undoing=undoing,
+    )  # fmt: skip
     assert two.state(two.goes_on).parties == ("ME",)
     two.ledger.judge_again()
 
@@ -570,23 +583,84 @@ def test_both_cases_go_on_after_an_undoing_as_if_not_merged(two: Two) -> None:
     assert two.refused(POLICE, two.ends, MergeUndone, **early).rule == "undone-elsewhere-first"
     outsider = {"merge": acceptance, "ground": "another_person"}
     assert two.refused(WORK, two.goes_on, MergeUndone, **outsider).rule == "lead"
+    mine = {"merge": acceptance, "ground": "another_person", "continued_in": two.goes_on}
+    assert two.refused(WORK, two.ends, MergeUndone, **mine).rule == "lead"
     two.undone(acceptance, merge)
     assert said(two.state(two.ends)) == said(ended)
     assert said(two.state(two.goes_on)) == said(goes_on)
     now = two.owed(two.ends)
-    proposed = now.pop((ObligationKind.MERGE, "case_merged"))
-    assert proposed.closed is not None
+    assert now.pop((ObligationKind.MERGE, "case_merged")).closed is not None
+    undoing = now.pop((ObligationKind.MERGE, "merge_undone"))
+    assert undoing.outcome is ObligationOutcome.DONE
     assert {key: one.due for key, one in now.items()} == owed
     assert all(one.outcome is None for one in now.values())
     two.take(POLICE, two.ends, RiskAssessed, risk_level="high")
     # The trail has it all.
     kinds = [act.kind for act in two.ledger.acts(two.ends)]
     assert kinds == ["case_opened", "merge_proposed", "case_merged", "merge_undone",
-                     "risk_assessed"]  # fmt: skip
+                     "merge_undone", "risk_assessed"]  # fmt: skip
     # And they may be merged again, by another proposal.
     two.take(THEIRS, two.goes_on, RiskAssessed, risk_level="high")
     two.ended(two.accepted(two.proposed()))
     assert two.state(two.ends).merged_into is not None
+    two.ledger.judge_again()
+
+
+def test_the_second_half_of_an_undoing_is_owed(two: Two) -> None:
+    """The case that ended announces the undoing, and owes it until it is recorded in both."""
+    acceptance, merge = two.merged()
+    undo = {"merge": acceptance, "ground": "another_person"}
+    refused = two.refused(THEIRS, two.goes_on, MergeUndone, **undo)
+    assert refused.rule == "undoing-not-announced"
+    assert str(two.ends) in refused.message
+    announcement = two.announced(acceptance, THEIRS)
+    owed = two.owed(two.ends)[ObligationKind.MERGE, "merge_undone"]
+    assert (owed.debtor_agency, owed.concerning) == (POLICE, announcement)
+    assert owed.expected_by == owed.opened.acted_at + 14 * DAY
+    # Nothing is undone by the announcement, and there is one at a time.
+    assert two.state(two.ends).is_closed
+    assert set(two.state(two.goes_on).parties) == {"XK", "ME"}
+    again = {**undo, "continued_in": two.goes_on}
+    assert two.refused(POLICE, two.ends, MergeUndone, **again).rule == "undoing-announced"
+    # It can be withdrawn while nothing is undone.
+    withdraw = {"proposal": announcement, "reason": "withdrawn"}
+    assert two.refused(WORK, two.ends, MergeDeclined, **withdraw).rule == "lead"
+    two.take(THEIR_NAC, two.ends, MergeDeclined, **withdraw)
+    owed = two.owed(two.ends)[ObligationKind.MERGE, "merge_undone"]
+    assert owed.outcome is ObligationOutcome.DECLINED
+    announcement = two.announced(acceptance)
+    undoing = two.take(THEIRS, two.goes_on, MergeUndone, **undo)
+    assert two.state(two.goes_on).taken_in == {}
+    withdraw["proposal"] = announcement
+    assert two.refused(POLICE, two.ends, MergeDeclined, **withdraw).rule == "undone-elsewhere"
+    (owed,) = [one for one in two.owed(two.ends).values() if one.closed is None]
+    assert (owed.action, owed.concerning) == ("merge_undone", announcement)
+    two.at += 20 * DAY
+    two.take(
+        POLICE, two.ends, MergeUndone, merge=merge, ground="another_person",
+        continued_in=two.goes_on, undoing=undoing,
+    )  # fmt: skip
+    two.take(POLICE, two.ends, Correction, corrects=two.take(
+        POLICE, two.ends, RiskAssessed, risk_level="high"
+    ), effect="annulled", reason="entry_error")  # fmt: skip
+    ended = [
+        one
+        for one in obligations(two.ledger.acts(two.ends), two.ledger.agreement).by_id.values()
+        if one.action == "merge_undone"
+    ]
+    assert [one.outcome for one in ended] == [ObligationOutcome.DECLINED, ObligationOutcome.DONE]
+    two.ledger.judge_again()
+
+
+def test_a_merge_that_was_accepted_alone_is_undone_alone(two: Two) -> None:
+    """The case that was to end has not ended, so it owes nothing; and it ends no more by this."""
+    proposal = two.proposed()
+    acceptance = two.accepted(proposal)
+    two.take(THEIRS, two.goes_on, MergeUndone, merge=acceptance, ground="another_person")
+    end = {"continues_in": two.goes_on, "acceptance": acceptance}
+    refused = two.refused(POLICE, two.ends, CaseMerged, **end)
+    assert (refused.rule, "undone" in refused.message) == ("no-such-merge", True)
+    two.ended(two.accepted(proposal))
     two.ledger.judge_again()
 
 

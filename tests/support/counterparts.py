@@ -58,8 +58,10 @@ def counterparts(kind: str, state: CaseState | None, protocol: Protocol) -> Othe
         (UUID(int=0xC0), "case_opened", by, {"countries": [party], "age_group": age}),
         *_with_facts_of(state, by, protocol),
         (ACCEPTANCE, "merge_accepted", by, accepted),
-        (UNDOING, "merge_undone", by, {"merge": str(ACCEPTANCE), "ground": "another_person"}),
     ]
+    if state.merged_into is not None and state.merged_into.undoing is not None:
+        undone = {"merge": str(ACCEPTANCE), "ground": "another_person"}
+        continuing.append((UNDOING, "merge_undone", by, undone))
     return {
         ENDED: _case(ENDED, ended, protocol),
         CONTINUING: _case(CONTINUING, continuing, protocol),

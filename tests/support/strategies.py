@@ -1064,6 +1064,9 @@ def _merge_undone(able: Sequence[str], state: CaseState, protocol: Protocol) -> 
     into = state.merged_into
     if into is not None:
         yield able, {"merge": into.action, "continued_in": CONTINUING, "undoing": UNDOING}
+        if into.undoing is None:
+            fixed = {"merge": into.acceptance, "continued_in": CONTINUING, "undoing": None}
+            yield _or_its_coordinator(state.lead_agency, able, protocol), fixed
         return
     for acceptance in state.taken_in:
         fixed = {"merge": acceptance, "continued_in": None, "undoing": None}
