@@ -10,6 +10,7 @@ from uuid import UUID
 from api.http.access import Caller
 from api.node.node import Node
 from ledger.events.event import recorded
+from ledger.procedure.withdrawals import WITHDRAWAL_KINDS
 from ledger.signing.keys import from_public, key_id
 from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary.registration import KeyGrant
@@ -18,7 +19,9 @@ from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_view import CaseView
 
 _OBLIGATIONS_AT_MOST = 1_000
-_KEY_ACTS = ("protocol_adopted", "key_registered", "key_revoked", "key_compromised")
+_WHOLE = frozenset({"protocol_adopted", *WITHDRAWAL_KINDS})
+"""The acts that the browser needs whatever keys the case's events have."""
+ACTS = (*sorted(_WHOLE), "key_registered", "key_revoked", "key_compromised")
 _ACTS = """
 SELECT notification_id, originator_id, originator_version, state FROM ledger.events
 WHERE originator_id = %(ledger_id)s AND topic = ANY(%(kinds)s) ORDER BY originator_version
@@ -31,7 +34,7 @@ def to_prove(
     """Return a case's data on the pages, and the positions in the log of the events that prove it.
 
     ``positions`` are those of the case's events, ``acts`` those of the acts on the protocol that
-    name a key of these events.
+    the browser needs: the adoption, parties' withdrawals, and acts on a key of these events.
     """
     events = node.ledger.case_events(view.case_id)
     key_ids = {event.action.key_id for event in events}
@@ -50,13 +53,13 @@ def to_prove(
 
 
 def _acts(node: Node, ledger_id: UUID, key_ids: Collection[str]) -> list[int]:
-    """Return the positions of the adoption, and of each act on one of the keys.
+    """Return the positions of the adoption, of withdrawals, and of each act on one of the keys.
 
     Such an act registers or ends the key.
     """
     with node.database.connection() as connection:
         rows = connection.execute(
-            _ACTS, {"ledger_id": ledger_id, "kinds": list(_KEY_ACTS)}, prepare=True
+            _ACTS, {"ledger_id": ledger_id, "kinds": list(ACTS)}, prepare=True
         ).fetchall()
     found = []
     for row in rows:
@@ -66,7 +69,7 @@ def _acts(node: Node, ledger_id: UUID, key_ids: Collection[str]) -> list[int]:
             row["originator_version"],
             row["notification_id"],
         )
-        if event.action.kind == "protocol_adopted" or _key_of(event.action.fields) in key_ids:
+        if event.action.kind in _WHOLE or _key_of(event.action.fields) in key_ids:
             found.append(row["notification_id"])
     return found
 

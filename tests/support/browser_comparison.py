@@ -15,6 +15,7 @@ from typing import IO, Any
 import pytest
 
 from ledger.application import Ledger
+from ledger.store.event_rows import RecordedRow
 
 _SCRIPT = Path(__file__).with_name("compare_shown.mjs")
 
@@ -55,19 +56,23 @@ class Comparison:
 
     def compare(self, shown: Mapping[str, Any], ledger: Ledger) -> dict[str, Any]:
         """Return the browser's findings, given the events at the positions that the page names."""
-        asked = {
-            "shown": shown,
-            "acts": _events(ledger, shown["acts"]),
-            "proved": _events(ledger, shown["positions"]),
-        }
+        acts, proved = (
+            ledger.rows.select_positions(list(shown[name])) for name in ("acts", "positions")
+        )
+        return self.compare_rows(shown, acts, proved)
+
+    def compare_rows(
+        self, shown: Mapping[str, Any], acts: Iterable[RecordedRow], proved: Iterable[RecordedRow]
+    ) -> dict[str, Any]:
+        """Return the browser's findings, given the acts on the protocol and the case's events."""
+        asked = {"shown": shown, "acts": _events(acts), "proved": _events(proved)}
         self.asks.write(json.dumps(asked) + "\n")
         self.asks.flush()
         found: dict[str, Any] = json.loads(self.answers.readline())
         return found
 
 
-def _events(ledger: Ledger, positions: Iterable[int]) -> list[tuple[int, str]]:
-    rows = ledger.rows.select_positions(list(positions))
+def _events(rows: Iterable[RecordedRow]) -> list[tuple[int, str]]:
     return [(row.position, base64.b64encode(row.state).decode()) for row in rows]
 
 

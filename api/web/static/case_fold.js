@@ -1,5 +1,6 @@
 // Folds the proved events of a case into what its page shows, as ledger/procedure/case_fold.py does.
-// What is not here is not proved by the browser: obligations' dates, holds, erasure, danger to life.
+// What is not here is not proved by the browser: obligations' dates, the announcement of an erasure,
+// a closing as opened in error, decisions on sharing, danger to life.
 
 import { instant } from "./proven_event.js";
 
@@ -15,14 +16,15 @@ export const DERIVED = [
   "trafficking_status", "priority", "lead_agency", "parties", "opened_at", "last_acted_at",
   "last_recorded_at", "closure", "facts", "services", "measures", "open_requests",
   "forms", "joint_actions", "lead_offer", "shelter", "planned_return", "consents",
-  "child_since", "of_age_from", "rectifications", "unguarded",
+  "child_since", "of_age_from", "rectifications", "unguarded", "holds", "erasure", "destructions",
+  "links", "merge_proposal", "taken_in", "merged_into", "parted",
 ];
 
-/** The ids of the actions that corrections among `events` annul. */
-const annulled = (events) => new Set(
-  events.filter((one) => one.kind === "correction" && one.act.effect === "annulled")
-    .map((one) => one.act.corrects),
-);
+/** The ids of the actions that corrections among `events` annul, or that undoings undo. */
+const withoutEffect = (events) => new Set(events.flatMap((one) => {
+  if (one.kind === "merge_undone") return [one.act.merge];
+  return one.kind === "correction" && one.act.effect === "annulled" ? [one.act.corrects] : [];
+}));
 
 /**
  * The state of a case after `events`, which are all of its events; null where they do not begin
@@ -30,7 +32,7 @@ const annulled = (events) => new Set(
  * has the protocol and the agencies; `stages` says in which stage each kind of action is.
  */
 export function fold(events, registry, stages) {
-  const gone = annulled(events);
+  const gone = withoutEffect(events);
   let state = null;
   for (const [index, event] of events.entries()) {
     const recorded = {
@@ -49,6 +51,12 @@ export function fold(events, registry, stages) {
 }
 
 const partyOf = (agency, registry) => registry.agencies.get(agency)?.party;
+
+/** The parties that had left by the place of an event and its time. */
+export const leftBy = (event, registry) => new Set((registry.withdrawals ?? [])
+  .filter((one) => one.revoked === null && one.position < event.position
+    && one.begins <= event.recordedAt)
+  .map((one) => one.party));
 
 function opened(event, registry) {
   const own = partyOf(event.agency, registry);
@@ -80,6 +88,14 @@ function opened(event, registry) {
     of_age_from: event.act.age_group === "adult" ? null : event.act.of_age_from ?? null,
     rectifications: {},
     unguarded: {},
+    holds: {},
+    erasure: null,
+    destructions: {},
+    links: {},
+    merge_proposal: null,
+    taken_in: {},
+    merged_into: null,
+    parted: {},
   };
 }
 
@@ -105,10 +121,17 @@ function evolved(state, event, registry, stages) {
   if (now > then) next.stage = stages[event.kind];
   const acting = {
     ...event, party: partyOf(event.agency, registry), forms: registry.protocol.forms ?? [],
+    registry,
   };
-  Object.assign(next, EFFECTS[event.kind]?.(next, acting, event.act) ?? {});
-  const joining = addressed(event, registry).filter((party) => !state.parties.includes(party));
-  next.parties = [...new Set([...state.parties, ...joining])];
+  const changes = EFFECTS[event.kind]?.(next, acting, event.act) ?? {};
+  Object.assign(next, changes);
+  const named = addressed(event, registry);
+  const joining = named.filter((party) => !state.parties.includes(party));
+  if (joining.length) next.parties = [...new Set([...state.parties, ...joining])];
+  const proposed = state.merge_proposal;
+  if (proposed && named.includes(proposed.joined) && !("merge_proposal" in changes)) {
+    next.merge_proposal = { ...proposed, joined: null };
+  }
   next.unguarded = unguarded(state, next, event, rule);
   return next;
 }
@@ -160,6 +183,7 @@ function addressed(event, registry) {
   const { act } = event;
   switch (event.kind) {
     case "case_opened":
+    case "merge_accepted":
     case "meeting_held": return act.countries ?? [];
     case "return_decided":
     case "return_requested":
@@ -168,6 +192,7 @@ function addressed(event, registry) {
     case "person_referred": return [act.country];
     case "case_reopened": return [partyOf(event.agency, registry)];
     case "form_sent":
+    case "merge_proposed":
     case "information_requested": return [partyOf(act.addressee, registry)];
     case "lead_transfer_offered": return [partyOf(act.to_agency, registry)];
     case "joint_action_agreed": return act.responsible.map((one) => partyOf(one, registry));
@@ -181,6 +206,72 @@ const without = (parts, key) =>
 function answered(state, request, update) {
   const known = state.open_requests[request];
   return known ? { open_requests: { ...state.open_requests, [request]: { ...known, ...update } } } : {};
+}
+
+/** A moment so many days later. */
+function daysAfter(text, days) {
+  const whole = new Date(Date.parse(`${text.slice(0, 19)}Z`) + days * 86_400_000);
+  return instant(`${whole.toISOString().slice(0, 19)}${text.slice(19)}`);
+}
+
+/** The days in which an ordered destruction can be stopped; null where the rules have none. */
+function graceOf({ protocol }) {
+  return (protocol.edition ?? 1) < 2 ? null : protocol.accountability?.destruction_grace_days ?? 14;
+}
+
+const mapped = (parts, change) =>
+  Object.fromEntries(Object.entries(parts).map(([one, part]) => [one, change(part)]));
+
+/** Whether an ordered destruction can still be stopped at a moment. */
+const isStoppable = (one, at) =>
+  one.order !== null && one.stoppable_until !== null && at < one.stoppable_until
+    && !one.confirmed.length;
+
+export const isErased = (state) =>
+  state.erasure !== null && (state.erasure.order !== null || state.erasure.confirmed.length > 0);
+
+/** A party that left has confirmed that it erased its copies: it is no party to the case now. */
+const partEnded = (state, party) => ({
+  parties: state.parties.filter((one) => one !== party),
+  destructions: mapped(state.destructions, (one) =>
+    ({ ...one, pending: one.pending.filter((other) => other !== party) })),
+});
+
+function erasureConfirmed(state, event, act) {
+  const { party } = event;
+  const isOrdered = isErased(state) && state.erasure.pending.includes(party);
+  if (leftBy(event, event.registry).has(party) && !isOrdered) return partEnded(state, party);
+  const known = isErased(state) ? state.erasure : {
+    ground: null, since: event.actedAt, proposal: null, by: null,
+    // Given in the case that continues.
+    order: state.merged_into !== null ? act.order ?? null : null,
+    pending: state.parties, confirmed: [],
+  };
+  return {
+    erasure: {
+      ...known,
+      pending: known.pending.filter((one) => one !== party),
+      confirmed: [...known.confirmed, party],
+    },
+  };
+}
+
+/** The country that the proposal of a merge alone brought into the case leaves it again. */
+function mergeDeclined(state) {
+  if (state.merged_into) return { merged_into: { ...state.merged_into, undoing: null } };
+  const joined = state.merge_proposal?.joined ?? null;
+  return { merge_proposal: null, parties: state.parties.filter((one) => one !== joined) };
+}
+
+function mergeUndone(state, event, act) {
+  const into = state.merged_into;
+  if (into && act.merge === into.acceptance) {
+    const undoing = { announcement: event.action, by: event.agency, since: event.actedAt };
+    return { merged_into: { ...into, undoing } };
+  }
+  if (!act.continued_in || !act.undoing) return {};
+  const parted = { case: act.continued_in, undoing: act.undoing };
+  return { ...mergeDeclined(state), parted: { ...state.parted, [event.action]: parted } };
 }
 
 const ofAge = (group, act) =>
@@ -302,7 +393,107 @@ const EFFECTS = {
   case_closed: (_, __, act) => ({
     status: act.reason === "referred" ? "ClosedReferred" : "Closed", closure: act.reason,
   }),
-  case_reopened: () => ({ closure: null }),
+  case_reopened: () => ({ closure: null, erasure: null }),
+  legal_hold_placed: (state, event, act) => ({
+    holds: {
+      ...state.holds,
+      [event.action]: { party: event.party, ground: act.ground, since: event.actedAt },
+    },
+    // It stops an ordered destruction for good.
+    destructions: Object.fromEntries(Object.entries(state.destructions)
+      .filter(([, one]) => !isStoppable(one, event.recordedAt))),
+  }),
+  legal_hold_lifted: (state, _, act) => ({ holds: without(state.holds, act.hold) }),
+  erasure_proposed: (_, event, act) => ({
+    erasure: {
+      ground: act.ground, since: event.actedAt, proposal: event.action, by: event.agency,
+      order: null, pending: [], confirmed: [],
+    },
+  }),
+  erasure_approved: (state, event) => (state.erasure ? {
+    erasure: {
+      ...state.erasure, order: event.action, since: event.actedAt, pending: state.parties,
+    },
+  } : {}),
+  erasure_confirmed: erasureConfirmed,
+  destruction_proposed: (state, event, act) => ({
+    destructions: {
+      // A later proposal takes the place of one that nobody approved.
+      ...Object.fromEntries(Object.entries(state.destructions)
+        .filter(([, one]) => one.annulled !== act.annulled || one.order !== null)),
+      [event.action]: {
+        annulled: act.annulled, by: event.agency, since: event.actedAt, order: null,
+        position: null, stoppable_until: null, pending: [], confirmed: [],
+      },
+    },
+  }),
+  destruction_approved: (state, event, act) => {
+    const proposed = state.destructions[act.proposal];
+    if (!proposed) return {};
+    const grace = graceOf(event.registry);
+    return {
+      destructions: {
+        ...state.destructions,
+        [act.proposal]: {
+          ...proposed, order: event.action, since: event.actedAt, position: event.position,
+          stoppable_until: grace === null ? null : daysAfter(event.recordedAt, grace),
+          pending: state.parties,
+        },
+      },
+    };
+  },
+  destruction_confirmed: (state, event, act) => ({
+    destructions: mapped(state.destructions, (one) => (
+      one.order === act.order && one.pending.includes(event.party) ? {
+        ...one,
+        pending: one.pending.filter((party) => party !== event.party),
+        confirmed: [...one.confirmed, event.party],
+      } : one)),
+  }),
+  cases_linked: (state, event, act) => ({
+    links: {
+      ...state.links,
+      [event.action]: {
+        by: event.agency, party: event.party, told: act.told, since: event.actedAt,
+      },
+    },
+  }),
+  cases_unlinked: (state, _, act) => ({ links: without(state.links, act.link) }),
+  merge_proposed: (state, event, act) => {
+    const party = partyOf(act.addressee, event.registry);
+    return {
+      merge_proposal: {
+        proposal: event.action, by: event.agency, addressee: act.addressee, since: event.actedAt,
+        answer_by: act.answer_by ?? null, joined: state.parties.includes(party) ? null : party,
+      },
+    };
+  },
+  merge_declined: mergeDeclined,
+  merge_accepted: (state, event, act) => {
+    const [own, theirs] = [state.facts.case_opened.since, instant(act.opened_at)];
+    return {
+      taken_in: {
+        ...state.taken_in,
+        [event.action]: {
+          case: act.ended_case, proposal: act.proposal, by: event.agency, since: event.actedAt,
+          countries: act.countries,
+        },
+      },
+      // Deadlines run from the earlier of the two openings.
+      facts: {
+        ...state.facts,
+        case_opened: { ...state.facts.case_opened, since: theirs < own ? theirs : own },
+      },
+    };
+  },
+  case_merged: (_, event, act) => ({
+    merged_into: {
+      case: act.continues_in, action: event.action, acceptance: act.acceptance,
+      since: event.actedAt, undoing: null,
+    },
+    status: "Closed", closure: null, erasure: null, merge_proposal: null, lead_offer: null,
+  }),
+  merge_undone: mergeUndone,
   // One that annuls the opening closes the case.
   correction: (state, _, act) => (
     act.effect === "annulled" && act.corrects === state.opening

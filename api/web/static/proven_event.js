@@ -54,7 +54,9 @@ export function eventAt(bytes, position) {
 
 /** The protocol and the keys, folded from proved acts on the protocol, in order. */
 export function readRegistry(acts) {
-  const registry = { protocol: null, agencies: new Map(), grants: [], ended: [], retired: [] };
+  const registry = {
+    protocol: null, agencies: new Map(), grants: [], ended: [], retired: [], withdrawals: [],
+  };
   const proposed = new Map(); // oversight bodies that wait for another party
   const changeAgency = ({ kind, agency: by, act }, position) => {
     if (kind === "agency_retired") registry.retired.push({ agency: act.agency, position });
@@ -75,6 +77,15 @@ export function readRegistry(acts) {
       registry.ended.push({
         keyId: one.act.key_id, position: one.position, since: instant(one.act.since ?? null),
       });
+    } else if (one.kind === "party_withdrawal_declared") {
+      registry.withdrawals.push({
+        action: one.action, party: one.act.party, begins: instant(`${one.act.day}T00:00:00Z`),
+        position: one.position, revoked: null,
+      });
+    } else if (one.kind === "party_withdrawal_revoked") {
+      for (const known of registry.withdrawals) {
+        if (known.action === one.act.declaration) known.revoked = one.position;
+      }
     } else if (["agency_registered", "agency_invited", "agency_retired"].includes(one.kind)) {
       const role = one.act.role ?? registry.agencies.get(one.act.agency)?.role;
       if (role === "oversight") proposed.set(one.action, one);

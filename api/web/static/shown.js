@@ -3,7 +3,7 @@
 // Each field ends as one of three: "proved" (the events say the same), "wrong" (they say something
 // else), or "said" (the browser cannot derive it: it is the server's statement).
 
-import { DERIVED, fold, isClosed, named } from "./case_fold.js";
+import { DERIVED, fold, isClosed, isErased, leftBy, named } from "./case_fold.js";
 import {
   instant, keysOf, NOT_UNDERSTOOD, readRegistry, SIGNATURE, signatureOf,
 } from "./proven_event.js";
@@ -178,7 +178,7 @@ function compareCase(view, events, context, findings) {
 function asMapping(shown, name) {
   const isMapping = [
     "services", "measures", "consents", "open_requests", "forms", "joint_actions", "rectifications",
-    "unguarded",
+    "unguarded", "holds", "destructions", "links", "taken_in", "parted",
   ];
   if (!isMapping.includes(name)) return shown;
   return Object.fromEntries(shown.map(({ action, turn: _, ...part }) => [action, part]));
@@ -187,6 +187,7 @@ function asMapping(shown, name) {
 /** Compare obligations: by which proved events each was opened and closed, and what is open. */
 function compareObligations(obligations, events, state, context, findings) {
   const byAction = new Map(events.map((one) => [one.action, one]));
+  const owing = owedBy(state, events.at(-1), context.registry);
   for (const one of obligations) {
     const where = `obligation.${one.id}`;
     findings.check(where, "case_id", one.case_id, state.case_id);
@@ -194,7 +195,7 @@ function compareObligations(obligations, events, state, context, findings) {
     if (one.closed) compareDeed(where, "closed", one.closed, byAction, context, findings);
     findings.check(where, "state", one.state === "open", !one.closed);
     // What is not owed any more can stand as lapsed, and be owed again by another obligation.
-    const owed = one.state === "open" ? stillOwed(one, state) : null;
+    const owed = one.state === "open" ? stillOwed(one, state, owing) : null;
     if (owed !== null) findings.check(where, "open", true, owed);
     if (one.state === "discharged" && one.closed) {
       const closing = byAction.get(one.closed.action);
@@ -205,7 +206,7 @@ function compareObligations(obligations, events, state, context, findings) {
       if (!known) findings.state(where, name);
     }
   }
-  compareOwed(obligations, state, findings);
+  compareOwed(obligations, owing, findings);
 }
 
 function compareDeed(where, what, deed, byAction, context, findings) {
@@ -221,25 +222,30 @@ function compareDeed(where, what, deed, byAction, context, findings) {
 }
 
 /** Whether what an open obligation is about is still owed; null where the browser cannot tell. */
-function stillOwed(one, state) {
+function stillOwed(one, state, owed) {
   const { concerning } = one;
   switch (one.action) {
-    case "information_provided": return !isClosed(state) && concerning in state.open_requests;
     case "information_acknowledged":
-      return !isClosed(state) && state.open_requests[concerning]?.acknowledged === false;
-    case "form_acknowledged": return state.forms[concerning]?.acknowledged === false;
-    case "form_sent": return state.forms[concerning]?.answered === false;
-    case "joint_action_done": return !isClosed(state) && concerning in state.joint_actions;
-    case "identity_recorded": return concerning in state.rectifications;
-    case "lead_transfer_accepted":
-      return !isClosed(state) && state.lead_offer?.offer === concerning;
+      return goesOn(state) && state.open_requests[concerning]?.acknowledged === false;
+    case "form_acknowledged":
+    case "form_sent":
+    case "information_provided":
+    case "joint_action_done":
+    case "identity_recorded":
+    case "merge_undone":
+    case "lead_transfer_accepted": return owed.has(`${one.action} ${concerning}`);
     default: return null;
   }
 }
 
+/** Whether what agencies asked of each other is owed: in an open case, and after a merge. */
+const goesOn = (state) => !isClosed(state) || state.merged_into !== null;
+
 /** Whether a proved event can discharge an obligation. */
 function discharges(event, one, context) {
   if (!event) return false;
+  // The end of a case and its undoing name actions of the other case.
+  if (event.kind === one.action && ["case_merged", "merge_undone"].includes(event.kind)) return true;
   if (one.concerning) return Object.values(event.act).flat().includes(one.concerning);
   const { protocol } = context.registry;
   const established = named(protocol.actions[event.kind]?.establishes, event.act);
@@ -248,19 +254,34 @@ function discharges(event, one, context) {
 }
 
 /** What the proved events leave open must stand among the open obligations. */
-function compareOwed(obligations, state, findings) {
+function compareOwed(obligations, owed, findings) {
   const open = new Set(obligations.filter((one) => one.state === "open")
     .map((one) => `${one.action} ${one.concerning}`));
-  const owed = Object.keys(state.rectifications).map((one) => `identity_recorded ${one}`);
-  if (!isClosed(state)) {
-    for (const [sent, form] of Object.entries(state.forms)) {
-      if (!form.acknowledged) owed.push(`form_acknowledged ${sent}`);
-    }
-    for (const request of Object.keys(state.open_requests)) {
-      owed.push(`information_provided ${request}`);
-    }
-    for (const agreed of Object.keys(state.joint_actions)) owed.push(`joint_action_done ${agreed}`);
-    if (state.lead_offer) owed.push(`lead_transfer_accepted ${state.lead_offer.offer}`);
-  }
   for (const one of owed) findings.check("obligations", one, open.has(one), true);
+}
+
+/** What the proved events leave open, each as the action that ends it and what it concerns. */
+function owedBy(state, last, registry) {
+  const left = leftBy(last, registry);
+  const hasLeft = (agency) => left.has(registry.agencies.get(agency)?.party);
+  const owed = new Set(Object.entries(state.rectifications)
+    .filter(([, asked]) => !left.has(asked.party)).map(([one]) => `identity_recorded ${one}`));
+  const forms = new Set((registry.protocol.forms ?? []).map((one) => one.number));
+  for (const [sent, form] of isErased(state) ? [] : Object.entries(state.forms)) {
+    if (hasLeft(form.by) || hasLeft(form.addressee) || !forms.has(form.number)) continue;
+    if (!form.acknowledged) owed.add(`form_acknowledged ${sent}`);
+    if (forms.has(form.answered_by) && !form.answered) owed.add(`form_sent ${sent}`);
+  }
+  const undoing = state.merged_into?.undoing;
+  if (undoing && !isErased(state) && state.parties.some((one) => !left.has(one))) {
+    owed.add(`merge_undone ${undoing.announcement}`);
+  }
+  if (!goesOn(state)) return owed;
+  for (const [asked, request] of Object.entries(state.open_requests)) {
+    if (!hasLeft(request.by)) owed.add(`information_provided ${asked}`);
+  }
+  for (const agreed of Object.keys(state.joint_actions)) owed.add(`joint_action_done ${agreed}`);
+  const offer = state.lead_offer;
+  if (offer && !hasLeft(offer.to)) owed.add(`lead_transfer_accepted ${offer.offer}`);
+  return owed;
 }
