@@ -251,7 +251,7 @@ class Eraser(PeriodicWorker):
                     if case is None:
                         continue
                     if may_be_erased(case.state, protocol, times) and not self._is_held(case):
-                        count += self._erase(vault, case_id)
+                        count += self._erase(vault, case_id) + self._erase_all_in(vault, case)
                     elif self._announces(vault.party, case, protocol, now):
                         self._announce(vault.party, case, protocol, now)
         return count
@@ -470,6 +470,10 @@ class Eraser(PeriodicWorker):
         if self._is_held(case):
             _log.warning("an ordered erasure waits for a merged case", party=vault.party)
             return None
+        return self._erase_all_in(vault, case)
+
+    def _erase_all_in(self, vault: Vault, case: Case) -> int:
+        """Erase the cases that a case took in. Return how many were erased just now."""
         taken = [one.case for one in case.state.taken_in.values()]
         return sum(self._erase(vault, other) for other in with_taken_in(taken, self._ledger.case))
 

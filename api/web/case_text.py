@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from api.paper.subject_access.wording import Wording
 from api.web.texts import texts
 from ledger.procedure.agreement import Agreement
-from ledger.procedure.case_fold import annulled_ids
+from ledger.procedure.case_fold import annulled_ids, without_effect
 from ledger.procedure.protocol import OVERSIGHT, Agency, Protocol
 from ledger.vault.held_fields import Held, HeldFields
 from projections.folds.audit_trail import TrailEntry
@@ -51,6 +51,8 @@ class TrailRow:
     damaged: tuple[str, ...]
     """Fields of these that do not open: somebody changed the vault's rows."""
     annulled: bool
+    undone: bool
+    """Whether it merged two cases, and the merge was undone."""
     answers: int | None
     """The number of the other country's action that this one takes over or answers."""
 
@@ -140,6 +142,7 @@ def rows(
     named = names(agreement.directory, trail, words)
     numbers = {entry.action_id: entry.version for entry in trail}
     annulled = annulled_ids(trail)
+    undone = without_effect(trail) - annulled
     disclosed = case_values(trail, held)
     told_rows: list[TrailRow] = []
     for entry in trail:
@@ -157,6 +160,7 @@ def rows(
                     if one.action_id == entry.action_id
                 ),
                 annulled=entry.action_id in annulled,
+                undone=entry.action_id in undone,
                 answers=numbers.get(pairs[entry.action_id]) if entry.action_id in pairs else None,
             )
         )

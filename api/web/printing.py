@@ -185,6 +185,8 @@ class Printing:
             yield shown(text("trail.answers", number=row.answers))
         if row.annulled:
             yield shown(text("trail.annulled"))
+        if row.undone:
+            yield shown(text("trail.undone"))
         if row.entry.mark is not None:
             yield shown(self.words.things.picked(row.entry.mark))
 

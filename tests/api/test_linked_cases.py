@@ -4,8 +4,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from api.background_jobs.eraser import WORK as WORK_OF_ERASER
+from api.background_jobs.eraser import Eraser
 from api.client import RefusedError
 from api.paper.subject_access.document import LabelledFile
+from ledger.system import clock
+from ledger.vault.vault import Vault
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import CaseClosed
 from ledger.vocabulary.erasure import ErasureApproved, ErasureProposed
@@ -20,6 +24,7 @@ from ledger.vocabulary.linking import (
 from ledger.vocabulary.person import IdentityRecorded
 from tests.api.test_personal_data import later
 from tests.support.actions import opening
+from tests.support.cosigned import cosigned
 from tests.support.serving import Server
 from tests.support.waiting import until
 from tests.support.web import signed_in
@@ -197,3 +202,64 @@ def test_an_erasure_destroys_what_both_cases_hold(scene: Scene) -> None:
     scene.take("xk-ombudsperson", goes_on, ErasureApproved, proposal=proposal)
     vault = scene.server.node.vaults.of("XK")
     until(lambda: vault.erased([ends, goes_on]) == {ends, goes_on})
+
+
+def test_the_eraser_does_not_pass_a_case_that_it_could_not_erase(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a merged case is held, and where the vault fails, it comes back to the order."""
+    vault, eraser = scene.server.node.vaults.of("XK"), scene.server.worker("erase")
+    ends, goes_on = scene.opened(POLICE, "XK"), scene.opened(WORK, "XK")
+    scene.merged(ends, goes_on, POLICE, WORK, ("XK",))
+    scene.take(NAC, goes_on, CaseClosed, reason="reintegrated")
+    proposal = scene.take(WORK, goes_on, ErasureProposed, ground="persons_request")
+    tried: list[UUID] = []
+
+    def failing(self: Vault, case_id: UUID) -> bool:
+        tried.append(case_id)
+        if case_id == ends:
+            raise OSError("the disk is away")
+        return erase(self, case_id)
+
+    erase, is_held = Vault.erase, Eraser._is_held
+    with monkeypatch.context() as patched:
+        patched.setattr(Eraser, "_is_held", lambda *_: True)
+        ordered = scene.take("xk-ombudsperson", goes_on, ErasureApproved, proposal=proposal)
+        eraser.wait_for_step()
+        assert vault.erased([ends, goes_on]) == {goes_on}
+        row = scene.server.node.ledger.row_of_action(ordered)
+        assert row is not None
+        assert vault.progress(WORK_OF_ERASER) < row.position
+        patched.setattr(Vault, "erase", failing)
+        patched.setattr(Eraser, "_is_held", is_held)
+        until(lambda: tried.count(ends) > 1)
+        assert vault.progress(WORK_OF_ERASER) < row.position
+        assert vault.erased([ends]) == set()
+    until(lambda: vault.erased([ends]) == {ends})
+    until(lambda: vault.progress(WORK_OF_ERASER) >= row.position)
+
+
+def test_the_end_of_the_period_erases_both_cases(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends, goes_on = scene.opened(POLICE, "XK"), scene.opened(WORK, "XK")
+    vault, eraser = scene.server.node.vaults.of("XK"), scene.server.worker("erase")
+    assert isinstance(eraser, Eraser)
+    # The period of the case that continues is over, as the case's own page would say it.
+    monkeypatch.setattr(Eraser, "_retained", lambda *_: iter([[goes_on]]))
+    monkeypatch.setattr(
+        "api.background_jobs.eraser.may_be_erased", lambda state, *_: state.case_id == goes_on
+    )
+    times = cosigned(clock.now(), range(3))
+    proposed = {"addressee": WORK, "told": ("XK",), "continues_in": goes_on}
+    proposal = scene.take(POLICE, ends, MergeProposed, **proposed)
+    with scene.server.client(WORK) as client:
+        view = client.case(ends).view
+    acceptance = scene.take(
+        WORK, goes_on, MergeAccepted, ended_case=ends, proposal=proposal, countries=("XK",),
+        opened_at=view.opened_at,
+    )  # fmt: skip
+    assert eraser.retire(times) == 0  # a merge that is half done is erased by nobody
+    scene.take(POLICE, ends, CaseMerged, continues_in=goes_on, acceptance=acceptance)
+    assert eraser.retire(times) == 2
+    assert vault.erased([ends, goes_on]) == {ends, goes_on}

@@ -117,6 +117,16 @@ class Person:
             PICTURES.mkdir(exist_ok=True)
             self.page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
 
+    def pictures(self, name: str) -> None:
+        """Keep pictures of the page at a desk and on a phone, where pictures are asked for."""
+        if os.environ.get("CASE_LEDGER_PICTURES") == "1":
+            before = self.page.viewport_size
+            for width, suffix in ((1366, ""), (390, "-phone")):
+                self.page.set_viewport_size({"width": width, "height": 800})
+                self.picture(name + suffix)
+            if before is not None:
+                self.page.set_viewport_size(before)
+
     def complained(self) -> list[str]:
         expected = self.expected
         return [c for c in self.complaints if expected is None or not expected.search(c)]

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Person
+from tests.support.actions import START, opening
+from tests.support.serving import Server
 
 People = Callable[[str], Person]
 REFUSED = re.compile("status of 422")
@@ -68,3 +70,50 @@ def test_a_misspelt_child_is_put_right_by_forms(person: People) -> None:
         one.click()
     expect(known.locator("s").first).to_have_text("Arlnda")
     police.sees_no_barrier()
+
+
+def test_a_duplicate_is_merged_and_parted_by_forms(person: People, node: Server) -> None:
+    """From the proposal to the case that leads on, and to the undoing."""
+    police, work = person("xk-dhtqnj"), person("xk-csw-prishtina")
+    with node.client("xk-dhtqnj") as client:
+        goes_on = client.open_case(opening())
+    with node.client("xk-csw-prishtina") as client:
+        ends = client.open_case(opening(acted_at=START))
+        client.case(ends.case_id, at_least=ends.position)
+    page = work.goto(f"/cases/{ends.case_id}/act/merge_proposed?other={goes_on.case_id}")
+    expect(page.locator("#f-addressee")).to_have_value("xk-dhtqnj")
+    work.pictures("merge-propose")
+    work.sees_no_barrier()
+    sign(page)
+    recorded(page)
+    page = police.goto(f"/cases/{ends.case_id}")
+    police.pictures("merge-proposed")
+    police.sees_no_barrier()
+    page.get_by_role("link", name="Accept: take this case into the other one").click()
+    police.pictures("merge-accept")
+    police.sees_no_barrier()
+    sign(page)
+    recorded(page)
+    page = work.goto(f"/cases/{ends.case_id}")
+    page.get_by_role("link", name="End this case: it continues in the other one").click()
+    sign(page)
+    recorded(page)
+    expect(page.get_by_text("This case was merged. It continues in case")).to_be_visible()
+    work.pictures("merge-ended")
+    work.sees_no_barrier()
+    page.get_by_role("link", name="Undo the merge").click()
+    page.locator("#f-ground").select_option("another_person")
+    sign(page)
+    recorded(page)
+    work.pictures("merge-undoing")
+    work.sees_no_barrier()
+    page.get_by_role("link", name="Undo it in the case that continued").click()
+    page.locator("#f-ground").select_option("another_person")
+    sign(page)
+    assert recorded(page) == str(goes_on.case_id)
+    page = work.goto(f"/cases/{ends.case_id}/act/merge_undone?other={goes_on.case_id}")
+    page.locator("#f-ground").select_option("another_person")
+    sign(page)
+    recorded(page)
+    expect(page.get_by_text("This case was merged")).to_have_count(0)
+    expect(page.locator("tr.annulled")).to_contain_text("undone")

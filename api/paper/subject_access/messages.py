@@ -178,6 +178,7 @@ TEXTS = (
     "trail.intro",
     "trail.none",
     "trail.signature",
+    "trail.undone",
     "trail.what",
     "trail.when",
 )

@@ -15,6 +15,7 @@ from api.paper.subject_access.wording import Wording, wording
 from ledger.procedure.erasures import ErasedData, ErasureReason
 from ledger.procedure.registry import SignatureState
 from ledger.vocabulary.levels import FieldGroup, Level
+from ledger.vocabulary.linking import MergeUndone
 from ledger.vocabulary.picklists import CorrectionEffect, ErasureGround
 from projections.folds.audit_trail import TrailEntry
 
@@ -177,6 +178,8 @@ class _AccessPage:
     def _notes(self, entry: TrailEntry) -> Iterable[Shown]:
         if str(entry.action_id) in self._annulled:
             yield self._text("trail.annulled")
+        if str(entry.action_id) in self._undone:
+            yield self._text("trail.undone")
         if entry.signature is not SignatureState.VALID:
             yield self._text("trail.signature", signature=self.words.picked(entry.signature))
 
@@ -209,6 +212,13 @@ class _AccessPage:
             for fields in corrections
             if fields.get("effect") == CorrectionEffect.ANNULLED
         )
+
+    @cached_property
+    def _undone(self) -> frozenset[str]:
+        undoings = (e.fields for e in self.file.trail if e.kind == MergeUndone.kind)
+        # The announcement of an undoing names the acceptance in the other case: nothing is undone.
+        done = (f for f in undoings if f.get("undoing") or not f.get("continued_in"))
+        return frozenset(str(fields.get("merge")) for fields in done)
 
     @cached_property
     def _has_codes(self) -> bool:

@@ -118,7 +118,7 @@ def _form(
         named |= {str(act.id): _action_name(act, words) for act in case.history.values()}
     for one, known in around.items():
         named |= {str(act.id): _action_name(act, words) for act in known.history.values()}
-        named[str(one)] = str(one)
+        named[str(one)] = str(one)[:8]  # as pages refer to a case
     return page(
         request,
         "act.html",
