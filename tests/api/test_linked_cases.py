@@ -207,7 +207,7 @@ def test_an_erasure_destroys_what_both_cases_hold(scene: Scene) -> None:
 def test_the_eraser_does_not_pass_a_case_that_it_could_not_erase(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a merged case is held, and where the vault fails, it comes back to the order."""
+    """It comes back to the order where a merged case is held, and where the vault fails."""
     vault, eraser = scene.server.node.vaults.of("XK"), scene.server.worker("erase")
     ends, goes_on = scene.opened(POLICE, "XK"), scene.opened(WORK, "XK")
     scene.merged(ends, goes_on, POLICE, WORK, ("XK",))

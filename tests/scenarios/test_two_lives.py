@@ -492,7 +492,7 @@ def _as_known_and_as_it_was(lives: Lives) -> None:
 
 
 def _trails_are_true(lives: Lives) -> None:
-    """What is annulled or undone is marked so, and nothing says more than happened."""
+    """Each annulled or undone action is marked so, and nothing says more than happened."""
     with signed_in(lives.server, POLICE) as browser:
         for case, expected in TRAILS.items():
             page = browser.get(f"/cases/{lives.cases[case]}").text
