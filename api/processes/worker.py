@@ -80,7 +80,7 @@ from projections.upkeep.runner import ViewRunner
 
 _SOON_SECONDS = 0.2
 """So soon a worker looks at a new event whose work a person may wait for."""
-_SELDOM_SECONDS = 0.5
+_SELDOM_SECONDS = 1.0
 """So soon other workers look at it: one step for many events."""
 
 

@@ -33,6 +33,16 @@ CHROMIUM = Path("/usr/bin/chromium")
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 SECONDS = 30_000
 """So long a page may take on a loaded machine, in milliseconds."""
+_ARGUMENTS = (
+    "--no-sandbox",
+    # All pages are one node's: a process for each site, and drawing by a GPU's rules, cost CPU.
+    "--disable-gpu",
+    "--disable-software-rasterizer",
+    "--disable-site-isolation-trials",
+    "--disable-features=IsolateOrigins,site-per-process,SpareRendererForSitePerProcess",
+    "--renderer-process-limit=2",
+    "--no-zygote",
+)
 expect.set_options(timeout=SECONDS)
 
 
@@ -141,7 +151,7 @@ def chromium() -> Iterator[Browser]:
     if not CHROMIUM.exists() and os.environ.get("CASE_LEDGER_TEST_CROSSCHECK") != "required":
         pytest.skip(f"there is no {CHROMIUM}: install Debian's chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
         yield browser
         browser.close()
 
