@@ -36,7 +36,7 @@ AGENCY_IDS = tuple(agency.id for agency in PROTOCOL.agencies)
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 SEEKING = int(os.environ.get("CASE_LEDGER_TEST_SEEKING_WALKS", "8"))
 """Rounds of walks that seek every kind; with 50 they must find all, with fewer seven in eight."""
-WALKS = int(os.environ.get("CASE_LEDGER_TEST_WALKS", "12"))
+WALKS = int(os.environ.get("CASE_LEDGER_TEST_WALKS", "8"))
 CHAINS = (
     (frozenset({"erasure_proposed", "erasure_approved", "erasure_confirmed"}), "case_closed"),
     (

@@ -42,7 +42,7 @@ from tests.support.strategies import found_in, markers, proposals
 from tests.support.vaults import everything
 from tests.support.views import rows_of, wait_for
 
-SEQUENCES = int(os.environ.get("CASE_LEDGER_TEST_SEQUENCES", "5"))
+SEQUENCES = int(os.environ.get("CASE_LEDGER_TEST_SEQUENCES", "3"))
 STEPS = 30
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 

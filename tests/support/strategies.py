@@ -181,6 +181,12 @@ def _one_of(options: tuple[Any, ...]) -> st.SearchStrategy[Any]:
     return st.sampled_from(options)
 
 
+@cache
+def _matching(pattern: str) -> st.SearchStrategy[str]:
+    """Texts of a pattern. To make this strategy takes longer than to draw from it."""
+    return st.from_regex(pattern, fullmatch=True)
+
+
 @dataclass(frozen=True, slots=True)
 class _Maker:
     """Draws the values of one action's fields."""
@@ -275,7 +281,7 @@ class _Maker:
         if secret:
             return self._marked(bounds)
         if "pattern" in bounds:
-            return self.draw(st.from_regex(bounds["pattern"], fullmatch=True))
+            return self.draw(_matching(bounds["pattern"]))
         raise TypeError("a ledger field would carry free text")
 
     def _marked(self, bounds: Mapping[str, Any]) -> str:
@@ -384,7 +390,7 @@ def _weights(
     """Return how often to take each of ``kinds``, so that a walk goes forward: undoing is rare,
     new facts are frequent, and what is possible late in the procedure comes first.
     """
-    places = _places(tuple((k, _required(r), r.establishes) for k, r in protocol.actions.items()))
+    places = _places_in(protocol)
     for kind in kinds:
         place = places[kind]
         if kind == "correction":  # hardest on the rules while a return is under way
@@ -413,6 +419,17 @@ class _Place:
     """How many steps from the opening."""
     facts: tuple[str, ...]
     """What it establishes; of facts with a pattern, those that another kind requires."""
+
+
+_KNOWN_PLACES: dict[int, tuple[Protocol, dict[str, _Place]]] = {}
+"""The places by the ``id`` of a protocol, which is kept so that the ``id`` stays its own."""
+
+
+def _places_in(protocol: Protocol) -> dict[str, _Place]:
+    if (known := _KNOWN_PLACES.get(id(protocol))) is None:
+        rules = tuple((k, _required(r), r.establishes) for k, r in protocol.actions.items())
+        known = _KNOWN_PLACES[id(protocol)] = protocol, _places(rules)
+    return known[1]
 
 
 @cache
