@@ -76,6 +76,9 @@ COMMANDS: Mapping[str, CommandPlace] = {
     "subject-access": CommandPlace(
         ("personal",), "Write all that this country holds on a person into a file for that person."
     ),
+    "document": CommandPlace(
+        ("documents",), "Documents of a case: add a file, list what there is, download one."
+    ),
     "review-destruction": CommandPlace(
         ("personal",), "Open what a proposed destruction would remove, to decide on it."
     ),

@@ -70,9 +70,13 @@ def bounded(
 
     Raises ``httpx.TransportError`` as :func:`bounded_client` says.
     """
-    narrower = {name: v for name, v in ((_LIMIT, limit), (_TIME, seconds)) if v is not None}
-    with http.stream(method, url, extensions=narrower, **content) as response:
+    with http.stream(method, url, extensions=bounds(limit, seconds), **content) as response:
         return read_bounded(response, limit=limit, seconds=seconds)
+
+
+def bounds(limit: int | None = None, seconds: float | None = None) -> dict[str, float]:
+    """Return the extensions of a request that has other bounds than its client's."""
+    return {name: v for name, v in ((_LIMIT, limit), (_TIME, seconds)) if v is not None}
 
 
 def read_bounded(

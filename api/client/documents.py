@@ -1,19 +1,30 @@
-"""Uploads of documents to the agency's own node, resumed after a lost answer."""
+"""Documents: uploaded to the agency's own node, added to a case, listed and downloaded."""
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
 from api.client.actions import ActionsClient
-from api.client.errors import RefusedError
-from api.client.schemas.case_documents import UploadState
+from api.client.bounded_answers import bounds, read_bounded
+from api.client.errors import RefusedError, is_no_answer, problem_of
+from api.client.schemas import Receipt
+from api.client.schemas.case_documents import DocumentPage, UploadState
+from ledger.system.backoff import Backoff
+from ledger.system.retrying import retrying
+from ledger.vocabulary.documents import DocumentAdded
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import DocumentKind, LegalBasis, Purpose
 
 _PART_BYTES = 1024 * 1024
 """One request brings so much: a slow line is done with it within the bound of an answer's time."""
 _HASHED_AT_ONCE = 1024 * 1024
+_MOST_BYTES = 2**30
+_DOWNLOAD_SECONDS = 900.0
+"""As long as the entry of the access log opens the document."""
 _MOST_MOVES = 20
 """So often another request may have moved the offset before the client gives up."""
 Progress = Callable[[int, int], None]
@@ -55,6 +66,125 @@ class DocumentsClient(ActionsClient):
                 state = self._get(path, UploadState)
                 progress(state.received, size)
         return state
+
+    def add_document(
+        self,
+        case_id: UUID,
+        case_version: int,
+        file: Path,
+        *,
+        kind: DocumentKind,
+        title: str,
+        group: FieldGroup | None,
+        language: str | None = None,
+        belongs_to: UUID | None = None,
+        progress: Progress = lambda _, __: None,
+    ) -> Receipt:
+        """Upload a file, and add it to the case or to an action of it. Raises ``RefusedError``.
+
+        ``group`` is the field group of the content; ``None`` shares the document with the countries
+        of the case.
+        """
+        action = self.document_action(
+            case_id,
+            file,
+            kind=kind,
+            title=title,
+            group=group,
+            language=language,
+            belongs_to=belongs_to,
+            progress=progress,
+        )
+        return self.append(action, case_id, case_version)
+
+    def document_action(
+        self,
+        case_id: UUID,
+        file: Path,
+        *,
+        kind: DocumentKind,
+        title: str,
+        group: FieldGroup | None,
+        language: str | None = None,
+        belongs_to: UUID | None = None,
+        progress: Progress = lambda _, __: None,
+    ) -> DocumentAdded:
+        """Upload a file, and return the action that adds it. Raises ``RefusedError``.
+
+        The media type is the one that the node found by the content.
+        """
+        state = self.upload(case_id, file, progress=progress)
+        document = {
+            "sha256": state.sha256,
+            "size": state.size,
+            "media_type": state.media_type,
+            "document_kind": kind,
+            "language": language,
+            "title": title,
+        }
+        field = f"{group.value}_document" if group is not None else "case_document"
+        content = {"acted_at": datetime.now(UTC), "belongs_to": belongs_to, field: document}
+        return DocumentAdded.model_validate(content)
+
+    def documents(
+        self,
+        case_id: UUID,
+        groups: Iterable[FieldGroup] = (),
+        purpose: Purpose | None = None,
+        basis: LegalBasis | None = None,
+    ) -> DocumentPage:
+        """Return the case's documents at ``case`` level, and those of groups.
+
+        With groups it is a reading, which is written down. Raises ``RefusedError``.
+        """
+        asked = {"group": [*groups] or None, "purpose": purpose, "basis": basis}
+        return self._get(f"/v1/cases/{case_id}/documents", DocumentPage, asked)
+
+    def download(
+        self,
+        case_id: UUID,
+        document_id: UUID,
+        file: Path,
+        *,
+        purpose: Purpose,
+        basis: LegalBasis | None = None,
+        progress: Progress = lambda _, __: None,
+    ) -> str:
+        """Write a document's content to a new file, and return its SHA-256 in hexadecimal.
+
+        Compare the digest with the signed one of :meth:`documents`. If the line breaks, the rest
+        is asked for from there. The file is removed if it does not become whole. Raises
+        ``RefusedError``, and ``FileExistsError`` if the file exists.
+        """
+        path = f"/v1/cases/{case_id}/documents/{document_id}/content"
+        asked = {"purpose": purpose.value, **({"basis": basis.value} if basis else {})}
+        digest = hashlib.sha256()
+        with file.open("xb") as written:
+
+            def rest() -> None:
+                done = written.tell()
+                headers = {**self._authorization(), "Range": f"bytes={done}-"}
+                with self._http.stream(
+                    "GET",
+                    path,
+                    params=asked,
+                    headers=headers,
+                    extensions=bounds(_MOST_BYTES, _DOWNLOAD_SECONDS),
+                ) as answer:
+                    if answer.is_error:
+                        raise RefusedError(problem_of(read_bounded(answer)))
+                    size = done + int(answer.headers["content-length"])
+                    for part in answer.iter_raw():
+                        written.write(part)
+                        digest.update(part)
+                        progress(written.tell(), size)
+
+            try:
+                retrying(is_no_answer, seconds=self._patience, backoff=Backoff(0.1, 2.0))(rest)
+            except BaseException:
+                file.unlink()
+                raise
+        return digest.hexdigest()
 
     def _send_part(self, path: str, offset: int, part: bytes) -> None:
         headers = {

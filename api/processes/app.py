@@ -29,6 +29,7 @@ from api.http.request_connections import RequestConnections
 from api.http.request_metrics import Requests
 from api.http.routes import (
     accountability,
+    case_documents,
     cases,
     document_uploads,
     duplicates,
@@ -104,8 +105,8 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
         lifespan=lifespan,
     )
     for resource in (
-        cases, document_uploads, replay, personal, duplicates, retention, accountability, events,
-        protocol, outbox, mailbox, submissions, log, sign_in, health,
+        cases, case_documents, document_uploads, replay, personal, duplicates, retention,
+        accountability, events, protocol, outbox, mailbox, submissions, log, sign_in, health,
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.
         app.router.routes.extend(resource.router.routes)

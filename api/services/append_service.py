@@ -37,6 +37,7 @@ from api.runtime.trouble import Trouble
 from api.services.action_status import Outcomes
 from api.services.decisions import SignedDecisions
 from api.services.linked_cases import check_linked_case, check_merge
+from api.services.named_documents import named_documents
 from api.services.person_dates import check_person_dates
 from api.services.personal_data_access import write_down_refused
 from api.services.receipts import receipt_document
@@ -59,6 +60,7 @@ from ledger.store.event_rows import RecordedRow
 from ledger.system import clock
 from ledger.system.retrying import AT_ONCE, retrying
 from ledger.system.telemetry import span
+from ledger.vault.documents.documents import NamedDocument
 from ledger.vault.held_statements import ended_statements
 from ledger.vault.vault import Vault, Vaults
 from ledger.vocabulary.action import Action
@@ -125,7 +127,10 @@ class DirectAppend:
                 check_case(action, case_id)
                 _check_dates(self._ledger, vault, action, whole)
                 _check_release(self._ledger, vault, action)
-                record = partial(self._record, vault, action, disclosures, case_id, case_version)
+                documents = named_documents(self._ledger, vault, action, whole, case_id)
+                record = partial(
+                    self._record, vault, action, disclosures, documents, case_id, case_version
+                )
                 receipt = _AGAIN(record)  # steps 4 to 6
         except Refusal as refusal:
             if sender.id == action.agency:  # another country's node writes its own down
@@ -138,6 +143,7 @@ class DirectAppend:
         vault: Vault,
         action: SignedAction,
         disclosures: Sequence[Disclosure],
+        documents: Sequence[NamedDocument],
         case_id: UUID,
         case_version: int,
     ) -> RecordedRow:
@@ -150,7 +156,9 @@ class DirectAppend:
         """
         since = time.monotonic() if action.digests else None
         try:
-            deposit = vault.deposit(action, case_id, disclosures, durably=False)  # step 4
+            deposit = vault.deposit(
+                action, case_id, disclosures, durably=False, documents=documents
+            )  # step 4
         except Refusal:  # the person was erased, after this was recorded or before
             if (receipt := self._ledger.receipt_of(action)) is not None:
                 return receipt
@@ -274,11 +282,12 @@ class OutboxAppend:
         except Refusal as refusal:
             write_down_refused(self._vaults, sender, action, case_id, refusal.rule)
             raise
+        documents = named_documents(self._ledger, vault, action, whole, case_id)
         if (receipt := self._ledger.receipt_of(action)) is not None:
-            _complete(vault, action, disclosures, case_id)
+            _complete(vault, action, disclosures, case_id, documents)
             return receipt_document(receipt)
         if not self._is_waiting(action):
-            deposit = vault.deposit(action, case_id, disclosures)  # step 4
+            deposit = vault.deposit(action, case_id, disclosures, documents=documents)  # step 4
             # Steps 5 and 6 are the ledger node's; the outbox relay passes the action on to it.
             if not self._outbox.put(action, sender, case_id, case_version, deposit):
                 vault.withdraw(action.id, deposit)  # the same came in at the same moment
@@ -551,15 +560,22 @@ def _take_back(vault: Vault, action: SignedAction, deposit: UUID) -> None:
 
 
 def _complete(
-    vault: Vault, action: SignedAction, disclosures: Sequence[Disclosure], case_id: UUID
+    vault: Vault,
+    action: SignedAction,
+    disclosures: Sequence[Disclosure],
+    case_id: UUID,
+    documents: Sequence[NamedDocument] = (),
 ) -> None:
     """Take in the disclosures of a recorded action where the vault lacks any of them.
 
     A vault that was put back to an older copy lacks them: the agency sends the same action again.
     """
-    if action.digests and not vault.has_whole(action.id):
+    is_lacking = not vault.has_whole(action.id) or (
+        documents and not vault.documents.held([action.id])
+    )
+    if action.digests and is_lacking:
         with suppress(Refusal):  # the person was erased
-            vault.deposit(action, case_id, disclosures)
+            vault.deposit(action, case_id, disclosures, documents=documents)
 
 
 def _check_no_node(sender: Agency) -> None:

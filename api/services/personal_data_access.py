@@ -22,9 +22,11 @@ from ledger.procedure.readings import Asked, BasisNamed, Reading
 from ledger.refusals import Ground, Refusal
 from ledger.replication.outbox import Outbox
 from ledger.signing import signed_action
+from ledger.signing.country_key import SealError
 from ledger.signing.signed_action import SignedAction
 from ledger.system import clock
 from ledger.vault.access_log import CaseReadings
+from ledger.vault.documents.documents import OpenedDocument
 from ledger.vault.held_fields import Damaged, Held
 from ledger.vault.held_statements import ended_statements
 from ledger.vault.vault import Vault, Vaults
@@ -92,6 +94,53 @@ class PersonalDataAccess:
         With the basis of danger to life the matrix's ``break_glass`` counts, else its ``read``.
         Raises ``Refusal`` (``access-matrix``, ``no-legal-basis``), which is written down too.
         """
+        return self._open(reader, *self._granted(reader, case_id, groups, purpose, basis))
+
+    def read_document(
+        self,
+        reader: Reader,
+        case_id: UUID,
+        action: UUID,
+        purpose: Purpose,
+        basis: LegalBasis | None,
+    ) -> OpenedDocument:
+        """Open the content of a document that the reader's own country holds.
+
+        ``action`` is the action that has the document. The entry of the access log names it. A
+        document at ``case`` level needs no legal basis, and has an entry all the same. Raises
+        ``Refusal`` (``unknown-document``, ``document-damaged``) and as :meth:`read` does.
+        """
+        case = self._case(reader, case_id)
+        vault = self._vaults.of(reader.agency.party)
+        known = vault.documents.group_of(action, case_id)
+        if known is None or action not in case.history or reader.agency.role in (OVERSIGHT, NODE):
+            raise _no_document()
+        groups = () if known.group is None else (known.group,)
+        reading, _ = self._granted(reader, case_id, groups, purpose, basis, concerning=action)
+        try:
+            opened = vault.document(reading, action)
+        except SealError:
+            raise Refusal(
+                Ground.OUT_OF_PROCEDURE,
+                "document-damaged",
+                "The document does not open here: its key or a part of it was lost or changed. Tell"
+                " the operator of this node.",
+            ) from None
+        if opened is None:
+            raise _no_document()
+        return opened
+
+    def _granted(
+        self,
+        reader: Reader,
+        case_id: UUID,
+        groups: Iterable[FieldGroup],
+        purpose: Purpose,
+        basis: LegalBasis | None,
+        *,
+        concerning: UUID | None = None,
+    ) -> tuple[Reading, Case]:
+        """Check a reading, and write it down. Raises ``Refusal`` as :meth:`read` does."""
         case = self._case(reader, case_id)
         protocol = self._ledger.adopted().protocol_today(clock.now())
         in_danger = basis is LegalBasis.DANGER_TO_LIFE
@@ -105,11 +154,10 @@ class PersonalDataAccess:
                 state, case.history, protocol, reader.agency, asked.groups, basis, self._moments()
             )
         except Refusal as refusal:
-            vault.readings.record(asked, refused_by=refusal.rule)
+            vault.readings.record(asked, refused_by=refusal.rule, concerning=concerning)
             raise
         _await_matrix(vault, asked)
-        reading = vault.readings.record(asked, bases=bases)
-        return self._open(reader, reading, case)
+        return vault.readings.record(asked, bases=bases, concerning=concerning), case
 
     def subject_access(self, reader: Reader, case_id: UUID) -> OpenedFields:
         """Open all personal fields held on a person, for that person.
@@ -152,6 +200,10 @@ class PersonalDataAccess:
         reading = vault.readings.record(asked, concerning=annulled)
         held = vault.reviewed_fields(reading)
         return OpenedFields(reading, case, held, held.damaged)
+
+    def case_of(self, reader: Reader, case_id: UUID) -> Case:
+        """Return a case that the reader may know of. Raises ``Refusal`` (``unknown-case``)."""
+        return self._case(reader, case_id)
 
     def readings(self, reader: Reader, case_id: UUID) -> CaseReadings:
         """Return the readings of the person's fields in this country.
@@ -335,6 +387,15 @@ def _bases(
             )
         found[group] = BasisNamed(kind=basis.kind, action=basis.action)
     return found
+
+
+def _no_document() -> Refusal:
+    return Refusal(
+        Ground.UNKNOWN,
+        "unknown-document",
+        "This node has no content of such a document for this agency. The content of a document"
+        " of another country stays at that country's node.",
+    )
 
 
 def _nodes_copy_only() -> Refusal:

@@ -19,8 +19,9 @@ from ledger.vocabulary.iso_codes import COUNTRIES
 from ledger.vocabulary.levels import FieldGroup, Level
 from ledger.vocabulary.upcasting import upcasters
 
-NOT_BY_FORM = frozenset({"information_released"})
-"""Kinds that name digests of opened fields, and so are made on the page that shows these."""
+NOT_BY_FORM = frozenset({"information_released", "document_added"})
+"""Kinds without a form: releases are made on the page that shows the fields, and no page uploads
+documents."""
 _SHORT = 200
 _QUARTER = "of_age_from"
 """The field that names a quarter of a year by its first day."""

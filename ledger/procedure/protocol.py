@@ -271,7 +271,7 @@ class WithdrawalTerms(Marked):
 
 
 class DocumentLimits(LedgerModel):
-    """How much the documents of agencies may have at their country's node."""
+    """The limits of the documents at a country's node."""
 
     max_bytes: Annotated[int, Field(ge=1, le=1_000_000_000)] = 25_000_000
     """The most bytes of one document."""
@@ -725,7 +725,7 @@ class Protocol(LedgerModel):
 
     @property
     def document_limits(self) -> DocumentLimits:
-        """Return how much the documents of agencies may have."""
+        """Return the limits of the documents at a country's node."""
         return self.documents or DocumentLimits()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:

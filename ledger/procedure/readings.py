@@ -43,4 +43,5 @@ class Reading(LedgerModel):
     """The rule that refused it."""
     bases: Mapping[FieldGroup, BasisNamed] = {}
     concerning: UUID | None = None
-    """The release that the fields were taken out for, or the annulled action that was reviewed."""
+    """The release that the fields were taken out for, the annulled action that was reviewed, or the
+    action whose document was opened."""

@@ -48,6 +48,7 @@ from ledger.vocabulary.destruction import (
     DestructionConfirmed,
     DestructionProposed,
 )
+from ledger.vocabulary.documents import DocumentAdded
 from ledger.vocabulary.erasure import (
     ErasureApproved,
     ErasureConfirmed,
@@ -203,6 +204,7 @@ CASE_ACTIONS = actions_by_kind(
         InformationDeclined,
         FormSent,
         FormAcknowledged,
+        DocumentAdded,
         MeetingHeld,
         JointActionAgreed,
         JointActionDone,

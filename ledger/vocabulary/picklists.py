@@ -607,6 +607,26 @@ class TravelDocumentKind(StrEnum):
     """By the Convention relating to the Status of Stateless Persons of 1954, article 28."""
 
 
+class DocumentKind(StrEnum):
+    """The kind of a document that belongs to a case."""
+
+    CONSENT_FORM = "consent_form"
+    ASSESSMENT = "assessment"
+    """A best-interests, risk, family or age assessment."""
+    REPORT = "report"
+    IDENTITY_DOCUMENT = "identity_document"
+    TRAVEL_DOCUMENT = "travel_document"
+    CIVIL_STATUS_CERTIFICATE = "civil_status_certificate"
+    """Of birth, marriage or death."""
+    COURT_DECISION = "court_decision"
+    ADMINISTRATIVE_DECISION = "administrative_decision"
+    MEDICAL_REPORT = "medical_report"
+    MINUTES = "minutes"
+    PHOTOGRAPH = "photograph"
+    LETTER = "letter"
+    OTHER = "other"
+
+
 class EscortKind(StrEnum):
     POLICE = "police"
     SOCIAL_WORKER = "social_worker"

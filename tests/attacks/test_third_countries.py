@@ -335,6 +335,7 @@ LEDGER_LEVEL = {
     "sharing_decided": {"groups": "rule", "recipients": "rule", "until": "rule",
                         "child_heard": "account"},
     "sharing_ended": {"decision": "rule"},
+    "document_added": {},
     "information_released": {"recipient": "rule", "request": "rule", "groups": "rule",
                              "purpose": "account", "basis": "rule", "basis_action": "rule",
                              "released": "rule"},

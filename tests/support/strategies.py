@@ -33,6 +33,7 @@ from ledger.procedure.retention import retention_over, retention_rule
 from ledger.refusals import Refusal
 from ledger.vocabulary import CASE_ACTIONS, Action
 from ledger.vocabulary.coordination import Correction
+from ledger.vocabulary.documents import DOCUMENT_FIELDS, CaseDocument, DocumentAdded
 from ledger.vocabulary.iso_codes import COUNTRIES, LANGUAGES
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import (
@@ -129,6 +130,10 @@ def actions(
     model = CASE_ACTIONS[kind]
     makes = _Maker(draw, tuple(agency_ids), sorted(party_codes), known_actions, acted_at)
     values = {"acted_at": acted_at, **fixed}
+    if model is DocumentAdded:  # it has one document, in one of its fields
+        chosen = draw(_one_of(DOCUMENT_FIELDS))
+        values |= dict.fromkeys(DOCUMENT_FIELDS)
+        values[chosen] = makes.value(CaseDocument, secret=True)
     for name, (annotation, secret) in _fields(model).items():
         if name not in values:
             own = makes.of_person(name, values)
@@ -287,7 +292,13 @@ class _Maker:
     def _marked(self, bounds: Mapping[str, Any]) -> str:
         pattern, most = bounds.get("pattern"), bounds.get("max_length", 4000)
         word = f"zq{secrets.token_hex(8)}"
-        marks = (word, f"+999{_digits(12)}", f"999{_digits(12)}", f"{word}@example.org")
+        marks = (
+            word,
+            secrets.token_hex(32),
+            f"+999{_digits(12)}",
+            f"999{_digits(12)}",
+            f"{word}@example.org",
+        )
         for mark in marks:
             if len(mark) > most or (pattern and not re.search(pattern, mark)):
                 continue
@@ -1184,6 +1195,7 @@ _ASIDE = frozenset(
         "state_notified",
         "person_referred",
         "outcome_overridden",
+        "document_added",
     }
 )
 """Kinds that are always possible, and lead no further in the procedure."""

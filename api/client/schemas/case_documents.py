@@ -3,10 +3,14 @@
 from uuid import UUID
 
 from api.client.schemas.document import Document
+from ledger.procedure.readings import Reading
+from ledger.vocabulary.documents import CaseDocument
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.types import AgencyId, Country
 
 
 class UploadState(Document):
-    """How far an upload is."""
+    """The progress of an upload."""
 
     id: UUID
     size: int
@@ -14,3 +18,32 @@ class UploadState(Document):
     """The bytes that are durable at the node."""
     is_whole: bool
     """Every byte is there, and their SHA-256 is the declared one: an action can name it."""
+    sha256: str
+    """In hexadecimal, as it was declared."""
+    media_type: str | None
+    """By the content, once it is whole."""
+
+
+class ListedDocument(Document):
+    """A document of a case, as the agency that added it signed it."""
+
+    id: UUID
+    """The action that has the document."""
+    agency: AgencyId
+    belongs_to: UUID | None
+    """The action of the case that the document belongs to; ``None``: the case itself."""
+    group: FieldGroup | None
+    """The field group; ``None`` at ``case`` level."""
+    received_from: Country | None
+    """The country that disclosed it; ``None`` for the caller's own."""
+    is_here: bool
+    """Whether this node has the content."""
+    document: CaseDocument
+
+
+class DocumentPage(Document):
+    """Documents of a case: those at ``case`` level, and those of the groups that were opened."""
+
+    reading: Reading | None
+    """The entry of the access log, where groups were asked for."""
+    documents: tuple[ListedDocument, ...]

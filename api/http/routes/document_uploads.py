@@ -263,4 +263,6 @@ def _state(upload: Upload) -> UploadState:
         size=upload.place.size,
         received=upload.received,
         is_whole=upload.is_whole,
+        sha256=upload.metadata.sha256,
+        media_type=upload.metadata.media_type,
     )

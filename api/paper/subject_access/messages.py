@@ -14,6 +14,7 @@ from ledger.vocabulary import ALL_ACTIONS, NOT_UNDERSTOOD
 from ledger.vocabulary.levels import FieldGroup, Level
 from ledger.vocabulary.picklists import (
     CaseStatus,
+    DocumentKind,
     LegalBasis,
     Purpose,
     Stage,
@@ -200,6 +201,7 @@ A catalogue may leave one out where CLDR has it.
 """
 
 _PICKLISTS: tuple[type[StrEnum], ...] = (
+    DocumentKind,
     CaseStatus,
     FieldGroup,
     IndicatorDimension,

@@ -11,7 +11,7 @@ from functools import cache
 import pycountry
 from babel.dates import format_date
 from babel.numbers import format_decimal
-from pydantic import JsonValue, TypeAdapter
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from api.paper.languages.catalogue import english, messages
 from api.paper.languages.found import SOURCE, language
@@ -19,6 +19,7 @@ from api.paper.subject_access.messages import value_id
 from api.paper.subject_access.value_shapes import Plain, shape
 from ledger.procedure.protocol import Agency, Protocol
 from ledger.procedure.time_zones import end_of_day, offset, zone_of, zone_of_days
+from ledger.vocabulary.documents import CaseDocument
 from ledger.vocabulary.types import UtcDatetime
 
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,6})?")
@@ -188,6 +189,8 @@ class Wording:
     def _item(self, kind: str, field: str, value: JsonValue, named: Mapping[str, str]) -> str:
         if isinstance(value, bool):
             return self._message(f"value.bool.{str(value).lower()}", str(value))
+        if isinstance(value, dict):
+            return self._document(value)
         as_it_is = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         known = shape(kind, field)
         try:
@@ -196,6 +199,17 @@ class Wording:
             return self._plain(known, as_it_is, named)
         except (ValueError, OverflowError):
             return as_it_is
+
+    def _document(self, value: Mapping[str, JsonValue]) -> str:
+        """Return a document's title, kind, language, media type, size in bytes and SHA-256."""
+        try:
+            document = CaseDocument.model_validate(value)
+        except ValidationError:
+            return json.dumps(value, ensure_ascii=False)
+        language = (self.language_name(document.language),) if document.language else ()
+        size = f"{self.number(Decimal(document.size))} B"
+        parts = (document.title, self.picked(document.document_kind), *language)
+        return ", ".join((*parts, document.media_type, size, f"SHA-256 {document.sha256}"))
 
     def _plain(self, known: Plain, value: str, named: Mapping[str, str]) -> str:
         match known:

@@ -25,7 +25,7 @@ OVERHEAD_BYTES = _NONCE_BYTES + 16
 
 @dataclass(frozen=True, slots=True)
 class DocumentPlace:
-    """What each chunk of a document is bound to."""
+    """The place of a document, to which each of its chunks is bound."""
 
     document_id: UUID
     case_id: UUID

@@ -1,4 +1,4 @@
-"""Where the encrypted chunks of documents lie: in PostgreSQL, or in a store of objects."""
+"""Stores of the encrypted chunks of documents: PostgreSQL, or a store of objects."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol

@@ -24,7 +24,7 @@ from ledger.vault.documents.chunk_encryption import (
 )
 from ledger.vault.documents.chunk_store import ChunkStore
 from ledger.vault.documents.uploads import Metadata, Sought, Uploads, opened_metadata
-from ledger.vocabulary.levels import FieldLevel
+from ledger.vocabulary.levels import FieldGroup, FieldLevel, Level
 
 
 class NamedDocument(NamedTuple):
@@ -157,6 +157,18 @@ class Documents(Uploads):
         with self._database.transaction(role=self._role) as connection:
             rows = connection.execute(select, (list(action_ids),)).fetchall()
         return {row["action_id"]: row["document_id"] for row in rows}
+
+    def group_of(self, action: UUID, case_id: UUID) -> FieldLevel | None:
+        """Return the level of an action's document, or ``None`` if its content is not here."""
+        select = self._sql(
+            "SELECT level, field_group FROM {}.documents WHERE action_id = %s AND case_id = %s"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(select, (action, case_id)).fetchone()
+        if row is None:
+            return None
+        group = FieldGroup(row["field_group"]) if row["field_group"] is not None else None
+        return FieldLevel(Level(row["level"]), group)
 
     def open(self, reading: Reading, action: UUID) -> OpenedDocument | None:
         """Return the document of an action, as far as an entry of the access log opens it.

@@ -7,18 +7,10 @@ specification says, at its first byte: a file that is two types at once counts a
 import re
 from typing import Final
 
-ACCEPTED: Final = (
-    "application/pdf",
-    "image/png",
-    "image/jpeg",
-    "image/heic",
-    "image/tiff",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    "application/vnd.oasis.opendocument.text",
-)
-"""PDF, PNG, JPEG, HEIC, TIFF, DOCX and ODT."""
+from ledger.vocabulary.documents import MEDIA_TYPES
+
 SUFFIXES: Final = dict(
-    zip(ACCEPTED, ("pdf", "png", "jpg", "heic", "tiff", "docx", "odt"), strict=True)
+    zip(MEDIA_TYPES, ("pdf", "png", "jpg", "heic", "tiff", "docx", "odt"), strict=True)
 )
 """The end of a file's name, by media type."""
 

@@ -33,7 +33,8 @@ from ledger.vault.documents.chunk_encryption import (
     upload_context,
 )
 from ledger.vault.documents.chunk_store import ChunkStore
-from ledger.vault.documents.media_types import ACCEPTED, media_type
+from ledger.vault.documents.media_types import media_type
+from ledger.vocabulary.documents import MEDIA_TYPES
 
 _UNUSED_AGE = timedelta(days=1)
 """So long an upload that no action has is kept after its last byte."""
@@ -41,7 +42,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Metadata(BaseModel):
-    """What the vault knows of a content. It is encrypted under the content key."""
+    """The digest and the media type of a content, which are encrypted under the content key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -343,7 +344,7 @@ def _other_digest() -> Refusal:
 
 
 def _other_type() -> Refusal:
-    accepted = ", ".join(ACCEPTED)
+    accepted = ", ".join(MEDIA_TYPES)
     return Refusal(
         Ground.INVALID,
         "document-type",

@@ -1,0 +1,138 @@
+"""Commands on documents: adding a file to a case, listing documents, downloading one."""
+
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID, uuid4
+
+import typer
+
+from api.cli.connection import AsAgencyOrJson, asks
+from api.cli.output import fail, failures, out, print_json
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import DocumentKind, LegalBasis, Purpose
+
+app = typer.Typer(
+    name="document",
+    no_args_is_help=True,
+    help="Documents of a case: add a file, list what there is, download one.",
+)
+
+CaseArgument = Annotated[UUID, typer.Argument(help="The case.")]
+ForBasis = Annotated[
+    LegalBasis | None, typer.Option(help="The legal basis.", show_default="any but danger")
+]
+
+
+@app.command()
+@asks
+def add(
+    asked: AsAgencyOrJson,
+    case_id: CaseArgument,
+    file: Annotated[Path, typer.Argument(help="The file.", exists=True, dir_okay=False)],
+    kind: Annotated[DocumentKind, typer.Option(help="The kind of the document.")],
+    title: Annotated[str, typer.Option(help="Its title, which is shared like its content.")],
+    group: Annotated[
+        FieldGroup | None,
+        typer.Option("--group", "-g", help="The field group of its content."),
+    ] = None,
+    case_level: Annotated[
+        bool,
+        typer.Option("--case-level", help="Any agency of the case's countries may read it."),
+    ] = False,
+    language: Annotated[
+        str | None, typer.Option(help="Its language, as three letters of ISO 639.")
+    ] = None,
+    belongs_to: Annotated[
+        UUID | None,
+        typer.Option(help="The action that it belongs to.", show_default="the case itself"),
+    ] = None,
+) -> None:
+    """Upload a file, and add it to a case. A command that was stopped goes on where it was."""
+
+    from api.cli.steps.sending import present_version, send_kept
+    from api.cli.steps.transfers import transfer_bar
+    from api.cli.steps.unsent import UnsentAction, UnsentActions
+    from api.runtime.settings import Settings
+
+    with failures(asked.as_json), asked.client() as client:
+        if (group is None) is not case_level:
+            fail("say the field group of the content (--group), or --case-level, and not both")
+        with transfer_bar("Uploading", asked.as_json) as progress:
+            action = client.document_action(
+                case_id,
+                file,
+                kind=kind,
+                title=title,
+                group=group,
+                language=language,
+                belongs_to=belongs_to,
+                progress=progress,
+            )
+        action_id = uuid4()
+        unsent = UnsentAction(
+            action_id=action_id,
+            kind=action.kind,
+            agency=client.agency,
+            url=asked.url,
+            case_id=case_id,
+            case_version=present_version(client, case_id),
+            signed=str(client.sign(action, case_id, action_id)),
+        )
+        kept = UnsentActions(Settings().data_directory)
+        kept.keep(unsent)
+        send_kept(client, kept, unsent, asked.as_json)
+
+
+@app.command("list")
+@asks
+def list_documents(
+    asked: AsAgencyOrJson,
+    case_id: CaseArgument,
+    group: Annotated[
+        list[FieldGroup] | None,
+        typer.Option("--group", "-g", help="Documents of this field group too. May be repeated."),
+    ] = None,
+    purpose: Annotated[
+        Purpose | None, typer.Option(help="The purpose of the reading, needed with a group.")
+    ] = None,
+    basis: ForBasis = None,
+) -> None:
+    """List a case's documents. With groups it is a reading, which the access log records."""
+
+    from api.cli.steps.transfers import documents_table
+
+    with asked.client() as client:
+        page = client.documents(case_id, group or (), purpose, basis)
+        if asked.as_json:
+            print_json(page)
+            return
+        out.print(documents_table(page.documents))
+        if page.reading is not None:
+            out.print(f"Written down as reading {page.reading.seq}.")
+
+
+@app.command()
+@asks
+def get(
+    asked: AsAgencyOrJson,
+    case_id: CaseArgument,
+    document_id: Annotated[UUID, typer.Argument(help="The action that added the document.")],
+    file: Annotated[Path, typer.Argument(help="The file to write, which does not exist yet.")],
+    purpose: Annotated[Purpose, typer.Option(help="The purpose of the reading.")],
+    basis: ForBasis = None,
+) -> None:
+    """Download a document. The access log records it. Compare the printed SHA-256 with the list."""
+
+    from api.cli.steps.transfers import transfer_bar
+
+    with failures(asked.as_json), asked.client() as client:
+        if file.exists():
+            fail(f"{file} exists; name another file")
+        with transfer_bar("Downloading", asked.as_json) as progress:
+            digest = client.download(
+                case_id, document_id, file, purpose=purpose, basis=basis, progress=progress
+            )
+        if asked.as_json:
+            print_json({"file": str(file), "sha256": digest})
+        else:
+            out.print(f"{file}: SHA-256 {digest}", soft_wrap=True)

@@ -1,0 +1,53 @@
+"""The progress of an upload or a download, and the table of a case's documents."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from rich import box
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+from api.cli.output import err
+from api.client.schemas.case_documents import ListedDocument
+
+
+@contextmanager
+def transfer_bar(what: str, as_json: bool) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that shows how many bytes are done, and of how many."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, disable=as_json, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, size: progress.update(task, completed=done, total=size)
+
+
+def documents_table(documents: Iterable[ListedDocument]) -> Table:
+    """Return a table of documents."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("Document", "Title", "Kind", "Group", "Type", "Bytes", "From", "Here"):
+        table.add_column(column)
+    for one in documents:
+        table.add_row(
+            str(one.id),
+            escape(one.document.title),
+            one.document.document_kind.value.replace("_", " "),
+            one.group.value if one.group is not None else "case",
+            one.document.media_type,
+            str(one.document.size),
+            one.agency,
+            "yes" if one.is_here else "no",
+        )
+    return table

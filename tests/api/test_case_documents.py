@@ -1,0 +1,223 @@
+"""Documents of a case, from the file to the download: who gets what, and what is written down."""
+
+import hashlib
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from api.client.errors import RefusedError
+from api.client.schemas import Receipt
+from api.paper.subject_access.wording import wording
+from ledger.vocabulary.coordination import ConsentGiven
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import (
+    AgeGroup,
+    ConsentForm,
+    ConsentGiver,
+    ConsentScope,
+    DocumentKind,
+    Purpose,
+)
+from tests.api.test_document_uploads import authorised
+from tests.support.actions import START, opening
+from tests.support.papers import PDF, pdf
+from tests.support.serving import Server
+
+AGENCY = "xk-dhtqnj"
+TITLE = "Consent of the mother"
+
+
+@pytest.fixture
+def served(served_once: Server) -> Server:
+    return served_once
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (file := tmp_path / "consent.pdf").write_bytes(pdf(700_000))
+    return file
+
+
+def opened(served: Server) -> tuple[UUID, Receipt]:
+    with served.client(AGENCY) as client:
+        adult = opening().model_copy(update={"age_group": AgeGroup.ADULT})
+        return (case := uuid4()), client.append(adult, case, 0)
+
+
+def added(
+    served: Server,
+    case: UUID,
+    version: int,
+    file: Path,
+    group: FieldGroup | None = None,
+    belongs_to: UUID | None = None,
+) -> Receipt:
+    with served.client(AGENCY) as client:
+        return client.add_document(
+            case,
+            version,
+            file,
+            kind=DocumentKind.CONSENT_FORM,
+            title=TITLE,
+            group=group,
+            language="sqi",
+            belongs_to=belongs_to,
+        )
+
+
+def consented(served: Server, case: UUID, version: int) -> Receipt:
+    """An adult consents to the reading of some groups, which is a legal basis."""
+    consent = ConsentGiven(
+        acted_at=START,
+        scopes=tuple(ConsentScope),
+        given_by=ConsentGiver.PERSON,
+        form=ConsentForm.WRITTEN,
+        groups=(FieldGroup.IDENTITY, FieldGroup.HEALTH),
+    )
+    with served.client(AGENCY) as client:
+        return client.append(consent, case, version)
+
+
+def test_a_document_is_added_listed_and_downloaded(served: Server, file: Path) -> None:
+    case, opening_receipt = opened(served)
+    receipt = added(served, case, 1, file, belongs_to=opening_receipt.action_id)
+    with served.client(AGENCY) as client:
+        (one,) = client.documents(case).documents
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        assert (one.id, one.agency, one.group) == (receipt.action_id, AGENCY, None)
+        assert (one.belongs_to, one.is_here) == (opening_receipt.action_id, True)
+        assert (one.document.sha256, one.document.title) == (digest, TITLE)
+        assert one.document.media_type == "application/pdf"
+        to = file.with_name("again.pdf")
+        got = client.download(case, one.id, to, purpose=Purpose.PROTECTION)
+        assert (got, to.read_bytes()) == (digest, file.read_bytes())
+        last = client.readings(case).readings[-1]
+        assert (last.granted, last.concerning) == (True, one.id)
+        assert last.asked.purpose is Purpose.PROTECTION
+    # The ledger has digests alone.
+    with served.client("xk-nac") as coordinator:
+        event = coordinator.events(receipt.position - 1).events[0].model_dump_json()
+    assert str(receipt.action_id) in event
+    assert TITLE not in event
+    assert digest not in event
+
+
+def test_a_personal_document_needs_matrix_basis_and_purpose(served: Server, file: Path) -> None:
+    case, _ = opened(served)
+    receipt = added(served, case, 1, file, FieldGroup.IDENTITY)
+    to = file.with_name("again.pdf")
+    with served.client("xk-ngo-support") as client:
+        assert client.documents(case).documents == ()
+        for ask in (
+            lambda: client.download(case, receipt.action_id, to, purpose=Purpose.PROTECTION),
+            lambda: client.documents(case, [FieldGroup.IDENTITY], Purpose.PROTECTION),
+        ):
+            with pytest.raises(RefusedError) as refused:
+                ask()
+            assert refused.value.problem.rule == "no-legal-basis"
+        assert not to.exists()
+        refusals = [one for one in client.readings(case).readings if not one.granted]
+        assert [one.concerning for one in refusals] == [receipt.action_id, None]
+        consented(served, case, 2)
+        with pytest.raises(RefusedError) as refused:
+            client.documents(case, [FieldGroup.IDENTITY])
+        assert refused.value.problem.rule == "purpose"
+        page = client.documents(case, [FieldGroup.IDENTITY], Purpose.PROTECTION)
+        assert [one.group for one in page.documents] == [FieldGroup.IDENTITY]
+        client.download(case, receipt.action_id, to, purpose=Purpose.PROTECTION)
+        assert to.read_bytes() == file.read_bytes()
+    with served.client("xk-ngo-support") as client, pytest.raises(RefusedError) as refused:
+        client.documents(case, [FieldGroup.PROCEEDINGS], Purpose.PROTECTION)
+    assert refused.value.problem.rule == "access-matrix"
+    for agency, rule in (("me-csw-podgorica", "unknown-case"), ("xk-ombudsperson", None)):
+        with served.client(agency) as client, pytest.raises(RefusedError) as refused:
+            client.download(
+                case, receipt.action_id, file.with_name("no"), purpose=Purpose.PROTECTION
+            )
+        assert refused.value.problem.rule == (rule or "unknown-document")
+
+
+def test_a_download_has_ranges_and_runs_nowhere(served: Server, file: Path) -> None:
+    case, _ = opened(served)
+    receipt = added(served, case, 1, file)
+    content = file.read_bytes()
+    url = f"{served.url}/v1/cases/{case}/documents/{receipt.action_id}/content"
+
+    def get(wanted: str | None) -> httpx.Response:
+        headers = authorised(served) | ({"Range": wanted} if wanted else {})
+        return httpx.get(url, params={"purpose": "protection"}, headers=headers)
+
+    whole = get(None)
+    assert (whole.status_code, whole.content) == (200, content)
+    assert whole.headers["content-disposition"].startswith('attachment; filename="')
+    assert whole.headers["content-disposition"].endswith('.pdf"')
+    assert whole.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in whole.headers["content-security-policy"]
+    assert whole.headers["cache-control"] == "no-store"
+    for wanted, expected in (
+        ("bytes=0-9", content[:10]),
+        ("bytes=262140-262150", content[262140:262151]),
+        ("bytes=699990-", content[699990:]),
+        ("bytes=-5", content[-5:]),
+    ):
+        part = get(wanted)
+        assert (part.status_code, part.content) == (206, expected)
+        assert part.headers["content-range"].endswith("/700000")
+    beyond = get("bytes=700000-")
+    assert (beyond.status_code, beyond.json()["rule"]) == (416, "document-range")
+    assert httpx.get(url, headers=authorised(served)).status_code == 422  # no purpose
+
+
+def test_an_action_without_its_upload_is_refused_and_nothing_is_kept(
+    served: Server, file: Path
+) -> None:
+    case, _ = opened(served)
+    with served.client(AGENCY) as client:
+        action = client.document_action(
+            case, file, kind=DocumentKind.REPORT, title=TITLE, group=FieldGroup.HEALTH
+        )
+        field, document = action.document
+        other = action.model_copy(update={field: document.model_copy(update={"sha256": "0" * 64})})
+        picture = document.model_copy(update={"media_type": "image/png"})
+        wrong = action.model_copy(update={field: picture})
+        stray = action.model_copy(update={"belongs_to": uuid4()})
+        for refused_action, rule in (
+            (other, "document-not-uploaded"),
+            (wrong, "document-type"),
+            (stray, "unknown-belonging"),
+        ):
+            with pytest.raises(RefusedError) as refused:
+                client.append(refused_action, case, 1)
+            assert refused.value.problem.rule == rule
+        # A refusal of the rules gives the upload back: the same document goes with the next action.
+        with pytest.raises(RefusedError) as refused:
+            client.append(action, case, 7)
+        assert refused.value.problem.rule == "case-version"
+        assert client.append(action, case, 1).case_version == 2
+        assert client.case(case).view.version == 2
+
+
+def test_subject_access_lists_documents(served: Server, file: Path) -> None:
+    case, _ = opened(served)
+    added(served, case, 1, file, FieldGroup.HEALTH)
+    (small := file.with_name("small.pdf")).write_bytes(PDF)
+    added(served, case, 2, small)
+    with served.client("xk-csw-prishtina") as client:
+        told = client.subject_access(case, "en").decode()
+    assert told.count(TITLE) >= 2
+    digest = hashlib.sha256(PDF).hexdigest()
+    assert digest in told
+    document = {
+        "sha256": digest,
+        "size": 1234567,
+        "media_type": "application/pdf",
+        "document_kind": "consent_form",
+        "language": "sqi",
+        "title": TITLE,
+    }
+    (line,) = wording("en").value("document_added", "case_document", document, {})
+    assert line.startswith(
+        f"{TITLE}, consent form, Albanian, application/pdf, 1,234,567 B, SHA-256"
+    )
