@@ -152,6 +152,15 @@ class _ReportPage:
             ),
         )
 
+        yield from self._section("protected", 3)
+        yield from self._table(
+            ("country", "protected_as", "count"),
+            (
+                (self._country(c.country), self._words.picked(c.protected_as), c.cases)
+                for c in cases.protected
+            ),
+        )
+
     def _times(self, by: str, times: Iterable[ResponseTimes]) -> Iterator[str]:
         yield from self._table(
             (by, "kind", *_TALLY, "share", "median", "ninety", "longest"),

@@ -14,6 +14,7 @@ from ledger.vocabulary.picklists import (
     ConsentScope,
     RefusalSubject,
     RiskLevel,
+    TraffickingStatus,
 )
 
 
@@ -53,6 +54,12 @@ _KINDS_OF_FACTS = {
 }
 """The kind of action whose name tells a fact that has no kind of its own."""
 
+_STATUSES = {
+    "at_risk": TraffickingStatus.AT_RISK,
+    "potential_victim": TraffickingStatus.POSSIBLE,
+}
+"""The status of the person that a fact says."""
+
 
 def fact(name: str, words: Wording) -> str:
     """Return a fact of a case by the action that establishes it, else by its machine name."""
@@ -60,6 +67,8 @@ def fact(name: str, words: Wording) -> str:
         return words.kind(name)
     if name in _KINDS_OF_FACTS:
         return words.kind(_KINDS_OF_FACTS[name])
+    if name in _STATUSES:
+        return words.picked(_STATUSES[name])
     head, _, scope = name.partition("_")
     if head == "consent" and scope in set(ConsentScope):
         return f"{words.kind('consent_given')}: {words.picked(ConsentScope(scope))}"

@@ -6,7 +6,14 @@ from pydantic import JsonValue
 
 from api.paper.protocol_changes import fact
 from api.paper.subject_access.wording import Wording
-from ledger.procedure.conditions import Bodies, FieldValue, Marked, Persons, Standing
+from ledger.procedure.conditions import (
+    Bodies,
+    FieldValue,
+    Marked,
+    Persons,
+    Standing,
+    ValueRule,
+)
 from ledger.procedure.protocol import ActionRule, Duty, Protocol
 
 _PERSONS = {Persons.CHILDREN: "rule.for_children", Persons.ADULTS: "rule.for_adults"}
@@ -17,6 +24,8 @@ def rule_sentences(kind: str, protocol: Protocol, words: Wording) -> tuple[str, 
     rule = protocol.actions[kind]
     return (
         *(condition_sentence(name, kind, protocol, words) for name in protocol.conditions_of(rule)),
+        *_one_of(rule, words),
+        *(_where(one, kind, words) for one in rule.where),
         *_bodies(rule, words),
         *_parties(rule, protocol, words),
         *_reflection(rule, words),
@@ -61,7 +70,7 @@ def reflection_sentences(protocol: Protocol, words: Wording) -> tuple[str, ...]:
                 "rule.reflection_days",
                 countries=_countries(period.parties, words),
                 days=str(period.days),
-                fact=fact(period.after, words),
+                fact=_facts((period.after, *period.or_after), words),
             ),
             period,
             words,
@@ -98,6 +107,32 @@ def _value(value: FieldValue, kind: str, protocol: Protocol, words: Wording) -> 
         field=words.field(value.field),
         values=told,
     )
+
+
+def _one_of(rule: ActionRule, words: Wording) -> Iterator[str]:
+    if rule.requires_one_of:
+        yield words.text("rule.one_of", facts=_facts(rule.requires_one_of, words))
+
+
+def _where(one: ValueRule, kind: str, words: Wording) -> str:
+    """Return what a rule says besides where a field has a value."""
+    value = words.text(
+        "rule.value",
+        field=words.field(one.field),
+        values=values_text(kind, one.field, one.values, words),
+    )
+    told = [
+        words.text(text, facts=_facts(facts, words))
+        for text, facts in (
+            ("rule.first", one.requires),
+            ("rule.not_while", one.forbidden_while),
+            ("rule.deciding_party", one.party_that_established),
+            ("rule.from_then", one.establishes),
+            ("rule.no_more", one.ends),
+        )
+        if facts
+    ]
+    return marked(words.text("rule.where", value=value, sentence=" ".join(told)), one, words)
 
 
 def _bodies(rule: ActionRule, words: Wording) -> Iterator[str]:

@@ -29,6 +29,8 @@ _CASES = frozenset({"linked_case", "continues_in", "ended_case", "continued_in"}
 """The fields that name another case."""
 _ID_LENGTH = 36
 _LISTED = 12
+_CHECKED = 60
+"""A choice of several of so many values has a box for each: those of two countries' agencies."""
 Options = tuple[tuple[str, str], ...]
 """Values with their labels."""
 
@@ -227,7 +229,8 @@ def _options(
         case Plain():
             return ()
         case picklist:
-            codes = offered or item.get("enum") or [item.get("const")]
+            listed = item.get("enum") or [item.get("const")]
+            codes = listed if offered is None else offered
             return tuple((v.value, words.picked(v)) for v in picklist if v.value in codes)
 
 
@@ -274,4 +277,4 @@ def _sorted(options: Sequence[tuple[str, str]]) -> Options:
 
 def is_long(field: FormField) -> bool:
     """Return whether a choice of several has too many values to list them."""
-    return len(field.options) > _LISTED * 2
+    return len(field.options) > _CHECKED

@@ -96,6 +96,8 @@ class Printing:
         yield things.text("case.number"), str(case.case_id)
         yield text("stage"), things.picked(case.stage)
         yield text("replay.status"), things.picked(case.status)
+        person = f"{things.picked(case.age_group)}, {things.picked(case.trafficking_status)}"
+        yield text("case.person"), person
         yield text("replay.priority"), things.picked(case.priority)
         yield text("countries"), ", ".join(things.country(party) for party in case.parties)
         yield text("case.lead"), self._name(case.lead_agency)

@@ -15,6 +15,7 @@ def reason_of_rule(rule: str, words: Words) -> str | None:
     """Return why a rule refuses; ``None`` if no text says it."""
     for head, text in (
         ("requires-", "why.requires"),
+        ("one-of-", "why.one_of"),
         ("not-while-", "why.not_while"),
         ("safeguard-", "why.safeguard"),
     ):

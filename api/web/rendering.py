@@ -95,7 +95,13 @@ def _fact_texts(request: Request, words: Words) -> list[tuple[str, str]]:
     names = {
         fact
         for rule in rules
-        for fact in (*rule.requires, *rule.requires_for_child, *rule.forbidden_while)
+        for fact in (
+            *rule.requires,
+            *rule.requires_for_child,
+            *rule.requires_one_of,
+            *rule.forbidden_while,
+            *(fact for one in rule.where for fact in (*one.requires, *one.forbidden_while)),
+        )
     }
     return [(name, fact_text(name, words.things)) for name in sorted(names)]
 

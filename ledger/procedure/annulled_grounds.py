@@ -42,7 +42,12 @@ def annulled_ground(
         rule = protocol.actions.get(taken.kind) if taken is not None else None
         if taken is None or rule is None:
             continue
-        for fact in _needed(rule, is_child=state.is_child):
+        rule = rule.taken_with(taken.fields)
+        ground = _one_of(rule, resting, taken, state, annulled, history, protocol)
+        if ground is not None:
+            return ground
+        held = (fact for fact in rule.requires_one_of if fact in state.facts)
+        for fact in (*_needed(rule, is_child=state.is_child), *held):
             if fact in state.facts:
                 if fact not in seen:
                     seen.add(fact)
@@ -50,6 +55,27 @@ def annulled_ground(
             elif _was_annulled(fact, taken, history, annulled, protocol):
                 return AnnulledGround(resting, fact)
     return None
+
+
+def _one_of(
+    rule: ActionRule,
+    resting: str,
+    taken: Act,
+    state: CaseState,
+    annulled: Collection[UUID],
+    history: Mapping[UUID, Act],
+    protocol: Protocol,
+) -> AnnulledGround | None:
+    """Return the annulled ground of an action that needed one of several facts."""
+    if any(fact in state.facts for fact in rule.requires_one_of):
+        return None
+    gone = (
+        fact
+        for fact in rule.requires_one_of
+        if _was_annulled(fact, taken, history, annulled, protocol)
+    )
+    fact = next(gone, None)
+    return None if fact is None else AnnulledGround(resting, fact)
 
 
 def _needed(rule: ActionRule, *, is_child: bool) -> tuple[str, ...]:
@@ -78,6 +104,6 @@ def _establishes(act: Act, fact: str, protocol: Protocol) -> bool:
     if rule is None:
         return False
     try:
-        return fact in facts_named(rule.establishes, act.fields)
+        return fact in facts_named(rule.taken_with(act.fields).establishes, act.fields)
     except (KeyError, TypeError):
         return False  # an event of another form, which this program does not understand

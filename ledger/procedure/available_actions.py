@@ -21,6 +21,8 @@ from ledger.procedure.merged_cases import NO_OTHERS, KnownCase, OtherCases
 from ledger.procedure.protocol import NODE, OVERSIGHT, Agency, Operation, Protocol
 from ledger.procedure.retention import retention_rule
 from ledger.refusals import Ground, Refusal
+from ledger.vocabulary import CASE_ACTIONS
+from ledger.vocabulary.action import values_of
 from ledger.vocabulary.communication_forms import FormSent
 from ledger.vocabulary.coordination import CaseClosed, ConsentWithdrawn
 from ledger.vocabulary.decisions import DecisionProposed, OutcomeOverridden
@@ -105,7 +107,11 @@ class _Asked:
                 return Offer(kind, refusal if not passes else _nothing_to_name(kind))
             if kind == ConsentWithdrawn.kind and not self._scopes():
                 return Offer(kind, refusal if not passes else _nothing_to_name(kind))
-            return Offer(kind, None if passes else refusal, self._groups(kind))
+            return Offer(
+                kind,
+                None if passes else refusal,
+                {**self._groups(kind), **(self._by_value(kind) if passes else {})},
+            )
         name, candidates = named
         accepted, refusals = [], []
         for value in candidates or (str(_NOBODY),):
@@ -140,6 +146,22 @@ class _Asked:
         except Refusal as refusal:
             return refusal
         return None
+
+    def _by_value(self, kind: str) -> Mapping[str, tuple[str, ...]]:
+        """Return the values that the rules accept now, of fields of which they refuse some."""
+        found: dict[str, tuple[str, ...]] = {}
+        rule = self.protocol.actions[kind]
+        for name in dict.fromkeys(one.field for one in rule.where):
+            values = values_of(CASE_ACTIONS[kind], name)
+            accepted = tuple(
+                value
+                for value in values
+                if (refusal := self._refusal(kind, {**self._fields(kind), name: value})) is None
+                or refusal.ground is Ground.INVALID
+            )
+            if accepted != values:
+                found[name] = accepted
+        return found
 
     def _named(self, kind: str) -> tuple[str, Sequence[str]] | None:
         """Return the field by which an action names a part of the case, and the possible values."""

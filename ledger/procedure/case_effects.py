@@ -71,6 +71,11 @@ def _victim_identified(_: CaseState, act: Act) -> dict[str, Any]:
     return {"trafficking_status": TraffickingStatus(act.fields["status"])}
 
 
+def _indicators_assessed(_: CaseState, act: Act) -> dict[str, Any]:
+    status = act.fields.get("protected_as")
+    return {} if status is None else {"trafficking_status": TraffickingStatus(status)}
+
+
 def _not_a_victim(_: CaseState, __: Act) -> dict[str, Any]:
     return {"trafficking_status": TraffickingStatus.NOT_A_VICTIM}
 
@@ -645,6 +650,7 @@ _EFFECTS: Mapping[str, Callable[[CaseState, Act], dict[str, Any]]] = {
     "victim_identified": _victim_identified,
     "victim_status_changed": _victim_identified,
     "not_a_victim": _not_a_victim,
+    "indicators_assessed": _indicators_assessed,
     "identity_recorded": _identity_recorded,
     "age_assessed": _age_assessed,
     "rectification_declined": _rectification_declined,

@@ -294,7 +294,9 @@ def _opened(act: Act, protocol: Protocol) -> CaseState:
         status=CaseStatus.ACTIVE,
         stage=Stage.IDENTIFICATION,
         age_group=age_group,
-        trafficking_status=TraffickingStatus.POSSIBLE,
+        trafficking_status=TraffickingStatus(
+            act.fields.get("protected_as", TraffickingStatus.POSSIBLE)
+        ),
         priority=Priority.NORMAL,
         lead_agency=act.agency,
         parties=tuple(dict.fromkeys((own, *act.fields["countries"]))),
@@ -309,7 +311,7 @@ def _opened(act: Act, protocol: Protocol) -> CaseState:
 def _facts(
     facts: Mapping[str, FactInForce], act: Act, protocol: Protocol
 ) -> Mapping[str, FactInForce]:
-    rule = protocol.actions[act.kind]
+    rule = protocol.actions[act.kind].taken_with(act.fields)
     ended = facts_named(rule.ends, act.fields)
     established = facts_named(rule.establishes, act.fields)
     if not established and not any(fact in facts for fact in ended):

@@ -53,10 +53,13 @@ from ledger.vocabulary.picklists import (
     LegalBasis,
     MergeDeclineReason,
     StatementGround,
+    TraffickingStatus,
 )
 from ledger.vocabulary.types import format_utc
 
 CLOCK_SKEW = timedelta(minutes=5)
+_STATUS = "protected_as"
+"""The field that states a status before a formal identification."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ def decide(
             f"{act.kind} is no action on a case in this protocol.",
             "kind",
         )
+    _status_agreed(act, rule)
+    rule = rule.taken_with(act.fields)
     agency = protocol.agencies_by_id[act.agency]
     if agency.retired_at is not None:
         raise _not_allowed(
@@ -175,7 +180,9 @@ def decide(
         if state.lacks_safeguard(state.facts[fact].action):
             raise _without_safeguard(act.kind, fact, state)
     if protocol.edition >= GROUNDS_SINCE:
-        _grounds_hold(act.kind, required, state, history, protocol)
+        one_of = (fact for fact in rule.requires_one_of if fact in state.facts)
+        _grounds_hold(act.kind, (*required, *one_of), state, history, protocol)
+    _one_of(act, rule, state)
     for fact in rule.forbidden_while:
         if fact in state.facts:
             raise _out(f"not-while-{fact}", f"{act.kind} is not possible while {fact} holds.")
@@ -209,6 +216,33 @@ def _grounds_hold(
             f"{kind} rests on {ground.resting}, and the {ground.fact} that this needed was"
             f" annulled. Record {ground.fact} again, and then {ground.resting}; or annul"
             f" {ground.resting} too.",
+        )
+
+
+def _status_agreed(act: Act, rule: ActionRule) -> None:
+    """Check that the text in force says what follows from the status that an action states.
+
+    An opening as a potential victim says what every opening says. Raises ``Refusal``.
+    """
+    status = act.fields.get(_STATUS)
+    if status is None or (act.kind == "case_opened" and status == TraffickingStatus.POSSIBLE):
+        return
+    if not any(one.field == _STATUS and one.is_of(act.fields) for one in rule.where):
+        raise _invalid(
+            "status-not-agreed",
+            "The protocol in force does not say what follows from this status of the person. Leave"
+            " it out, or adopt an amendment that says so first.",
+            _STATUS,
+        )
+
+
+def _one_of(act: Act, rule: ActionRule, state: CaseState) -> None:
+    """Check that one of the facts of which the rule needs one holds. Raises ``Refusal``."""
+    held = [state.facts[fact] for fact in rule.requires_one_of if fact in state.facts]
+    if rule.requires_one_of and not any(fact.since <= act.acted_at for fact in held):
+        raise _out(
+            f"one-of-{rule.requires_one_of[0]}",
+            f"{act.kind} requires one of these first: {', '.join(rule.requires_one_of)}.",
         )
 
 

@@ -348,9 +348,10 @@ def reflection_ends(state: CaseState, protocol: Protocol) -> datetime | None:
     """
     ends: list[datetime] = []
     for period in protocol.reflection:
-        fact = state.facts.get(period.after)
-        if fact is not None and protocol.reflection_of(fact.party) is period:
-            ends.append(fact.since + timedelta(days=period.days))
+        for name in (period.after, *period.or_after):
+            fact = state.facts.get(name)
+            if fact is not None and protocol.reflection_of(fact.party) is period:
+                ends.append(fact.since + timedelta(days=period.days))
     for measure in state.measures.values():
         own = protocol.reflection_of(measure.party)
         if own is not None and measure.measure == ProtectionMeasureKind.RECOVERY_AND_REFLECTION:

@@ -3,9 +3,10 @@
 ``ledger.procedure.condition_checks`` checks actions against them.
 """
 
+from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -110,6 +111,26 @@ class Bodies(Marked):
     judged by the roles of the rule alone."""
 
 
+class ValueRule(Marked):
+    """The part of a rule that counts where a field of the action has one of some values.
+
+    Example: an assessment that finds a person at risk establishes ``at_risk``."""
+
+    field: FieldName
+    values: Annotated[tuple[bool | str, ...], Field(min_length=1)]
+    requires: tuple[Fact, ...] = ()
+    forbidden_while: tuple[Fact, ...] = ()
+    party_that_established: tuple[Fact, ...] = ()
+    establishes: tuple[Fact, ...] = ()
+    ends: tuple[Fact, ...] = ()
+
+    def is_of(self, fields: Mapping[str, Any]) -> bool:
+        """Return whether an action with these ``ledger`` fields has one of the values."""
+        given = fields.get(self.field)
+        values = given if isinstance(given, list | tuple) else (given,)
+        return any(one in self.values and one is not None for one in values)
+
+
 class Sooner(LedgerModel):
     """A value of the last action after which the next one is due sooner."""
 
@@ -137,3 +158,5 @@ class Reflection(Marked):
     article 13."""
     after: Fact
     """The fact that begins it."""
+    or_after: tuple[Fact, ...] = ()
+    """Facts that begin it as well, such as the screening as a potential victim."""

@@ -154,11 +154,17 @@ def lacking(state: CaseState, other: Mapping[UUID, Act], protocol: Protocol) -> 
     stated quarter of the coming of age.
     """
     established: set[str] = set()
+    statuses = {
+        fact for rule in protocol.actions.values() for one in rule.where for fact in one.establishes
+    }
     states_age = False
     for act in other.values():
         rule = protocol.actions.get(act.kind)
         if rule is not None:
-            established |= _established(rule.establishes, act)
+            with_values = rule.taken_with(act.fields)
+            established |= _established(with_values.establishes, act)
+            # A later status of the person takes the place of an earlier one.
+            established |= _established(with_values.ends, act) & statuses
         states_age = states_age or act.fields.get("of_age_from") is not None
     missing = sorted((state.facts.keys() & _read(protocol)) - established - {_OPENING})
     if state.of_age_from is not None and not states_age:
@@ -178,9 +184,11 @@ def _read(protocol: Protocol) -> set[str]:
     read: set[str] = set()
     for rule in protocol.actions.values():
         read |= {*rule.requires, *rule.requires_for_child, *rule.requires_for_adult}
-        read |= set(rule.forbidden_while)
+        read |= {*rule.requires_one_of, *rule.forbidden_while}
+        for one in rule.where:
+            read |= {*one.requires, *one.forbidden_while}
     for expected in protocol.expected:
-        read |= {*expected.after, expected.until}
+        read |= {*expected.after, expected.until, *expected.not_while}
         if expected.repeats is not None:
             read.add(expected.repeats.after)
     for closing in protocol.closings:

@@ -26,6 +26,7 @@ from ledger.procedure.conditions import (
     Repeats,
     Role,
     Standing,
+    ValueRule,
 )
 from ledger.procedure.operational_indicators import ListedIndicator
 from ledger.system.zones import is_area_name, is_known_zone
@@ -83,7 +84,7 @@ class Party(LedgerModel):
     """The language of messages to its agencies that name none. Without it: English."""
 
 
-class Agency(LedgerModel):
+class Agency(Marked):
     id: AgencyId
     name: RecordedName
     party: Country
@@ -100,6 +101,10 @@ class Agency(LedgerModel):
     """The position of the act that retired it. No text of the protocol has it."""
 
 
+_BY_VALUE = ("requires", "forbidden_while", "party_that_established", "establishes", "ends")
+"""The parts of a rule that ``where`` adds to."""
+
+
 class ActionRule(Marked):
     """The rule of one kind of action: its conditions and its effects."""
 
@@ -107,6 +112,8 @@ class ActionRule(Marked):
     requires: tuple[Fact, ...] = ()
     requires_for_child: tuple[Fact, ...] = ()
     requires_for_adult: tuple[Fact, ...] = ()
+    requires_one_of: tuple[Fact, ...] = ()
+    """One of these facts holds. Without any, none is needed."""
     conditions: tuple[ConditionName, ...] = ()
     """The conditions of the protocol that must hold."""
     conditions_of: str | None = None
@@ -136,6 +143,24 @@ class ActionRule(Marked):
     """The roles that review only what an agency of another party did."""
     joins: bool = False
     """Whether an agency of a party that has no part in the case may take it. Its party joins."""
+    where: tuple[ValueRule, ...] = ()
+    """The parts that count where a field of the action has one of some values."""
+
+    def taken_with(self, fields: Mapping[str, Any]) -> Self:
+        """Return the rule of an action with these ``ledger`` fields, with what ``where`` adds."""
+        held = [one for one in self.where if one.is_of(fields)]
+        if not held:
+            return self
+        added = {
+            name: (*getattr(self, name), *(fact for one in held for fact in getattr(one, name)))
+            for name in _BY_VALUE
+        }
+        return self.model_copy(update=added)
+
+    @property
+    def may_establish(self) -> tuple[Fact, ...]:
+        """Return the facts that the rule establishes, for some value of the action's fields."""
+        return (*self.establishes, *(fact for one in self.where for fact in one.establishes))
 
     def bodies_of(self, party: str) -> tuple[Bodies, ...]:
         """Return the bodies of a party that decide; none, where ``roles`` alone says it."""
@@ -160,6 +185,8 @@ class Expectation(Marked):
     Otherwise a step keeps the deadline of the version by which its facts were established. Where it
     does, a case has the new deadline from its next event on."""
 
+    not_while: tuple[Fact, ...] = ()
+    """Facts while one of which it is not expected: such as that the person is only at risk."""
     parties: tuple[Country, ...] = ()
     """Only while it is the turn of one of these parties; without any, of each."""
     repeats: Repeats | None = None
@@ -442,7 +469,7 @@ class Protocol(LedgerModel):
                 raise ValueError(f"agency {agency.id}: role {agency.role} is not declared")
         if unknown := self.actions.keys() - CASE_ACTIONS.keys():
             raise ValueError(f"rules for unknown actions: {', '.join(sorted(unknown))}")
-        established = {f for rule in self.actions.values() for f in rule.establishes}
+        established = {f for rule in self.actions.values() for f in rule.may_establish}
         for kind, rule in self.actions.items():
             if undeclared := set(rule.roles) - self.roles.keys():
                 raise ValueError(f"{kind}: roles {sorted(undeclared)} are not declared")
@@ -455,6 +482,8 @@ class Protocol(LedgerModel):
             for fact in _facts_of(rule):
                 if not any(covers(pattern, fact) for pattern in established):
                     raise ValueError(f"{kind}: no action establishes {fact!r}")
+            for by_value in rule.where:
+                _check_value(f"{kind}: where", kind, by_value)
             self._check_bodies(kind, rule)
             self._check_conditions_of(kind, rule)
         for name, condition in self.conditions.items():
@@ -462,8 +491,9 @@ class Protocol(LedgerModel):
         for period in self.reflection:
             if undeclared := set(period.parties) - parties:
                 raise ValueError(f"reflection: {sorted(undeclared)} are not parties")
-            if not any(covers(pattern, period.after) for pattern in established):
-                raise ValueError(f"reflection: no action establishes {period.after!r}")
+            for fact in (period.after, *period.or_after):
+                if not any(covers(pattern, fact) for pattern in established):
+                    raise ValueError(f"reflection: no action establishes {fact!r}")
         if undeclared := self.access.keys() - self.roles.keys():
             raise ValueError(f"access: roles {sorted(undeclared)} are not declared")
         by_node = self.access.get(NODE, {})
@@ -501,6 +531,9 @@ class Protocol(LedgerModel):
                 raise ValueError(f"expected: unknown action {step.action}")
             if others := set(step.parties) - parties:
                 raise ValueError(f"expected: {step.action} names {sorted(others)}, no parties")
+            for fact in step.not_while:
+                if not self.establishing(fact):
+                    raise ValueError(f"expected: no action establishes {fact!r}")
             if step.repeats is None:
                 continue
             if not self.establishing(step.repeats.after):
@@ -570,7 +603,7 @@ class Protocol(LedgerModel):
         return tuple(
             kind
             for kind, rule in self.actions.items()
-            if any(covers(pattern, fact) for pattern in rule.establishes)
+            if any(covers(pattern, fact) for pattern in rule.may_establish)
         )
 
     def reflection_of(self, party: str) -> Reflection | None:
@@ -832,11 +865,13 @@ def with_assumptions_adopted(protocol: Protocol) -> Protocol:
 
     changed: dict[str, object] = {
         name: tuple(map(adopted, getattr(protocol, name)))
-        for name in ("expected", "duties", "retention", "reflection")
+        for name in ("agencies", "expected", "duties", "retention", "reflection")
     }
     changed["conditions"] = {name: adopted(one) for name, one in protocol.conditions.items()}
     changed["actions"] = {
-        kind: adopted(rule).model_copy(update={"by": tuple(map(adopted, rule.by))})
+        kind: adopted(rule).model_copy(
+            update={name: tuple(map(adopted, getattr(rule, name))) for name in ("by", "where")}
+        )
         for kind, rule in protocol.actions.items()
     }
     for name in ("accountability", "withdrawal", "person_record", "quorum"):
@@ -927,10 +962,13 @@ def _facts_of(rule: ActionRule) -> tuple[str, ...]:
         *rule.requires,
         *rule.requires_for_child,
         *rule.requires_for_adult,
+        *rule.requires_one_of,
         *rule.forbidden_while,
         *(fact for fact in rule.party_that_established if "{" not in fact),
         *rule.or_party_that_established,
         *(fact for bodies in rule.by for fact in bodies.requires),
+        *(fact for one in rule.where for fact in (*one.requires, *one.forbidden_while)),
+        *(fact for one in rule.where for fact in one.party_that_established),
         *([wished] if wished is not None else []),
     )
 
@@ -940,7 +978,7 @@ def _ledger_fields(kind: str) -> tuple[str, ...]:
     return model.ledger_fields() if model is not None else ()
 
 
-def _check_value(where: str, kind: str, value: FieldValue) -> None:
+def _check_value(where: str, kind: str, value: FieldValue | ValueRule) -> None:
     """Check that a field of ``kind`` can have each value. Raises ``ValueError`` if it cannot."""
     if value.field not in _ledger_fields(kind):
         raise ValueError(f"{where}: {kind} has no ledger field {value.field!r}")

@@ -62,6 +62,10 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "requires_for_child_no_more": ("action", "fact"),
     "requires_for_adult": ("action", "fact"),
     "requires_for_adult_no_more": ("action", "fact"),
+    "requires_one_of": ("action", "fact"),
+    "requires_one_of_no_more": ("action", "fact"),
+    "where": ("kind", "field", "values"),
+    "where_no_more": ("kind", "field", "values"),
     "condition": ("action", "kind", "field", "values"),
     "condition_no_more": ("action", "kind", "field", "values"),
     "condition_otherwise": ("kind", "field", "values"),
@@ -135,6 +139,7 @@ _FACTS = (
     "requires",
     "requires_for_child",
     "requires_for_adult",
+    "requires_one_of",
     "forbidden_while",
     "establishes",
     "ends",
@@ -313,14 +318,19 @@ def _marked(protocol: Protocol) -> Iterator[tuple[str, Marked]]:
     for period in protocol.reflection:
         yield f"reflection ({', '.join(period.parties) or '-'})", period
     for kind, action in protocol.actions.items():
-        yield f"actions {kind}", action.model_copy(update={"by": ()})
+        yield f"actions {kind}", action.model_copy(update={"by": (), "where": ()})
         for bodies in action.by:
             yield f"actions {kind} ({', '.join(bodies.parties) or '-'})", bodies
+        for one in action.where:
+            values = ", ".join(map(str, one.values))
+            yield f"actions {kind} ({one.field}: {values})", one
+    for agency in protocol.agencies:
+        yield f"agencies {agency.id}", agency
     for rule in protocol.retention:
         reasons = f" ({', '.join(rule.reasons)})" if rule.reasons else ""
         yield f"retention{reasons}", rule
-    for one in protocol.shelter_exits:
-        yield f"shelter_exits {one.party}", one
+    for exiting in protocol.shelter_exits:
+        yield f"shelter_exits {exiting.party}", exiting
     for form in protocol.forms or ():
         yield f"forms {form.number}", form.model_copy(update=_NO_PERIODS)
         yield f"forms {form.number} (periods)", _Periods.of(form)
@@ -529,6 +539,10 @@ def _rule(action: str, before: ActionRule, after: ActionRule) -> Iterator[Protoc
             if _unmarked(bodies) not in map(_unmarked, old.by):
                 parties = bodies.parties or "-"
                 yield _change(change, action=action, parties=parties, roles=bodies.roles)
+    for change, old, new in (("where", before, after), ("where_no_more", after, before)):
+        for one in new.where:
+            if _unmarked(one) not in map(_unmarked, old.where):
+                yield _change(change, kind=action, field=one.field, values=one.values)
     if before.joins != after.joins:
         yield _change("joins" if after.joins else "joins_no_more", action=action)
     if before.reviews != after.reviews:

@@ -1,6 +1,6 @@
 """The base of every case action, and all that follows from a model's declared levels."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -108,6 +108,24 @@ def ledger_part(model: type[Action]) -> type[LedgerModel]:
 def field_adapter(model: type[Action], field: str) -> TypeAdapter[Any]:
     """Return an adapter that validates the value of one disclosable field on its own."""
     return TypeAdapter(_annotation(model.model_fields[field]))
+
+
+@cache
+def values_of(model: type[Action], field: str) -> tuple[str, ...]:
+    """Return the values that a field of a picklist can have; none for a field of another sort."""
+    schema = field_adapter(model, field).json_schema()
+    return tuple(_listed(schema, schema.get("$defs", {})))
+
+
+def _listed(schema: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the values that a JSON schema lists."""
+    yield from schema.get("enum", ())
+    if "const" in schema:
+        yield schema["const"]
+    if "$ref" in schema:
+        yield from _listed(named[schema["$ref"].rpartition("/")[2]], named)
+    for one in schema.get("anyOf", ()):
+        yield from _listed(one, named)
 
 
 def _annotation(field: FieldInfo) -> Any:

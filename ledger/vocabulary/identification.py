@@ -44,8 +44,12 @@ VictimStatus = Literal[TraffickingStatus.POSSIBLE, TraffickingStatus.ACTUAL]
 """The two victim statuses; its absence is an action of its own (``not_a_victim``)."""
 
 
+ProtectedAs = Literal[TraffickingStatus.POSSIBLE, TraffickingStatus.AT_RISK]
+"""The statuses that need no formal identification: potential victim, and person at risk."""
+
+
 class CaseOpened(Action):
-    """A case is opened on suspicion, after the indicators were assessed."""
+    """A case is opened after the indicators were assessed: on suspicion, or on a risk."""
 
     kind: ClassVar[str] = "case_opened"
     stage: ClassVar[S] = S.IDENTIFICATION
@@ -56,6 +60,8 @@ class CaseOpened(Action):
     of_age_from: OnLedger[Quarter | None] = None
     """The quarter in which the person comes of age."""
     confirmed: OnLedger[Doubts | None] = None
+    protected_as: OnLedger[ProtectedAs | None] = None
+    """Without it, the person is suspected to be a victim: a potential victim."""
     ground: OnCase[OpeningGround]
     indicators: OnCase[Annotated[tuple[Indicator, ...], Field(min_length=1, max_length=10)]]
     indicators_note: OnCase[Text | None] = None

@@ -11,7 +11,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from ledger.vocabulary.action import Action, Exploitation, OnCase
+from ledger.vocabulary.action import Action, Exploitation, OnCase, OnLedger
+from ledger.vocabulary.identification import ProtectedAs
 from ledger.vocabulary.picklists import Stage as S
 from ledger.vocabulary.types import Text
 
@@ -128,11 +129,16 @@ class OperationalIndicator(StrEnum):
 
 
 class IndicatorsAssessed(Action):
-    """Operational indicators were assessed by one of the lists. They decide nothing."""
+    """Operational indicators were assessed by one of the lists. Their combination decides nothing.
+
+    The agency says whether the person is protected as a potential victim or as a person at risk
+    from now on, if it says so."""
 
     kind: ClassVar[str] = "indicators_assessed"
     stage: ClassVar[S] = S.IDENTIFICATION
 
+    protected_as: OnLedger[ProtectedAs | None] = None
+    """Without it, the status of the person stays as it is."""
     indicator_list: OnCase[IndicatorList]
     observed: OnCase[
         Annotated[tuple[OperationalIndicator, ...], Field(min_length=1, max_length=67)]

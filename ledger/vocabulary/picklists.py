@@ -120,6 +120,8 @@ class TraffickingStatus(StrEnum):
     POSSIBLE = "PossibleVictimOfTrafficking"
     ACTUAL = "ActualVictimOfTrafficking"
     NOT_A_VICTIM = "NotAVictimOfTrafficking"
+    AT_RISK = "PersonAtRiskOfTrafficking"
+    """The person is protected before any crime. HTCDS has no such value."""
 
 
 class DecisionMakingOrg(StrEnum):
@@ -742,6 +744,8 @@ class CorrectionReason(StrEnum):
 
 class ClosureReason(StrEnum):
     REINTEGRATED = "reintegrated"
+    NO_LONGER_AT_RISK = "no_longer_at_risk"
+    """A person at risk was helped, and no crime was found."""
     NOT_A_VICTIM = "not_a_victim"
     ASSISTANCE_DECLINED = "assistance_declined"
     REFERRED = "referred"

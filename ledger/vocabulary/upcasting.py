@@ -128,6 +128,9 @@ UPCASTERS = Upcasters(
     Upcaster("travel_document_issued", 1, dict, digests=2),
     Upcaster("departed", 2, dict, digests=4),
     Upcaster("case_reopened", 1, dict, digests=1),
+    Upcaster("case_closed", 1, dict, digests=1),
+    # An opening may say that the person is protected as a person at risk.
+    Upcaster("case_opened", 1, dict, digests=18),
     # A vote names a checkpoint of the history that it is given in.
     Upcaster("log_policy_adopted", 1, dict, digests=0),
     Upcaster("amendment_accepted", 1, dict, digests=0),

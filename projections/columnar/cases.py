@@ -84,7 +84,8 @@ CASES = _Table(
 ``con_Consent`` lists the scopes in which consent stands."""
 
 _DETAILS = {
-    "case_opened": "age_group, countries",
+    "case_opened": "age_group, countries, protected_as AS trafficking_status",
+    "indicators_assessed": "protected_as AS trafficking_status",
     "age_assessed": "age_group",
     "victim_identified": "status AS trafficking_status, decided_by",
     "victim_status_changed": "status AS trafficking_status, decided_by",
@@ -97,6 +98,7 @@ _DETAILS = {
     "state_notified": "[country] AS countries",
     "person_referred": "[country] AS countries",
     "information_requested": "[addressee] AS addressed",
+    "form_sent": "[addressee] AS addressed",
     "merge_proposed": "[addressee] AS addressed",
     "merge_accepted": "countries",
     "merge_declined": "proposal",
@@ -113,6 +115,9 @@ _DETAILS = {
     "refusal_recorded": "[subject] AS scopes",
 }
 """The fields of an action that a case's row needs, besides those of all actions."""
+
+_STATUS = "protected_as"
+"""The field that an earlier version of ``case_opened`` lacks."""
 
 _ACTS = """
 CREATE OR REPLACE TEMP TABLE acts AS
@@ -140,7 +145,7 @@ WITH standing AS MATERIALIZED (
     WHERE a.kind = 'case_opened' OR (a.kind <> 'not_understood' AND NOT EXISTS (
         SELECT 1 FROM corrections c WHERE c.case_id = a.case_id AND c.corrects = a.action_id))
 ), joined AS (
-    SELECT case_id, party FROM standing WHERE kind = 'case_opened'
+    SELECT case_id, party FROM standing WHERE kind IN ('case_opened', 'case_reopened')
     UNION SELECT case_id, unnest(countries) FROM standing
     UNION SELECT s.case_id, g.party FROM (
         SELECT case_id, unnest(addressed) AS agency FROM standing m
@@ -202,7 +207,8 @@ WITH standing AS MATERIALIZED (
         arg_max(s.acted_at, s.position) FILTER (s.kind = 'lead_transfer_offered') AS outgoing_at,
         arg_max(s.trafficking_status, s.position) FILTER (s.trafficking_status IS NOT NULL)
             AS trafficking_status,
-        arg_max(s.decided_by, s.position) FILTER (s.trafficking_status IS NOT NULL)
+        -- A person at risk and a potential victim are not decided on: no body is named.
+        arg_max_null(s.decided_by, s.position) FILTER (s.trafficking_status IS NOT NULL)
             AS decided_by,
         arg_max(s.plan_types, s.position) FILTER (s.kind = 'reintegration_planned') AS plan_types,
         arg_max(s.planned_end_date, s.position) FILTER (s.kind = 'reintegration_planned'
@@ -342,10 +348,14 @@ def _view_of_acts(
     parts = [f"SELECT * FROM ({_NOTHING})"]  # noqa: S608
     for kind, of_kind in sorted(paths.items()):
         view = f"{name}_{kind}"
-        connection.read_parquet(of_kind, hive_partitioning=False).create_view(view)
+        # Files of an earlier program lack the fields that a kind has since then.
+        of_all = connection.read_parquet(of_kind, hive_partitioning=False, union_by_name=True)
+        of_all.create_view(view)
         details = ", corrects, effect" if kind == "correction" else ""
         if kind in _DETAILS:
             details = f", {_DETAILS[kind]}"
+            if _STATUS not in of_all.columns:
+                details = details.replace(_STATUS, "NULL::VARCHAR")
         parts.append(f"SELECT {_COLUMNS}{details} FROM {view}")  # noqa: S608
     connection.execute(f"CREATE TEMP VIEW {name} AS {' UNION ALL BY NAME '.join(parts)}")
 

@@ -397,6 +397,8 @@ def _holds(expectation: Expectation, state: CaseState) -> bool:
         return False
     if expectation.until in state.facts:
         return False
+    if any(fact in state.facts for fact in expectation.not_while):
+        return False
     return all(fact in state.facts for fact in expectation.after)
 
 

@@ -29,6 +29,7 @@ from ledger.vocabulary.picklists import (
     CorrectionEffect,
     CorrectionReason,
     Stage,
+    TraffickingStatus,
 )
 from ledger.vocabulary.types import UtcDatetime
 from projections.folds.obligation_terms import Dimension, ObligationKind
@@ -108,12 +109,22 @@ class CasesStanding(LedgerModel):
     cases: int
 
 
+class CasesProtected(LedgerModel):
+    """All cases that were opened by the end, by what the person was protected as then."""
+
+    country: str
+    """The country that opened the case."""
+    protected_as: TraffickingStatus
+    cases: int
+
+
 class Cases(LedgerModel):
     opened: tuple[CasesOpened, ...]
     identified: tuple[CasesIdentified, ...]
     returned: tuple[Returns, ...]
     closed: tuple[CasesClosed, ...]
     standing: tuple[CasesStanding, ...]
+    protected: tuple[CasesProtected, ...]
 
 
 class ActionsTaken(LedgerModel):
@@ -297,6 +308,7 @@ class _Counts:
     returned: Counter[tuple[str, str]] = field(default_factory=Counter)
     closed: Counter[tuple[str, str]] = field(default_factory=Counter)
     standing: Counter[tuple[tuple[str, ...], str, str]] = field(default_factory=Counter)
+    protected: Counter[tuple[str, str]] = field(default_factory=Counter)
     actions: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     corrections: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     debts: list[Debt] = field(default_factory=list)
@@ -339,6 +351,9 @@ class _Counts:
             state = fold(by_the_end, self.agreement)
             if state is not None:
                 corridor = tuple(sorted(self.parties.intersection(state.parties)))
+                home = self._country(by_the_end[0])
+                if home in self.parties:
+                    self.protected[home, state.trafficking_status.value] += 1
                 if corridor:
                     self.standing[corridor, state.stage.value, state.status.value] += 1
         sent = {act.id: int(act.fields["form_number"]) for act in acts if act.kind == "form_sent"}
@@ -393,6 +408,10 @@ class _Counts:
                     corridor=corridor, stage=Stage(stage), status=CaseStatus(status), cases=n
                 )
                 for (corridor, stage, status), n in sorted(self.standing.items())
+            ),
+            protected=tuple(
+                CasesProtected(country=c, protected_as=TraffickingStatus(status), cases=n)
+                for (c, status), n in sorted(self.protected.items())
             ),
         )
 

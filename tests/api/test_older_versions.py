@@ -35,7 +35,8 @@ def sheltered(server: Server, case: UUID) -> str:
     """Return an action on a person's shelter as an earlier program signed it: in the clear."""
     signed = server.agencies.sign("xk-csw-peja", opening(), case)
     act = {"acted_at": "2026-01-06T08:00:00Z", **PLACED, "_sd": [decoy_digest(), decoy_digest()]}
-    payload = {**signed.payload, "jti": str(uuid4()), "kind": "sheltered", "act": act}
+    claims = {name: value for name, value in signed.payload.items() if name != "version"}
+    payload = {**claims, "jti": str(uuid4()), "kind": "sheltered", "act": act}
     return str(issue(dict(signed.header), payload, (), server.agencies.keys["xk-csw-peja"]))
 
 

@@ -1,7 +1,7 @@
 """A country outside a case does not learn a person's place or destination."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -237,7 +237,7 @@ def test_an_outdated_program_cannot_tell_it_again(target: Target, kind: str) -> 
            **{name: value for name, value in OTHERS.items() if name in model.ledger_fields()},
            "_sd": [decoy_digest() for _ in range(digests)]}  # fmt: skip
     signed = target.sign("xk-csw-peja", opening(), target.case)
-    payload = {**signed.payload, "kind": kind, "act": act}
+    payload = {**_first_version(signed.payload), "kind": kind, "act": act}
     old = forged(signed.header, payload, target.key("xk-csw-peja")) + "~"
     with target.untouched():
         told = target.append(old, case=target.case, agency="xk-csw-peja", version=1)
@@ -248,11 +248,16 @@ def test_what_an_old_version_signed_is_still_held_to_its_model(target: Target) -
     act = {"acted_at": "2026-01-06T08:00:00Z", "shelter_kind": "palace", "provider": SHELTER,
            "_sd": [decoy_digest(), decoy_digest()]}  # fmt: skip
     signed = target.sign("xk-csw-peja", opening(), uuid4())
-    old = forged({**signed.header}, {**signed.payload, "kind": "sheltered", "act": act},
+    payload = {**_first_version(signed.payload), "kind": "sheltered", "act": act}
+    old = forged({**signed.header}, payload,
                  target.key("xk-csw-peja")) + "~"  # fmt: skip
     with pytest.raises(Refusal) as refused:
         read(parse(old))
     assert refused.value.field == "act.shelter_kind"
+
+
+def _first_version(payload: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in payload.items() if name != "version"}
 
 
 WHY = {
@@ -262,6 +267,7 @@ WHY = {
 }
 LEDGER_LEVEL = {
     "case_opened": {"age_group": "rule", "countries": "rule", "of_age_from": "rule",
+                    "protected_as": "rule",
                     "confirmed": "account"},
     "victim_identified": {"status": "rule", "decided_by": "count"},
     "victim_status_changed": {"status": "rule", "decided_by": "count", "ground": "account"},
@@ -309,7 +315,7 @@ LEDGER_LEVEL = {
     "new_exploitation_found": {},
     "person_found": {},
     "referred_abroad": {"channel": "account"},
-    "indicators_assessed": {},
+    "indicators_assessed": {"protected_as": "rule"},
     "went_missing": {"police_alerted": "account"},
     "consent_given": {"scopes": "rule", "given_by": "rule", "form": "rule",
                       "expires": "rule", "groups": "rule", "recipients": "rule"},

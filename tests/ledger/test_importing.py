@@ -357,7 +357,7 @@ def test_what_no_action_has_is_counted() -> None:
                     "investigated.acted_at": "2021-06-01"},
          ("role", "per_RoleInProcess", "investigated")),
         ("xk-nac", {"spl_Type": "Health", "reintegration_planned.acted_at": "2021-06-01"},
-         ("requires-victim_identified", "spl_Type", "reintegration_planned")),
+         ("one-of-victim_identified", "spl_Type", "reintegration_planned")),
         ("xk-nac", {"service_started.acted_at": "2021-01-01", "service_started.service": "legal",
                     "service_started.provider": "xk-isf"},
          ("requires-case_opened", "service_started.acted_at", "service_started")),

@@ -276,7 +276,7 @@ def test_an_export_grows_by_new_files_alone(ledger_of_two: MemoryLedger, tmp_pat
     assert {f.table for f in second.files[len(first.files) :]} == {"events/case_opened", "cases"}
     assert (second.upto, second.root) == (first.upto + 1, ledger_of_two.root(second.upto).hex())
     described = second.tables["events/case_opened"]
-    assert described.version == 1
+    assert described.version == 2
     column = next(c for c in described.columns if c.name == "age_group")
     assert column.values == ("child", "adult", "presumed_child")
 

@@ -64,7 +64,8 @@ def simple_fold(acts: Iterable[Act], protocol: Protocol) -> dict[str, Any] | Non
         if told is None:
             assert act.kind == "case_opened"
             told = {
-                "status": "Active", "stage": 0, "trafficking_status": "PossibleVictimOfTrafficking",
+                "status": "Active", "stage": 0,
+                "trafficking_status": fields.get("protected_as", "PossibleVictimOfTrafficking"),
                 "priority": "normal", "lead": act.agency, "parties": [own, *fields["countries"]],
                 "shelter": None, "closure": None, "return_to": None, "offered_to": None,
                 "erase_from": None, "age_group": fields["age_group"],
@@ -84,6 +85,8 @@ def simple_fold(acts: Iterable[Act], protocol: Protocol) -> dict[str, Any] | Non
         joined: list[str] = []
         if act.kind in ("victim_identified", "victim_status_changed"):
             told["trafficking_status"] = fields["status"]
+        elif act.kind == "indicators_assessed" and "protected_as" in fields:
+            told["trafficking_status"] = fields["protected_as"]
         elif act.kind == "age_assessed":
             told["age_group"] = fields["age_group"]
         elif act.kind == "identity_recorded" and "request" in fields:

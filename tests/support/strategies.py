@@ -45,6 +45,7 @@ from ledger.vocabulary.picklists import (
     DateDoubt,
     LegalBasis,
     StatementGround,
+    TraffickingStatus,
 )
 from ledger.vocabulary.types import AgencyId, Country, Language
 from tests.support.counterparts import (
@@ -419,7 +420,7 @@ def _weights(
 
 
 def _required(rule: ActionRule) -> tuple[str, ...]:
-    return (*rule.requires, *rule.requires_for_child)
+    return (*rule.requires, *rule.requires_for_child, *rule.requires_one_of[:1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -644,12 +645,26 @@ def _holds(rule: ActionRule, state: CaseState, acted_at: datetime) -> bool:
         and all(f in state.facts and state.facts[f].since <= acted_at for f in required)
         and not any(state.lacks_safeguard(state.facts[f].action) for f in required)
         and not any(f in state.facts for f in rule.forbidden_while)
+        and (
+            not rule.requires_one_of
+            or any(
+                f in state.facts and state.facts[f].since <= acted_at for f in rule.requires_one_of
+            )
+        )
     )
 
 
 def _openings(able: Sequence[str], protocol: Protocol) -> Iterable[Choice]:
     codes = sorted(protocol.party_codes)
-    return [(able, {"countries": countries}) for countries in (*((c,) for c in codes), codes)]
+    # One opening in four is of a person at risk, whose path is shorter.
+    statuses: tuple[TraffickingStatus | None, ...] = (None, None, None)
+    if protocol.actions["case_opened"].where:
+        statuses = (*statuses, TraffickingStatus.AT_RISK)
+    return [
+        (able, {"countries": countries, "protected_as": status})
+        for countries in (*((c,) for c in codes), codes)
+        for status in statuses
+    ]
 
 
 def _anyone(able: Sequence[str], _: CaseState, __: Protocol) -> Iterable[Choice]:
@@ -1101,7 +1116,30 @@ def _merge_undone(able: Sequence[str], state: CaseState, protocol: Protocol) -> 
         yield _or_its_coordinator(state.lead_agency, able, protocol), fixed
 
 
+def _screened(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
+    yield able, {"protected_as": None}
+    rule = protocol.actions["indicators_assessed"]
+    for one in rule.where:
+        if any(fact in state.facts for fact in one.forbidden_while):
+            continue
+        held = [state.facts[f] for f in one.party_that_established if f in state.facts]
+        own = [a for a in able if all(protocol.agencies_by_id[a].party == f.party for f in held)]
+        yield own, {"protected_as": one.values[0]}
+
+
+def _at_risk(**fixed: Any) -> Callable[[Sequence[str], CaseState, Protocol], Iterable[Choice]]:
+    """A value that is possible while the person is only at risk."""
+
+    def choices(able: Sequence[str], state: CaseState, _: Protocol) -> Iterable[Choice]:
+        return [(able, fixed if "at_risk" in state.facts else {})]
+
+    return choices
+
+
 _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[Choice]]] = {
+    "indicators_assessed": _screened,
+    "investigated": _at_risk(state="completed"),
+    "protection_measure_taken": _at_risk(measure="police_protection"),
     "service_ended": _in_force("service_action", "services"),
     "protection_measure_ended": _in_force("measure_action", "measures"),
     "shelter_left": _shelter_left,

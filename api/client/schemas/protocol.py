@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from api.client.schemas.document import Document
 from ledger.procedure.agencies import AgencyChangeKind
 from ledger.procedure.amendments import AmendmentState
-from ledger.procedure.conditions import Role
+from ledger.procedure.conditions import Role, Standing
 from ledger.procedure.protocol import KeyChange, Party
 from ledger.vocabulary.registration import Office, PublicKey
 from ledger.vocabulary.types import AgencyId, Name, RecordedName, UtcDatetime
@@ -54,6 +54,12 @@ class AgencyWithKeys(Document):
     """The position of the act that retired it."""
     answered_by: AgencyId | None = None
     """The agency that answers for its leads and for what it owes, once it is retired."""
+    standing: Standing | None = None
+    """The authority for naming the body: a published text, or an assumption of the program.
+
+    Without it, the agency stands as the parties signed it, or its country registered it."""
+    source: str | None = None
+    """The published text."""
     history: tuple[AgencyChangeDocument, ...] = ()
     """The changes by its country, the first change first."""
     keys: tuple[AgencyKey, ...]

@@ -67,7 +67,7 @@ function opened(event, registry) {
     status: "Active",
     stage: STAGES[0],
     age_group: event.act.age_group,
-    trafficking_status: "PossibleVictimOfTrafficking",
+    trafficking_status: event.act.protected_as ?? "PossibleVictimOfTrafficking",
     priority: "normal",
     lead_agency: event.agency,
     parties: [...new Set([own, ...event.act.countries])],
@@ -168,8 +168,16 @@ export function named(patterns, fields) {
   });
 }
 
+/** The facts that a rule establishes and ends for an action with these fields. */
+export function withValues(rule, act) {
+  const held = (rule?.where ?? []).filter((one) =>
+    [act[one.field]].flat().some((value) => one.values.includes(value)));
+  const all = (part) => [rule ?? {}, ...held].flatMap((one) => one[part] ?? []);
+  return { establishes: all("establishes"), ends: all("ends") };
+}
+
 function facts(before, event, registry) {
-  const rule = registry.protocol.actions[event.kind] ?? {};
+  const rule = withValues(registry.protocol.actions[event.kind], event.act);
   const ended = named(rule.ends, event.act);
   const kept = Object.entries(before).filter(([fact]) => !ended.includes(fact));
   const since = {
@@ -301,6 +309,8 @@ const EFFECTS = {
   victim_identified: (_, __, act) => ({ trafficking_status: act.status }),
   victim_status_changed: (_, __, act) => ({ trafficking_status: act.status }),
   not_a_victim: () => ({ trafficking_status: "NotAVictimOfTrafficking" }),
+  indicators_assessed: (_, __, act) => (
+    act.protected_as ? { trafficking_status: act.protected_as } : {}),
   sheltered: (_, event) => ({ shelter: { party: event.party, since: event.actedAt } }),
   shelter_left: () => ({ shelter: null }),
   protection_measure_taken: (state, event, act) => ({

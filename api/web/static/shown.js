@@ -3,7 +3,9 @@
 // Each field ends as one of three: "proved" (the events say the same), "wrong" (they say something
 // else), or "said" (the browser cannot derive it: it is the server's statement).
 
-import { DERIVED, fold, isClosed, isErased, leftBy, named } from "./case_fold.js";
+import {
+  DERIVED, fold, isClosed, isErased, leftBy, named, withValues,
+} from "./case_fold.js";
 import {
   instant, keysOf, NOT_UNDERSTOOD, readRegistry, SIGNATURE, signatureOf,
 } from "./proven_event.js";
@@ -248,7 +250,8 @@ function discharges(event, one, context) {
   if (event.kind === one.action && ["case_merged", "merge_undone"].includes(event.kind)) return true;
   if (one.concerning) return Object.values(event.act).flat().includes(one.concerning);
   const { protocol } = context.registry;
-  const established = named(protocol.actions[event.kind]?.establishes, event.act);
+  const rule = withValues(protocol.actions[event.kind], event.act);
+  const established = named(rule.establishes, event.act);
   return event.kind === one.action || protocol.expected.some((step) =>
     step.action === one.action && established.includes(step.until));
 }

@@ -39,6 +39,7 @@ OF_NODES_AND_PROGRAMS = frozenset(
 """Refusals of requests that no page makes."""
 HEADS = {
     "requires-": ("requires-case_opened",),
+    "one-of-": ("one-of-victim_identified",),
     "not-while-": ("not-while-case_closed",),
     "safeguard-": ("safeguard-guardian_appointed",),
     "no-such-": ("no-such-service", "no-such-measure"),
