@@ -374,7 +374,7 @@ def proposals(
         agency_ids.append(_UNKNOWN_AGENCY)
     else:
         weights = [
-            (kind, weight * (12 if kind in wanted else 1))
+            (kind, weight * (40 if kind in wanted else 1))
             for kind, weight in _weights(possible, state, protocol)
         ]
         kind = draw(st.sampled_from([kind for kind, weight in weights for _ in range(weight)]))
