@@ -16,6 +16,10 @@ from ledger.procedure.conditions import Standing
 from ledger.procedure.protocol import Protocol
 from projections.folds.audit_trail import TrailEntry
 
+_LETTERS_TOGETHER, _FIELDS_TOGETHER = 800, 10
+"""A part of a form with so many letters and fields at most fits on one page."""
+NUL = "\0"
+"""Stands for the number of a page, and for that of the last one."""
 Shown = tuple[Line, ...]
 Pair = tuple[tuple[Shown, Shown], tuple[Shown, Shown]]
 """A label with its value, in each of the two languages."""
@@ -64,7 +68,7 @@ class PrintedForm:
             language=here.things.known,
             title=_title(self.form, here),
             number=str(self.sending.case_id),
-            page=here.things.text("page", page="\0", pages="\0"),
+            page=f"{self.code} · {here.things.text('page', page=NUL, pages=NUL)}",
             made_at=at,
         )
         return set_pages(template("communication_form.typ"), frame, content)
@@ -95,10 +99,13 @@ class PrintedForm:
         yield shown(text("forms.no_personal"))
 
     def _part(self, one: FormContent, both: tuple[Words, Words]) -> dict[str, object]:
+        told = [list(self._told(one, words.things)) for words in both]
+        letters = max(sum(len(value) for _, value in fields) for fields in told)
         return {
+            "is_long": letters > _LETTERS_TOGETHER or max(map(len, told)) > _FIELDS_TOGETHER,
             "heading": [shown(words.things.kind(one.entry.kind)) for words in both],
             "by": [shown(_by(one, words)) for words in both],
-            "fields": list(_paired(*(self._told(one, words.things) for words in both))),
+            "fields": list(_paired(*told)),
         }
 
     def _told(self, one: FormContent, words: Wording) -> Iterator[tuple[str, str]]:
@@ -121,7 +128,7 @@ def _title(form: CommunicationForm, words: Words) -> str:
 
 def _by(one: FormContent, words: Words) -> str:
     entry, things = one.entry, words.things
-    told = f"{_agency(entry.agency, things)} · {things.day(entry.acted_at)}"
+    told = f"{_agency(entry.agency, things)}\n{things.day(entry.acted_at)}"
     return f"{told}\n{words.texts.text('forms.part_annulled')}" if one.is_annulled else told
 
 
