@@ -1,5 +1,6 @@
 """The words of a case's page: the trail's rows, measures in force, and due steps."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -48,6 +49,9 @@ class TrailRow:
     fields: tuple[FieldText, ...]
     disclosed: tuple[FieldText, ...]
     """The ``case`` fields that the reader's country holds."""
+    changes: tuple[tuple[str, str, str], ...]
+    """What the action changed in the case's view: the place, the value before and the value after.
+    """
     damaged: tuple[str, ...]
     """Fields of these that do not open: somebody changed the vault's rows."""
     annulled: bool
@@ -154,6 +158,10 @@ def rows(
                 who=then.get(entry.agency, entry.agency),
                 fields=told(entry.kind, entry.fields, then, words),
                 disclosed=told(entry.kind, disclosed[entry.action_id], then, words),
+                changes=tuple(
+                    (change.path, _changed(change.before, then), _changed(change.after, then))
+                    for change in entry.changes
+                ),
                 damaged=tuple(
                     words.field(one.field)
                     for one in held.damaged
@@ -165,6 +173,25 @@ def rows(
             )
         )
     return tuple(told_rows)
+
+
+def _changed(value: JsonValue, named: Mapping[str, str]) -> str:
+    """Return a value of the case's view, with the names of agencies in place of their ids."""
+    if value is None:
+        return "—"
+    said = _with_names(value, named)
+    return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+
+
+def _with_names(value: JsonValue, named: Mapping[str, str]) -> JsonValue:
+    match value:
+        case str():
+            return named.get(value, value)
+        case list():
+            return [_with_names(one, named) for one in value]
+        case dict():
+            return {name: _with_names(one, named) for name, one in value.items()}
+    return value
 
 
 def case_values(

@@ -1,6 +1,5 @@
 """A case's summary and its audit trail on paper: what their pages tell, as tagged PDFs."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -176,8 +175,7 @@ class Printing:
             "signature": shown(things.picked(entry.signature)),
             "key": shown(f"{entry.key_id[:12]}…"),
             "changes": [
-                shown(f"{change.path}: {_plain(change.before)} → {_plain(change.after)}")
-                for change in entry.changes
+                shown(f"{path}: {before} → {after}") for path, before, after in row.changes
             ],
         }
 
@@ -202,12 +200,6 @@ class Printing:
 
 def _told(fields: Iterable[FieldText], between: str = "\n") -> list[list[Shown]]:
     return [[shown(one.name), shown(between.join(one.lines) or _NOTHING)] for one in fields]
-
-
-def _plain(value: JsonValue) -> str:
-    if value is None:
-        return _NOTHING
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 _SUMMARY = {

@@ -230,6 +230,9 @@ def test_its_emails_are_in_the_language_of_each_party(corridor: Corridor) -> Non
         notifier = Notifier(pool, PROTOCOL, to, {"email": Post()}, timedelta(days=2))
         notifier.look()
         assert notifier.send() > 0
+    ids = [one.id for one in PROTOCOL.agencies]
+    for letter in letters.values():  # an agency has a name, except in its e-mail address
+        assert not any(re.search(rf"(?<![\w-]){one}(?![\w@-])", letter) for one in ids)
     greek = letters[CYPRUS]
     assert wording("el").text("mail.overdue") in greek
     assert wording("el").text("mail.foot") in greek

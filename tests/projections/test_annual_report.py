@@ -318,6 +318,8 @@ def test_what_is_owed_on_forms_is_counted_by_party_form_and_mark(standing: str) 
         assert len(whole) == len(found.forms)
         text = markdown(found, "en", protocol)
         assert wording("en").text("report.forms.heading") in text
+        assert protocol.agencies_by_id["me-nac"].name in text
+        assert "me-nac" not in text
         return {one.kind: one for one in found.forms}
 
     before = forms(day("2026-03-02"))

@@ -1,5 +1,7 @@
 """All ten forms of the shipped protocol: sent, acknowledged, answered, and on paper."""
 
+import re
+from html.parser import HTMLParser
 from io import BytesIO
 from uuid import UUID
 
@@ -11,7 +13,7 @@ from api.web.texts import texts
 from ledger.log.merkle import leaf_hash
 from ledger.log.paper_code import paper_code
 from ledger.procedure.form_rules import SendableForm, sendable_forms
-from ledger.procedure.protocol import Agency
+from ledger.procedure.protocol import Agency, Protocol
 from ledger.system import clock
 from ledger.vocabulary.communication_forms import FormAcknowledged, FormSent
 from ledger.vocabulary.coordination import CaseManagerNamed, Correction
@@ -216,3 +218,69 @@ def test_a_paper_is_checked_by_its_position_and_code(node: Server, sent: Sent) -
     with signed_in(node, MONTENEGRO) as browser:
         page = browser.get("/paper", params={"position": sent[3][1], "code": code}).text
     assert f"/forms/sent/{sent[3][0]}" in page
+
+
+class VisibleText(HTMLParser):
+    """The text of a page that people read as words: without code, scripts and choices' values."""
+
+    _ASIDE = ("code", "script", "style", "kbd", "pre")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._aside = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._aside += tag in self._ASIDE
+        self.found += [str(value) for name, value in attrs if name in ("title", "aria-label")]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._aside -= tag in self._ASIDE
+
+    def handle_data(self, data: str) -> None:
+        if not self._aside:
+            self.found.append(data)
+
+
+def ids_in(text: str, protocol: Protocol) -> set[str]:
+    """The ids of agencies that stand in a text as words of their own."""
+    ids = "|".join(re.escape(one.id) for one in protocol.agencies)
+    return set(re.findall(rf"(?<![\w@./-])(?:{ids})(?![\w-])", text))
+
+
+@pytest.mark.parametrize("agency", ["xk-nac", "me-nac", "xk-dhtqnj"])
+def test_pages_and_papers_name_agencies_and_show_no_id(
+    node: Server, story: Told, sent: Sent, agency: str
+) -> None:
+    case, protocol = f"/cases/{story.cases['A']}", node.agencies.protocol
+    pages = [
+        *("/cases?show=all", "/board", "/meeting", "/charts", "/keys", "/agencies", "/agreement"),
+        *("/retention", "/missing", "/parcels", "/waiting", "/verify", "/meeting/ME"),
+        *("/meeting/XK", "/meeting/ME/summary", f"/meeting/ME/{story.cases['A']}"),
+        *(f"{case}{end}" for end in ("", "/act", "/forms", "/personal", "/replay", "/trail")),
+        *(f"{case}/act/{kind}" for kind in ("information_requested", "lead_transfer_offered")),
+        *(f"{case}/forms/sent/{action}" for action, *_ in sent.values()),
+    ]
+    papers = [
+        f"{case}/summary.pdf",
+        f"{case}/trail.pdf",
+        f"{case}/forms/sent/{sent[9][0]}/form.pdf",
+    ]
+    shown: dict[str, set[str]] = {}
+    looked = 0
+    with signed_in(node, agency) as browser:
+        for path in pages:
+            answer = browser.get(path)
+            if answer.status_code == 200:
+                looked += 1
+                reader = VisibleText()
+                reader.feed(answer.text)
+                if ids := ids_in("\n".join(reader.found), protocol):
+                    shown[path] = ids
+        for path in papers:
+            content = browser.get(path).content
+            text = "".join(page.extract_text() for page in PdfReader(BytesIO(content)).pages)
+            if ids := ids_in(text, protocol):
+                shown[path] = ids
+    assert looked > 20
+    assert shown == {}

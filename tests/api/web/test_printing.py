@@ -153,7 +153,8 @@ def test_a_trail_has_every_event(node: Server, story: Told, language: str) -> No
         expected += [named[step.agency], things.picked(step.signature)]
         for change in step.changes:
             expected += [change.path, "→"]
-            expected += [one for one in (change.before, change.after) if isinstance(one, str)]
+            values = (one for one in (change.before, change.after) if isinstance(one, str))
+            expected += [named.get(one, one) for one in values]
     assert len(trail) > 20
     assert [one for one in expected if squeezed(one) not in text] == []
     assert squeezed(texts(language).text("print.stands", position=story.position)) in text
