@@ -16,7 +16,7 @@ from api.paper.subject_access.wording import wording
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.amendments import text_of
-from ledger.procedure.case_fold import annulled_ids
+from ledger.procedure.case_fold import annulled_ids, fold
 from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.communication_forms import FormAcknowledged, FormSent
 from ledger.vocabulary.coordination import (
@@ -36,6 +36,7 @@ from ledger.vocabulary.picklists import (
     TraffickingStatus,
     TypeOfExploitation,
 )
+from projections.folds.indicator_key import counted_as, tally
 from projections.folds.obligation_terms import ObligationKind
 from projections.reports.accountability import ObligationStanding
 from projections.reports.annual_report import (
@@ -354,6 +355,8 @@ def test_a_case_that_was_opened_in_error_is_counted_as_no_case() -> None:
     assert [one.cases for one in found.cases.opened] == [1]
     assert sum(one.cases for one in found.cases.standing) == 1
     assert [(one.reason, one.closings) for one in found.cases.closed] == [("opened_in_error", 1)]
+    states = [fold(acts, Agreement.of(PROTOCOL)) for acts in ([*wrong.acts, closed], right.acts)]
+    assert [tally(counted_as(state), 1).left_out for state in states if state] == [True, False]
 
 
 def test_a_year_is_one_of_the_parties_local_time() -> None:
