@@ -1,29 +1,23 @@
 """Stage 1: identification (USOP, preliminary and formal identification)."""
 
-from datetime import date
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from ledger.vocabulary.action import (
     Action,
-    Contact,
     Exploitation,
     Family,
-    Identity,
     OnCase,
     OnLedger,
 )
-from ledger.vocabulary.person import Doubts, Quarter
+from ledger.vocabulary.person import Doubts, PersonFields, Quarter
 from ledger.vocabulary.picklists import (
     AgeGroup,
     DecisionMakingOrg,
-    Education,
     FurtherForm,
-    Gender,
     Indicator,
     LabourIndustry,
-    MaritalStatus,
     MethodOfControl,
     MethodOfRecruitment,
     OpeningGround,
@@ -36,7 +30,7 @@ from ledger.vocabulary.picklists import (
     Vulnerability,
 )
 from ledger.vocabulary.picklists import Stage as S
-from ledger.vocabulary.types import Country, Language, Name, Text
+from ledger.vocabulary.types import Country, Text
 
 FurtherForms = Annotated[tuple[FurtherForm, ...], Field(min_length=1, max_length=2)]
 
@@ -48,7 +42,7 @@ ProtectedAs = Literal[TraffickingStatus.POSSIBLE, TraffickingStatus.AT_RISK]
 """The statuses that need no formal identification: potential victim, and person at risk."""
 
 
-class CaseOpened(Action):
+class CaseOpened(PersonFields, Action):
     """A case is opened after the indicators were assessed: on suspicion, or on a risk."""
 
     kind: ClassVar[str] = "case_opened"
@@ -65,20 +59,6 @@ class CaseOpened(Action):
     ground: OnCase[OpeningGround]
     indicators: OnCase[Annotated[tuple[Indicator, ...], Field(min_length=1, max_length=10)]]
     indicators_note: OnCase[Text | None] = None
-    first_name: Identity[Name | None] = None
-    middle_name: Identity[Name | None] = None
-    second_name: Identity[Name | None] = None
-    birthdate: Identity[date | None] = None
-    gender: Identity[Gender | None] = None
-    citizenship: Identity[Annotated[tuple[Country, ...], Field(max_length=5)] | None] = None
-    identity_number: Identity[Name | None] = None
-    primary_language: Identity[Language | None] = None
-    secondary_language: Identity[Language | None] = None
-    education: Identity[Education | None] = None
-    marital_status: Family[MaritalStatus | None] = None
-    number_of_children: Family[Annotated[int, Field(ge=0, le=30)] | None] = None
-    phone: Contact[Annotated[str, Field(pattern=r"^\+?[1-9]\d{1,14}$")] | None] = None
-    address: Contact[Text | None] = None
     family_note: Family[Text | None] = None
 
 

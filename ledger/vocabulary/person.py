@@ -5,7 +5,15 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from ledger.vocabulary.action import Action, Contact, Family, Identity, OnCase, OnLedger
+from ledger.vocabulary.action import (
+    Action,
+    Contact,
+    Family,
+    Identity,
+    LedgerModel,
+    OnCase,
+    OnLedger,
+)
 from ledger.vocabulary.picklists import (
     AgeGroup,
     AgeMethod,
@@ -39,7 +47,26 @@ BirthYear = Annotated[int, Field(ge=1850, le=9999)]
 Age = Annotated[int, Field(ge=0, le=130)]
 
 
-class IdentityRecorded(Action):
+class PersonFields(LedgerModel):
+    """The fields of the person: identity, family and contact. Each may be left out."""
+
+    first_name: Identity[Name | None] = None
+    middle_name: Identity[Name | None] = None
+    second_name: Identity[Name | None] = None
+    birthdate: Identity[date | None] = None
+    gender: Identity[Gender | None] = None
+    citizenship: Identity[Annotated[tuple[Country, ...], Field(max_length=5)] | None] = None
+    identity_number: Identity[Name | None] = None
+    primary_language: Identity[Language | None] = None
+    secondary_language: Identity[Language | None] = None
+    education: Identity[Education | None] = None
+    marital_status: Family[MaritalStatus | None] = None
+    number_of_children: Family[Annotated[int, Field(ge=0, le=30)] | None] = None
+    phone: Contact[Annotated[str, Field(pattern=r"^\+?[1-9]\d{1,14}$")] | None] = None
+    address: Contact[Text | None] = None
+
+
+class IdentityRecorded(PersonFields, Action):
     """The person's identity, as far as it is known. A field that is left out stays as it was."""
 
     kind: ClassVar[str] = "identity_recorded"
@@ -57,20 +84,6 @@ class IdentityRecorded(Action):
         Annotated[tuple[PersonField, ...], Field(max_length=len(PersonField))] | None
     ] = None
     """Fields of which no earlier statement counts any more, and none is made now."""
-    first_name: Identity[Name | None] = None
-    middle_name: Identity[Name | None] = None
-    second_name: Identity[Name | None] = None
-    birthdate: Identity[date | None] = None
-    gender: Identity[Gender | None] = None
-    citizenship: Identity[Annotated[tuple[Country, ...], Field(max_length=5)] | None] = None
-    identity_number: Identity[Name | None] = None
-    primary_language: Identity[Language | None] = None
-    secondary_language: Identity[Language | None] = None
-    education: Identity[Education | None] = None
-    marital_status: Family[MaritalStatus | None] = None
-    number_of_children: Family[Annotated[int, Field(ge=0, le=30)] | None] = None
-    phone: Contact[Annotated[str, Field(pattern=r"^\+?[1-9]\d{1,14}$")] | None] = None
-    address: Contact[Text | None] = None
 
 
 class AgeAssessed(Action):
