@@ -1,16 +1,23 @@
 """Fields that were recorded in the wrong case are read nowhere in that case any more."""
 
+import base64
+import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
+from pydantic import BaseModel
+from typer.testing import CliRunner
 
 from api.background_jobs.eraser import Eraser
+from api.cli import app
 from api.client import RefusedError
+from api.exchange.duplicate_matcher import DuplicateMatcher
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
 from ledger.procedure import case_rules
@@ -19,10 +26,12 @@ from ledger.procedure.readings import Asked
 from ledger.refusals import Refusal
 from ledger.signing import keys, signed_action
 from ledger.system import clock
-from ledger.vocabulary.coordination import Correction
+from ledger.vault import sealed_parcels
+from ledger.vocabulary.coordination import Correction, InformationRequested
 from ledger.vocabulary.destruction import DestructionApproved, DestructionProposed
 from ledger.vocabulary.erasure import LegalHoldLifted, LegalHoldPlaced
 from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.person import IdentityRecorded
 from ledger.vocabulary.picklists import HoldGround, Purpose, ServiceKind
 from ledger.vocabulary.protection import ServiceStarted
 from tests.api.test_personal_data import Child, later, register_second_key
@@ -108,6 +117,75 @@ def test_an_annulled_note_is_found_by_no_route_in_either_country(shared: Server)
     # What belongs to the child is read as before.
     assert set(after) == {f"zqrightnote by {agency}" for agency in (SOCIAL_WORK, COUNTERPART)}
     assert child.read(SOCIAL_WORK, FieldGroup.HEALTH).damaged == ()
+
+
+def _in_clear(text: str) -> str:
+    """Return a text with each disclosure in it decoded."""
+    decoded = [text]
+    for part in re.findall(r"[A-Za-z0-9_-]{20,}", text):
+        padded = part[: len(part) - (len(part) % 4 == 1)] + "=="
+        decoded.append(base64.urlsafe_b64decode(padded).decode(errors="replace"))
+    return " ".join(decoded)
+
+
+def test_an_annulled_name_is_in_no_parcel_export_or_token(
+    shared: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Parcels and files of after the annulment have the name that counts, and no wrong one."""
+    wrong, right = "zqwrongname", "zqrightname"
+    packed: list[str] = []
+    pack = sealed_parcels.pack
+
+    def watched(content: BaseModel, *more: Any) -> Any:
+        packed.append(_in_clear(content.model_dump_json()))
+        return pack(content, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sealed_parcels, "pack", watched)
+    child = Child(shared)
+    child.act(POLICE, opening(("XK", "ME"), first_name=right, indicators_note="zqrightnote"))
+    stated = {"ground": "learned", "source": "document", "certainty": "probable"}
+    mistaken = child.act(
+        POLICE,
+        IdentityRecorded(acted_at=later(2), first_name=wrong, birthdate=date(2010, 1, 2), **stated),
+    )
+    consent = child.consent(FieldGroup.IDENTITY)
+    every = child.read(POLICE, FieldGroup.IDENTITY).fields
+    child.act(POLICE, child.release(*every, basis_action=consent))
+    until(lambda: any(wrong in text for text in packed))
+    note = child.act(SOCIAL_WORK, wrong_note(4))
+    until(lambda: any(NOTE in text for text in packed))
+    for action in (mistaken, note):
+        child.act(
+            POLICE if action == mistaken else SOCIAL_WORK,
+            annulment(action),
+        )
+    until(lambda: child.read(POLICE, FieldGroup.IDENTITY).fields)
+    del packed[:]
+    asked = InformationRequested(
+        acted_at=later(10), addressee="al-nac", topics=("identity",), purpose="identification"
+    )
+    child.act("xk-nac", asked)  # Albania gets what was disclosed before
+    until(lambda: any("zqrightnote" in text for text in packed))
+    until(lambda: "zqrightnote" in str(child.case_values("al-nac")))
+    assert not [text for text in packed if wrong in text or NOTE in text or HEALTH in text]
+    assert found(child, wrong) == {}
+    keys.save(shared.agencies.keys[POLICE], key := tmp_path / "police.json")
+    for suffix in ("jsonl", "csv"):
+        file = tmp_path / f"cases.{suffix}"
+        words = ["export-cases", str(file), "--agency", POLICE, "--key", str(key)]
+        words += ["--group", "identity", "--purpose", "identification"]
+        env = {"CASE_LEDGER_DATA_DIRECTORY": str(tmp_path), "CASE_LEDGER_URL": shared.url}
+        done = CliRunner().invoke(app, words, env=env)
+        assert done.exit_code == 0, done.output
+        assert right in file.read_text()
+        assert wrong not in file.read_text()
+    matcher = shared.worker("match")
+    assert isinstance(matcher, DuplicateMatcher)
+    node = shared.agencies.protocol.agencies_by_id["xk-node"]
+    compared = str(matcher._read(shared.node.vaults.of("XK"), node, child.id))
+    assert right in compared
+    assert wrong not in compared
+    assert "2010" not in compared
 
 
 def test_an_annulled_note_cannot_be_released(shared: Server) -> None:

@@ -243,7 +243,7 @@ TRAILS = {
     ),
 }  # fmt: skip
 
-PERSONS = {16: 3, 17: 2, 20: 3, 23: 3}
+PERSONS = {17: 2, 20: 3, 23: 3}
 """How many persons there are by the cases, after so many actions: a merged person is one."""
 
 
@@ -440,15 +440,14 @@ def test_two_lives(lives: Lives, directory: Path) -> None:
             lives.positions.append(receipt.position)
             now = tuple(lives.seen(one) for one in ("Arta", "Blerim", "second"))
             assert now == AS_KNOWN[place], (place, what)
-            name = NAMES.get(place, name)
-            assert _name(lives) == name, (place, what)
-            page = police.get(f"/cases/{case_id}?at_least={receipt.position}").text
-            assert page.count("<summary>") >= 1
+            if case == "Arta":
+                name = NAMES.get(place, name)
+                assert _name(lives) == name, (place, what)
             if (persons := PERSONS.get(place)) is not None:
                 is_closed = place == len(PLAY) - 1
                 _persons_are(lives, persons, directory / str(place), is_closed=is_closed)
             # Montenegro takes part in Arta's case alone, and is not told who her brother is.
-            if place > 0:
+            if case == "Arta" and place > 0:
                 assert (
                     str(lives.cases["Blerim"])
                     not in theirs.get(f"/cases/{lives.cases['Arta']}").text
