@@ -533,7 +533,7 @@ def _persons_are(lives: Lives, persons: int, directory: Path, *, is_closed: bool
     report = annual_report(
         acts,
         registry.agreement,
-        Year.of(START.year, datetime(2030, 1, 1, tzinfo=UTC)),
+        Year.of(START.year, datetime(2030, 1, 1, tzinfo=UTC), registry.agreement),
         ReportedCheckpoint(size=1, root="x" * 43 + "="),
     )
     found = {
