@@ -1,5 +1,6 @@
 """Changes of the protocol as sentences, in the words of one language."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 from api.paper.subject_access.wording import Wording
@@ -77,6 +78,57 @@ def fact(name: str, words: Wording) -> str:
     return words.kind(_OF_KINDS[name]) if name in _OF_KINDS else name
 
 
+_PART = re.compile(r"(?P<head>[a-z_]+)(?: (?P<what>[^()]+?))?(?: \((?P<more>.*)\))?")
+"""The name of a part with a mark: ``expected risk_assessed (case_opened)``, ``quorum``."""
+_WITHOUT_MORE = frozenset({"withdrawal", "accountability", "person_record", "quorum"})
+
+
+def part(name: str, words: Wording) -> str:
+    """Return the name of a part of the text that has a mark, in words."""
+    found = _PART.fullmatch(name)
+    if found is None:
+        return name
+    head, what, more = found["head"], found["what"] or "", found["more"] or ""
+    if head in _WITHOUT_MORE:
+        return words.text(f"part.{head}")
+    after = f" ({_each(more, lambda one: fact(one, words))})" if more else ""
+    match head:
+        case "expected":
+            return words.text("part.expected", what=words.kind(what) + after)
+        case "duties":
+            return words.text("part.duties", what=_each(what, words.role) + after)
+        case "conditions":
+            return words.text("part.conditions", what=what)
+        case "actions":
+            narrower = f" ({_of_rule(what, more, words)})" if more else ""
+            return words.text("part.actions", what=words.kind(what) + narrower)
+        case "agencies":
+            return words.agency_name(what)
+        case "reflection":
+            return words.text("part.reflection", what=_countries(more, words))
+        case "retention":
+            reasons = _each(more, lambda one: words.picked(ClosureReason(one))) if more else "—"
+            return words.text("part.retention", what=reasons)
+        case "shelter_exits":
+            return words.text("part.shelter_exits", what=words.country(what))
+        case "forms":
+            return words.text("part.periods" if more else "part.forms", what=what)
+    return name
+
+
+def _of_rule(kind: str, more: str, words: Wording) -> str:
+    """Return the parties of bodies, or the values of a field, for which a rule has a part."""
+    field, colon, values = more.partition(": ")
+    if not colon:
+        return _countries(more, words)
+    told = _value_told({"kind": kind, "field": field, "values": values}, words)
+    return f"{told['field']}: {told['values']}"
+
+
+def _countries(codes: str, words: Wording) -> str:
+    return "—" if codes in ("", "-") else _each(codes, words.country)
+
+
 def _value_told(values: Mapping[str, str], words: Wording) -> Mapping[str, str]:
     """Return a field, the action that has it, and its values in words."""
     kind, field = values["kind"], values["field"]
@@ -95,6 +147,7 @@ _SAYING: Mapping[str, Callable[[str, Wording], str]] = {
     "by": lambda value, words: words.role(value),
     "action": lambda value, words: words.kind(value),
     "fact": fact,
+    "part": part,
     "party": lambda value, words: words.country(value),
     "parties": lambda value, words: _each(value, words.country),
     "group": lambda value, words: words.picked(FieldGroup(value)),

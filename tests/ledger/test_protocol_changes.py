@@ -14,7 +14,7 @@ from api.paper.languages.found import shipped
 from api.paper.protocol_changes import sentence
 from api.paper.subject_access.wording import wording
 from ledger.procedure.amendments import text_of
-from ledger.procedure.protocol import Protocol, shipped_protocol
+from ledger.procedure.protocol import Protocol, shipped_protocol, with_assumptions_adopted
 from ledger.procedure.protocol_changes import CHANGES, ProtocolChange, changes
 
 BASE = shipped_protocol()
@@ -164,3 +164,18 @@ def test_a_weaker_mark_is_not_hidden_behind_another_part_of_the_same_name() -> N
     weaker = [duties[0] | {"standing": "assumption"}, duties[1]]
     found = [one.id for one in changes(changed(duties=duties), changed(duties=weaker))]
     assert "source_lost" in found
+
+
+@pytest.mark.parametrize("language", shipped())
+def test_a_part_with_a_mark_is_named_in_words(language: str) -> None:
+    words = wording(language, BASE)
+    found = changes(BASE, with_assumptions_adopted(BASE))
+    told = [sentence(one, words) for one in found if one.id == "standing"]
+    assert len(told) > 30
+    named = [one for one in told if words.text("part.conditions", what="") not in one]
+    assert [one for one in named if "_" in one.replace("{state}", "")] == []
+    lost = ProtocolChange(
+        "source_lost", {"part": "expected risk_assessed (case_opened)", "before": "A text"}
+    )
+    assert words.kind("risk_assessed") in sentence(lost, words)
+    assert words.kind("case_opened") in sentence(lost, words)
