@@ -1,6 +1,6 @@
 """Takes in the contents of documents, before an action names them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 from api.runtime.readiness import check_may_record
@@ -37,7 +37,7 @@ class DocumentUploads:
         ``Refusal`` (``no-uploads``, ``unknown-case``, ``document-too-large``,
         ``case-documents-full``), and a ``Problem`` if nothing may be taken in now.
         """
-        self._check_sender(agency, case_id)
+        is_known = self._check_sender(agency, case_id)
         limits = protocol.document_limits
         if size > limits.max_bytes:
             raise Refusal(
@@ -48,6 +48,8 @@ class DocumentUploads:
             )
         check_may_record(self._troubles())
         uploads = self._vaults.of(agency.party).documents
+        if not is_known:
+            self._check_room(uploads.unused_bytes(agency.id), size, limits.max_case_bytes)
         return uploads.settle(
             uploads.begin(case_id, agency.id, size, sha256, most_of_case=limits.max_case_bytes)
         )
@@ -87,7 +89,28 @@ class DocumentUploads:
             )
         return UploadWriter(self._vaults.of(agency.party).documents, upload)
 
-    def _check_sender(self, agency: Agency, case_id: UUID) -> None:
+    def _check_room(self, unused: Mapping[UUID, int], size: int, most: int) -> None:
+        """Check that an agency's uploads to cases that are unknown here leave room for one more.
+
+        The ids of such cases are as the agency chose them, so a limit for each case bounds nothing.
+        Raises ``Refusal`` (``case-documents-full``).
+        """
+        if sum(unused.values()) + size <= most:
+            return
+        if size + sum(n for case, n in unused.items() if self._ledger.case(case) is None) > most:
+            raise Refusal(
+                Ground.OUT_OF_PROCEDURE,
+                "case-documents-full",
+                f"This node does not know the case yet. An agency's uploads to such cases have at"
+                f" most {most} bytes together. Open the case first, or remove an upload.",
+                "Upload-Length",
+            )
+
+    def _check_sender(self, agency: Agency, case_id: UUID) -> bool:
+        """Check that an agency may send documents of a case. Returns whether the case is known.
+
+        Raises ``Refusal`` (``no-uploads``, ``unknown-case``).
+        """
         if agency.role in (NODE, OVERSIGHT):
             raise Refusal(
                 Ground.NOT_ALLOWED,
@@ -99,6 +122,7 @@ class DocumentUploads:
             raise Refusal(
                 Ground.UNKNOWN, "unknown-case", "There is no such case for this agency to see."
             )
+        return case is not None
 
 
 class UploadWriter:

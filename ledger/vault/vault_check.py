@@ -24,8 +24,9 @@ from ledger.signing.country_key import SealError
 from ledger.store.database import Database
 from ledger.store.migrate import access_rows, reader_role, vault_role, vault_schema
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.documents.chunk_encryption import DocumentPlace, unwrap
+from ledger.vault.documents.chunk_encryption import DocumentPlace
 from ledger.vault.documents.chunk_store import ChunkStore, PostgresChunks
+from ledger.vault.documents.documents import opens
 from ledger.vault.inventory import InventoryRow, list_mac, row_mac
 from ledger.vault.required_disclosures import FieldPart, Lack, ListedDeposit, lacks, must_hold
 from ledger.vocabulary import ALL_ACTIONS, REGISTRY_ACTIONS
@@ -315,7 +316,7 @@ class VaultCheck:
             found: list[str] = []
             if row["action_id"] not in of_actions and not row["is_new"]:
                 found.append("a document is here, and no deposit of its action")
-            if not any(_opens(key, row, place) for key in data_keys):
+            if not any(opens(row, key) for key in data_keys):
                 found.append("the key of the document does not open")
             held = self._chunks.held(place.document_id) or (row["chunks"] or 0, row["bytes"] or 0)
             if held != (place.chunks, place.sealed_bytes):
@@ -433,15 +434,6 @@ def _kept(row: DictRow) -> InventoryRow:
         row["received_from"],
         bytes(row["sealed_hash"] or b""),
     )
-
-
-def _opens(data_key: bytes, row: DictRow, place: DocumentPlace) -> bool:
-    """Return whether a data key opens the content key of a document's row."""
-    try:
-        unwrap(data_key, bytes(row["content_key"]), place, row["action_id"])
-    except SealError:
-        return False
-    return True
 
 
 class _Signed(NamedTuple):

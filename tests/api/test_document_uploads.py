@@ -187,3 +187,24 @@ def test_a_case_of_other_countries_takes_no_document(served: Server, tmp_path: P
         with served.client(agency) as client, pytest.raises(RefusedError) as refused:
             client.upload(case_id, file)
         assert refused.value.problem.rule == rule
+
+
+def test_uploads_to_unknown_cases_are_bounded_together(served: Server) -> None:
+    """The ids of such cases are the agency's choice: it could fill the disk of its country."""
+    agency, large = "xk-border", 25_000_000
+    digest = b64encode(b"0" * 64).decode()
+    told = {"Upload-Length": str(large), "Upload-Metadata": f"sha256 {digest}"}
+
+    def begin(case_id: UUID, by: str = agency) -> httpx.Response:
+        path = f"/v1/cases/{case_id}/documents/uploads"
+        return ask(served, "POST", path, agency=by, headers=told)
+
+    begun_now = [begin(uuid4()) for _ in range(21)]
+    assert [one.status_code for one in begun_now] == [201] * 20 + [409]
+    assert begun_now[-1].json()["rule"] == "case-documents-full"
+    assert begin(uuid4(), "xk-ngo-support").status_code == 201
+    with served.client(agency) as client:
+        client.append(opening(), case := uuid4(), 0)
+    assert begin(case).status_code == 201
+    for one in begun_now[:20]:
+        assert ask(served, "DELETE", one.headers["location"], agency=agency).status_code == 204

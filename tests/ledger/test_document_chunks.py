@@ -1,6 +1,8 @@
 """Chunks of documents open at their place alone, and media types are told by content alone."""
 
 import io
+import secrets
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from uuid import UUID, uuid4
@@ -13,6 +15,7 @@ from ledger.signing.country_key import SealError
 from ledger.vault.documents.chunk_encryption import (
     CHUNK_BYTES,
     DocumentPlace,
+    NamedBy,
     new_key,
     open_chunk,
     open_metadata,
@@ -22,6 +25,7 @@ from ledger.vault.documents.chunk_encryption import (
     wrap,
 )
 from ledger.vault.documents.media_types import media_type
+from ledger.vocabulary.levels import CASE, FieldGroup, personal
 from tests.support.papers import DOCX, HEIC, JPEG, ODT, PDF, PNG, TIFF, docx, odt
 
 KEY = new_key()
@@ -88,16 +92,20 @@ def test_the_same_chunk_is_never_encrypted_alike() -> None:
 
 
 def test_keys_and_metadata_open_at_their_place_alone() -> None:
-    place, action = DocumentPlace(uuid4(), uuid4(), 9), uuid4()
+    place = DocumentPlace(uuid4(), uuid4(), 9)
+    by = NamedBy(uuid4(), "health_document", personal(FieldGroup.HEALTH))
     other = DocumentPlace(uuid4(), place.case_id, 9)
-    wrapped, metadata = wrap(KEY, b"k" * 32, place, action), seal_metadata(KEY, b"{}", place)
-    assert unwrap(KEY, wrapped, place, action) == b"k" * 32
+    wrapped, metadata = wrap(KEY, b"k" * 32, place, by), seal_metadata(KEY, b"{}", place)
+    assert unwrap(KEY, wrapped, place, by) == b"k" * 32
     assert open_metadata(KEY, metadata, place) == b"{}"
     attempts: list[Callable[[], bytes]] = [
-        lambda: unwrap(KEY, wrapped, place, uuid4()),
-        lambda: unwrap(KEY, wrapped, other, action),
-        lambda: unwrap(new_key(), wrapped, place, action),
-        lambda: unwrap(KEY, metadata, place, action),
+        lambda: unwrap(KEY, wrapped, place, by._replace(action=uuid4())),
+        lambda: unwrap(KEY, wrapped, place, by._replace(field="care_document")),
+        lambda: unwrap(KEY, wrapped, place, by._replace(level=CASE)),
+        lambda: unwrap(KEY, wrapped, place, by._replace(level=personal(FieldGroup.CARE))),
+        lambda: unwrap(KEY, wrapped, other, by),
+        lambda: unwrap(new_key(), wrapped, place, by),
+        lambda: unwrap(KEY, metadata, place, by),
         lambda: open_metadata(KEY, metadata, other),
         lambda: open_metadata(KEY, wrapped, place),
     ]
@@ -139,6 +147,21 @@ def test_another_office_file_is_not_accepted() -> None:
     assert media_type(file.getvalue(), file.getvalue()) is None
     template = odt(ODT + "-template")
     assert media_type(template, template) is None
+
+
+def test_long_names_in_a_zip_file_take_no_memory() -> None:
+    """A file of half a megabyte could claim eleven thousand names of 64 KiB each."""
+    entries = b"".join(
+        b"PK\x01\x02" + secrets.token_bytes(24) + b"\xff\xff" + bytes(16) for _ in range(11_000)
+    )
+    content = b"PK\x03\x04" + entries + b"PK\x05\x06" + bytes(18)
+    tracemalloc.start()
+    try:
+        assert media_type(content, content) is None
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2_000_000
 
 
 def test_a_document_has_at_least_a_chunk() -> None:

@@ -225,6 +225,65 @@ def test_after_an_erasure_no_document_opens_from_a_backup_either(world: World) -
     assert refused.value.rule == "erased-case"
 
 
+def test_who_writes_to_the_database_moves_no_document_to_another_group(world: World) -> None:
+    """A document at ``case`` level needs no legal basis to be read."""
+    case_id, content = uuid4(), pdf(1000)
+    world.upload(case_id, content)
+    action, _ = world.act(case_id, content)
+    for level, group in (("case", None), ("personal", "health")):
+        world.execute("UPDATE vault_xk.documents SET level = %s, field_group = %s", level, group)
+        with pytest.raises(SealError):
+            world.read(case_id, action, groups=(FieldGroup.HEALTH,))
+        assert world.findings() != []
+    world.execute("UPDATE vault_xk.documents SET level = 'personal', field_group = 'identity'")
+    assert world.read(case_id, action) == content
+
+
+@in_each_store
+def test_a_late_part_replaces_no_chunk_of_a_document_in_use(world: World) -> None:
+    """A request that was begun before writes nothing once the content is checked."""
+    case_id, content = uuid4(), pdf(2000)
+    late = world.upload(case_id, content, until=0)
+    world.upload(case_id, content)
+    action, _ = world.act(case_id, content)
+    with pytest.raises(Refusal) as refused:
+        world.vault.documents.store(late, content[:-1] + b"?")
+    assert refused.value.rule == "upload-offset"
+    assert world.read(case_id, action) == content
+
+
+def test_a_part_that_does_not_open_is_told_as_moved_or_damaged(world: World) -> None:
+    case_id, content = uuid4(), pdf(2000)
+    documents = world.vault.documents
+    earlier = world.upload(case_id, content, step=1000, until=1000)
+    world.upload(case_id, content, step=500, until=1500)
+    with pytest.raises(Refusal) as moved:
+        documents.piece(earlier)
+    assert moved.value.rule == "upload-offset"
+    world.execute("DELETE FROM vault_xk.document_chunks")
+    with pytest.raises(Refusal) as damaged:
+        documents.piece(documents.with_content(case_id, AGENCY, *_declared(content))[0])
+    assert damaged.value.rule == "upload-damaged"
+    assert documents.find(earlier.id, case_id, AGENCY) is None
+
+
+def _declared(content: bytes) -> tuple[int, str]:
+    return len(content), hashlib.sha256(content).hexdigest()
+
+
+def test_an_agency_has_a_bounded_number_of_uploads_without_use(world: World) -> None:
+    case_id, documents = uuid4(), world.vault.documents
+    with patch("ledger.vault.documents.uploads.MOST_UNUSED", 2):
+        for digest in ("a" * 64, "b" * 64):
+            documents.begin(case_id, AGENCY, 1, digest, most_of_case=MOST)
+        with pytest.raises(Refusal) as full:
+            documents.begin(case_id, AGENCY, 1, "c" * 64, most_of_case=MOST)
+        assert full.value.rule == "case-documents-full"
+        documents.begin(case_id, "xk-border", 1, "c" * 64, most_of_case=MOST)
+        documents.begin(case_id, AGENCY, 1, "a" * 64, most_of_case=MOST)
+    assert documents.unused_bytes(AGENCY) == {case_id: 2}
+
+
 def test_an_annulled_or_destroyed_action_has_no_document_to_open(world: World) -> None:
     case_id, content = uuid4(), pdf(1000)
     world.upload(case_id, content)

@@ -8,12 +8,14 @@ an upload that was resumed, and a counter would repeat then.
 
 import secrets
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.signing.country_key import SealError
+from ledger.vocabulary.levels import FieldLevel
 
 CHUNK_BYTES = 256 * 1024
 KEY_BYTES = 32
@@ -88,14 +90,32 @@ def open_metadata(content_key: bytes, sealed: bytes, place: DocumentPlace) -> by
     return _open(content_key, sealed, _bound(place, "metadata"))
 
 
-def wrap(data_key: bytes, content_key: bytes, place: DocumentPlace, action: UUID) -> bytes:
-    """Encrypt a content key under the person's data key, for the action that has the document."""
-    return _seal(data_key, content_key, _bound(place, f"content key of {action}"))
+class NamedBy(NamedTuple):
+    """What has a document: an action, in one of its fields, at the level of that field."""
+
+    action: UUID
+    field: str
+    level: FieldLevel
+
+    @property
+    def text(self) -> str:
+        """Return it as text, to which the content key of the document is bound."""
+        group = self.level.group.value if self.level.group is not None else "-"
+        return f"content key of {self.action}\n{self.field} {self.level.level.value} {group}"
 
 
-def unwrap(data_key: bytes, wrapped: bytes, place: DocumentPlace, action: UUID) -> bytes:
+def wrap(data_key: bytes, content_key: bytes, place: DocumentPlace, by: NamedBy) -> bytes:
+    """Encrypt a content key under the person's data key, for the field that has the document.
+
+    The level and the field group are bound too: who can write to the database alone cannot move a
+    document to a group that more may read.
+    """
+    return _seal(data_key, content_key, _bound(place, by.text))
+
+
+def unwrap(data_key: bytes, wrapped: bytes, place: DocumentPlace, by: NamedBy) -> bytes:
     """Decrypt a content key. Raises ``SealError`` as :func:`open_chunk` does."""
-    return _open(data_key, wrapped, _bound(place, f"content key of {action}"))
+    return _open(data_key, wrapped, _bound(place, by.text))
 
 
 def upload_context(place: DocumentPlace, party: str) -> bytes:

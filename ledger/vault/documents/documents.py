@@ -17,6 +17,7 @@ from ledger.vault.data_keys import DataKeys
 from ledger.vault.documents.chunk_encryption import (
     CHUNK_BYTES,
     DocumentPlace,
+    NamedBy,
     open_chunk,
     unwrap,
     upload_context,
@@ -114,7 +115,12 @@ class Documents(Uploads):
             if upload is None:
                 raise _not_uploaded(one.field)
             values = {
-                "key": wrap(data_key, upload.content_key, upload.place, action),
+                "key": wrap(
+                    data_key,
+                    upload.content_key,
+                    upload.place,
+                    NamedBy(action, one.field, one.level),
+                ),
                 "action": action,
                 "field": one.field,
                 "level": one.level.level.value,
@@ -167,8 +173,7 @@ class Documents(Uploads):
             row = connection.execute(select, (action, case_id)).fetchone()
         if row is None:
             return None
-        group = FieldGroup(row["field_group"]) if row["field_group"] is not None else None
-        return FieldLevel(Level(row["level"]), group)
+        return _level(row)
 
     def open(self, reading: Reading, action: UUID) -> OpenedDocument | None:
         """Return the document of an action, as far as an entry of the access log opens it.
@@ -220,7 +225,7 @@ class Documents(Uploads):
             if data_key is None:
                 continue
             try:
-                return unwrap(data_key, wrapped, place, row["action_id"])
+                return unwrap(data_key, wrapped, place, _named_by(row))
             except SealError:
                 continue
         raise SealError("the key of the document does not open")
@@ -242,12 +247,31 @@ def rewrapped(row: DictRow, old: bytes, new: bytes) -> bytes:
     Raises ``SealError`` if it opens under neither key.
     """
     place = DocumentPlace(row["document_id"], row["case_id"], row["size"])
-    wrapped, action = bytes(row["content_key"]), row["action_id"]
+    wrapped, by = bytes(row["content_key"]), _named_by(row)
     try:
-        unwrap(new, wrapped, place, action)
+        unwrap(new, wrapped, place, by)
     except SealError:
-        return wrap(new, unwrap(old, wrapped, place, action), place, action)
+        return wrap(new, unwrap(old, wrapped, place, by), place, by)
     return wrapped
+
+
+def opens(row: DictRow, data_key: bytes) -> bool:
+    """Return whether a data key opens the content key of a document's row."""
+    place = DocumentPlace(row["document_id"], row["case_id"], row["size"])
+    try:
+        unwrap(data_key, bytes(row["content_key"]), place, _named_by(row))
+    except SealError:
+        return False
+    return True
+
+
+def _named_by(row: DictRow) -> NamedBy:
+    return NamedBy(row["action_id"], row["field"], _level(row))
+
+
+def _level(row: DictRow) -> FieldLevel:
+    group = FieldGroup(row["field_group"]) if row["field_group"] is not None else None
+    return FieldLevel(Level(row["level"]), group)
 
 
 def _set_reading(connection: Connection[DictRow], reading: Reading) -> None:

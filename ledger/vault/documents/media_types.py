@@ -46,18 +46,23 @@ def media_type(head: bytes, tail: bytes) -> str | None:
         return "image/heic"
     if _ODT_START.match(head) and _ZIP_END in tail:
         return "application/vnd.oasis.opendocument.text"
-    if head.startswith(b"PK\x03\x04") and _ZIP_END in tail and names(tail) >= _DOCX_PARTS:
+    if head.startswith(b"PK\x03\x04") and _ZIP_END in tail and _has_parts_of_docx(tail):
         return "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
     return None
 
 
-def names(tail: bytes) -> set[bytes]:
-    """Return the names in the central directory of a ZIP file, as far as ``tail`` has it."""
-    found = set()
+def _has_parts_of_docx(tail: bytes) -> bool:
+    """Return whether the central directory of a ZIP file names the parts that each DOCX has.
+
+    Only names as long as the sought ones are copied: a file may claim thousands of long names.
+    """
+    missing = set(_DOCX_PARTS)
+    lengths = {len(part) for part in missing}
     for entry in _ZIP_ENTRY.finditer(tail):
         length = int.from_bytes(entry[1], "little")
-        found.add(tail[entry.end() : entry.end() + length])
-    return found
+        if length in lengths:
+            missing.discard(tail[entry.end() : entry.end() + length])
+    return not missing
 
 
 def _is_heic(head: bytes) -> bool:

@@ -38,6 +38,8 @@ from ledger.vocabulary.documents import MEDIA_TYPES
 
 _UNUSED_AGE = timedelta(days=1)
 """So long an upload that no action has is kept after its last byte."""
+MOST_UNUSED = 500
+"""So many uploads to one case an agency has at most that no action has."""
 _log = structlog.get_logger(__name__)
 
 
@@ -119,10 +121,19 @@ class Uploads:
             if (known := next(same, None)) is not None:
                 return known
             held = self._sql(
-                "SELECT coalesce(sum(size), 0)::bigint AS bytes FROM {}.documents"
-                " WHERE case_id = %s"
+                "SELECT coalesce(sum(size), 0)::bigint AS bytes,"
+                " count(*) FILTER (WHERE agency = %s AND action_id IS NULL) AS unused"
+                " FROM {}.documents WHERE case_id = %s"
             )
-            row = connection.execute(held, (case_id,)).fetchone()
+            row = connection.execute(held, (agency, case_id)).fetchone()
+            if row is not None and row["unused"] >= MOST_UNUSED:
+                raise Refusal(
+                    Ground.OUT_OF_PROCEDURE,
+                    "case-documents-full",
+                    f"This agency has {MOST_UNUSED} uploads to this case that no action has. Use"
+                    " them or remove them first.",
+                    "Upload-Length",
+                )
             if row is None or row["bytes"] + size > most_of_case:
                 raise Refusal(
                     Ground.OUT_OF_PROCEDURE,
@@ -151,6 +162,16 @@ class Uploads:
             row = connection.execute(select, (document_id, case_id, agency)).fetchone()
         return None if row is None else self._upload(row)
 
+    def unused_bytes(self, agency: str) -> dict[UUID, int]:
+        """Return the declared bytes of an agency's uploads that no action has, by case."""
+        select = self._sql(
+            "SELECT case_id, sum(size)::bigint AS bytes FROM {}.documents"
+            " WHERE agency = %s AND action_id IS NULL GROUP BY case_id"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, (agency,)).fetchall()
+        return {row["case_id"]: row["bytes"] for row in rows}
+
     def with_content(self, case_id: UUID, agency: str, size: int, sha256: str) -> Sequence[Upload]:
         """Return an agency's uploads of this content to a case that no action has."""
         sought = Sought(case_id, agency, size, sha256)
@@ -158,17 +179,29 @@ class Uploads:
             return [*self._of_content(connection, sought)]
 
     def piece(self, upload: Upload) -> bytes:
-        """Return the content of the chunk that is not complete yet. Raises ``SealError``."""
+        """Return the content of the chunk that is not complete yet.
+
+        Raises ``Refusal``: ``upload-offset`` if another request changed the upload meanwhile, and
+        ``upload-damaged`` if the chunk does not open. Then the upload is removed.
+        """
         number, length = divmod(upload.received, CHUNK_BYTES)
         if length == 0 or upload.received == upload.place.size:
             return b""
-        return self._content(upload, number, length)
+        try:
+            return self._content(upload, number, length)
+        except SealError:
+            now = self.find(upload.id, upload.place.case_id, upload.agency)
+            if now is None or now.received != upload.received:
+                raise _moved() from None
+            self.remove(upload)
+            raise _damaged() from None
 
     def store(self, upload: Upload, content: bytes) -> Upload:
         """Store a chunk, or a longer piece of it, after the whole chunks that are here.
 
         ``content`` begins where the chunk begins. It is durable on return. Raises ``Refusal``
-        (``upload-offset``) if another request changed the upload meanwhile.
+        (``upload-offset``) if another request changed the upload meanwhile. Then no chunk is
+        written: it could take the place of one that an action has.
         """
         place, number = upload.place, upload.received // CHUNK_BYTES
         received = number * CHUNK_BYTES + len(content)
@@ -178,14 +211,12 @@ class Uploads:
             " WHERE document_id = %(id)s AND received = %(before)s AND action_id IS NULL"
         )
         values = {"now": received, "before": upload.received, "id": upload.id}
-        if not self.chunks.in_database:
-            # It is there before the commit that acknowledges it.
-            self.chunks.put(None, upload.id, number, len(content), sealed)
         with self._database.transaction(role=self._role) as connection:
+            # The update locks the row. In any store the chunk is there before the commit that
+            # acknowledges it.
             if connection.execute(update, values).rowcount == 0:
                 raise _moved()
-            if self.chunks.in_database:
-                self.chunks.put(connection, upload.id, number, len(content), sealed)
+            self.chunks.put(connection, upload.id, number, len(content), sealed)
         return replace(upload, received=received)
 
     def settle(self, upload: Upload) -> Upload:
