@@ -110,7 +110,7 @@ class DisclosureExchange(PeriodicWorker):
                 behind.setdefault(stands, []).append(way)
         is_full = False
         for after, ways in behind.items():
-            is_full |= self._queue_batch(after, ways, registry)
+            is_full |= self._queue_batch(after, head, ways, registry)
         if not behind:
             self._done = log, head
         return is_full
@@ -136,8 +136,13 @@ class DisclosureExchange(PeriodicWorker):
             self._reached[way.name] = way.vault.progress(way.work)
         return self._reached[way.name]
 
-    def _queue_batch(self, after: int, ways: Sequence[_Way], registry: Registry) -> bool:
-        rows = self._ledger.rows_after(after, limit=_BATCH)
+    def _queue_batch(self, after: int, head: int, ways: Sequence[_Way], registry: Registry) -> bool:
+        """Queue the fields of events up to ``head``, which ``registry`` has all seen.
+
+        A later event may be on a contact point that this registry does not have: its card would be
+        passed over for good.
+        """
+        rows = [row for row in self._ledger.rows_after(after, limit=_BATCH) if row.position <= head]
         of_cases = _by_case(rows, registry.ledger_id)
         cards = contact_cards.given(rows, registry)
         cases = self._ledger.cases(of_cases.keys())
