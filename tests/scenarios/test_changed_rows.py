@@ -21,6 +21,7 @@ from api.background_jobs.vault_checker import VaultChecker, vault_check
 from api.client import RefusedError
 from api.exchange.access_log_anchor import anchored_readings
 from api.keys.country_keys import country_keys, person_keys
+from api.runtime.document_store import document_chunks
 from ledger.application import Ledger, environment
 from ledger.replication.outbox import Outbox
 from ledger.store.database import Database
@@ -148,7 +149,8 @@ class World:
         settings = self.server.settings
         keys = person_keys(settings, country_keys(settings, [party]))[party]
         with Ledger(environment(self.database)) as ledger, Database(self.database) as database:
-            check: VaultCheck = vault_check(ledger, database, Outbox(database), party, keys)
+            chunks = document_chunks(settings)(party)
+            check: VaultCheck = vault_check(ledger, database, Outbox(database), party, keys, chunks)
             protocol = ledger.adopted().directory
             return [str(one) for one in check.findings(protocol, protocol)], check.lacks
 

@@ -12,6 +12,7 @@ from ledger.application import Ledger, environment
 from ledger.replication.outbox import Outbox
 from ledger.store.database import Database
 from ledger.vault.data_keys import DataKeys
+from ledger.vault.documents.chunk_store import PostgresChunks
 from ledger.vault.missing_disclosures import MissingPart, MissingParts
 from ledger.vault.required_disclosures import FieldPart, Lack, RequiredPart, must_hold
 
@@ -72,7 +73,7 @@ def _standings(settings: Settings, conninfo: str) -> Iterator[VaultStanding]:
 def vault_standing(ledger: Ledger, database: Database, party: str, keys: DataKeys) -> VaultStanding:
     """Return the standing of one vault."""
     protocol = ledger.adopted().directory
-    check = vault_check(ledger, database, Outbox(database), party, keys)
+    check = vault_check(ledger, database, Outbox(database), party, keys, PostgresChunks(party))
     findings = tuple(map(str, check.findings(protocol, protocol)))
     due: dict[Place, RequiredPart] = {}
     after = UUID(int=0)

@@ -255,7 +255,12 @@ def findings(served: Server) -> list[str]:
         str(finding)
         for vault in node.vaults
         for finding in vault_check(
-            node.ledger, node.database, node.outbox, vault.party, vault.keys
+            node.ledger,
+            node.database,
+            node.outbox,
+            vault.party,
+            vault.keys,
+            vault.documents.chunks,
         ).findings(protocol, protocol)
     ]
 
