@@ -176,8 +176,8 @@ def test_what_a_version_opens_is_open_in_the_database_once_it_is_in_force(
 ) -> None:
     access = text_of(agencies.protocol)["access"]
     text = amended(agencies.protocol, access=access | {"ngo": {"read": ["whereabouts"]}})
-    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
-    act(ledger, agencies, "xk-nac", proposal(text, tomorrow))
+    soon = datetime.now(UTC).date() + timedelta(days=2)
+    act(ledger, agencies, "xk-nac", proposal(text, soon))
     proposed = ledger.adopted().amendments[-1].proposal
     for agency in ("me-nac", "al-nac"):
         act(ledger, agencies, agency, acceptance(proposed, text, named(ledger)))
@@ -193,7 +193,7 @@ def test_what_a_version_opens_is_open_in_the_database_once_it_is_in_force(
     assert not opened & cells(database)
     assert not other.troubles()
 
-    later = datetime.now(UTC) + timedelta(days=2)
+    later = datetime.now(UTC) + timedelta(days=3)
     monkeypatch.setattr("api.background_jobs.access_matrix.clock.now", lambda: later)
     other.step()
     assert [one.rule for one in other.troubles()] == ["access-matrix-behind"]

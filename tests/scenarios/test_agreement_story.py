@@ -404,7 +404,7 @@ def a_country_leaves_while_it_owes_an_answer(story: Story, monkeypatch: pytest.M
     case_id = story.opens(POLICE, "XK", "AL")
     with story.served.client(XK) as client:
         request = client.append(asked(police), case_id, 1).action_id
-    day = (datetime.now(UTC) + timedelta(days=2)).date()
+    day = (datetime.now(UTC) + timedelta(days=2, hours=3)).date()  # it begins earlier than in UTC
     with story.served.client(coordinator) as client:
         client.append_to_registry(leaving("AL", day))
     ahead = timedelta(days=3)

@@ -234,7 +234,7 @@ def test_a_country_joins_takes_part_at_once_and_declares_that_it_leaves(world: W
     with world.client("xk-dhtqnj") as police:
         assert police.case(case_id, at_least=1).view.parties == ("MK", "XK")
     until(lambda: witnesses(world) == {"AL", "ME", "MK", "XK"}, "the new witness in the policy")
-    day = (datetime.now(UTC) + timedelta(days=2)).date()
+    day = (datetime.now(UTC) + timedelta(days=2, hours=3)).date()  # it begins earlier than in UTC
     mine = ("protocol", "leave", "MK", "--from", str(day), "--yes")
     assert "coordinator-of-the-country" in world.signed(XK, *mine, code=2)
     world.signed(MK, *mine, url=world.node.url)

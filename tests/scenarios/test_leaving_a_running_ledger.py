@@ -206,7 +206,7 @@ def test_a_country_leaves_and_what_it_owes_is_settled(world: World, directory: P
         "the fields in the other country's vault",
         seconds=SECONDS,
     )
-    day = (world.days.now() + timedelta(days=2)).date()
+    day = (world.days.now() + timedelta(days=2, hours=3)).date()  # it begins earlier than in UTC
     begins = datetime.combine(day, time(), UTC)
     with world.albania.client(AL) as coordinator:
         coordinator.append_to_registry(leaving("AL", day))
