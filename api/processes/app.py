@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
@@ -55,6 +56,8 @@ from ledger.vocabulary import build_models
 
 MAX_BODY = 512 * 1024
 _PRINT_WAIT_SECONDS = 20.0
+_STORED_AT_ONCE = 4
+"""Chunks of documents that are encrypted and stored at once: each takes about 1.5 MB of memory."""
 _SIGN_INS = 8, 2, 2.0
 """Sign-ins that wait for the provider at once, those of one address, and seconds for a place."""
 DESCRIPTION = """One signed, append-only record of anti-trafficking case actions across countries.
@@ -88,6 +91,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
                 app.state.signing_in = Rate(settings.sign_ins_per_minute)
                 app.state.setting_out = Costly(*_SIGN_INS)
                 app.state.coming_back = Costly(*_SIGN_INS)
+                app.state.storing = CapacityLimiter(_STORED_AT_ONCE)
                 app.state.costly = Costly(
                     settings.prints, settings.prints_per_agency, _PRINT_WAIT_SECONDS
                 )

@@ -159,7 +159,7 @@ class UploadWriter:
         if len(self._chunk) == self._stored:
             return
         was_full = self.is_full
-        self.upload = self._uploads.store(self.upload, bytes(self._chunk))
+        self.upload = self._uploads.store(self.upload, self._chunk)
         self._stored = len(self._chunk)
         if was_full:
             self._chunk, self._stored = bytearray(), 0

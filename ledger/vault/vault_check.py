@@ -31,6 +31,7 @@ from ledger.vault.inventory import InventoryRow, list_mac, row_mac
 from ledger.vault.required_disclosures import FieldPart, Lack, ListedDeposit, lacks, must_hold
 from ledger.vocabulary import ALL_ACTIONS, REGISTRY_ACTIONS
 from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.documents import DOCUMENT_FIELDS
 
 _PAGE_CASES = 50
 
@@ -307,10 +308,18 @@ class VaultCheck:
         of_actions: Mapping[UUID, Sequence["_Deposit"]],
         data_keys: Sequence[bytes],
     ) -> Iterator[VaultFinding]:
-        """Yield each document whose key does not open or whose chunks are not all here.
+        """Yield each document that is missing, or whose key or chunks are.
 
         The content is not read: a chunk that was changed is found when it is opened.
         """
+        here = {(row["action_id"], row["field"]) for row in documents}
+        for action, deposits in of_actions.items():
+            entries = [one.entry for one in deposits if one.entry and not one.received_from]
+            named = {name for entry in entries for name in entry["fields"]} & {*DOCUMENT_FIELDS}
+            for field_name in sorted(named):
+                if (action, field_name) not in here:
+                    what = "the content of the document is missing"
+                    yield VaultFinding(what=what, case_id=case_id, action=action, field=field_name)
         for row in documents:
             place = DocumentPlace(row["document_id"], case_id, row["size"])
             found: list[str] = []

@@ -1,22 +1,27 @@
 """Documents of a case, from the file to the download: who gets what, and what is written down."""
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
+import psycopg
 import pytest
 
+from api.background_jobs.vault_checker import vault_check
 from api.client.errors import RefusedError
 from api.client.schemas import Receipt
 from api.paper.subject_access.wording import wording
-from ledger.vocabulary.coordination import ConsentGiven
+from ledger.vocabulary.coordination import ConsentGiven, Correction
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import (
     AgeGroup,
     ConsentForm,
     ConsentGiver,
     ConsentScope,
+    CorrectionEffect,
+    CorrectionReason,
     DocumentKind,
     Purpose,
 )
@@ -197,6 +202,45 @@ def test_an_action_without_its_upload_is_refused_and_nothing_is_kept(
         assert refused.value.problem.rule == "case-version"
         assert client.append(action, case, 1).case_version == 2
         assert client.case(case).view.version == 2
+
+
+def test_an_annulled_document_does_not_open_and_a_lost_one_is_found(
+    served: Server, file: Path
+) -> None:
+    case, _ = opened(served)
+    receipt = added(served, case, 1, file)
+    with psycopg.connect(served.node.conninfo) as connection:
+        row = connection.execute(
+            "DELETE FROM vault_xk.documents WHERE action_id = %s RETURNING *", (receipt.action_id,)
+        ).fetchone()
+        assert row is not None
+        connection.commit()
+    vault = served.node.vaults.of("XK")
+    check = vault_check(
+        served.node.ledger,
+        served.node.database,
+        served.node.outbox,
+        "XK",
+        vault.keys,
+        vault.documents.chunks,
+    )
+    found = check.check([case], served.agencies.protocol).findings
+    assert [(one.what, one.field) for one in found] == [
+        ("the content of the document is missing", "case_document")
+    ]
+    other = added(served, case, 2, file)
+    with served.client(AGENCY) as client:
+        correction = Correction(
+            acted_at=datetime.now(UTC),
+            corrects=other.action_id,
+            reason=next(iter(CorrectionReason)),
+            effect=CorrectionEffect.ANNULLED,
+        )
+        client.append(correction, case, 3)
+        assert [one.id for one in client.documents(case).documents] == [receipt.action_id]
+        with pytest.raises(RefusedError) as refused:
+            client.download(case, other.action_id, file.with_name("no"), purpose=Purpose.PROTECTION)
+    assert refused.value.problem.rule == "unknown-document"
 
 
 def test_subject_access_lists_documents(served: Server, file: Path) -> None:

@@ -28,6 +28,7 @@ from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import (
     Danger,
     DecisionMakingOrg,
+    DocumentKind,
     LegalBasis,
     Priority,
     Purpose,
@@ -41,6 +42,7 @@ from tests.support.agencies import PAST, Agencies
 from tests.support.command_line import CommandLine
 from tests.support.databases import new_database
 from tests.support.leaks import tables_with
+from tests.support.papers import pdf
 from tests.support.serving import Server, running
 from tests.support.waiting import until
 
@@ -255,8 +257,9 @@ def test_actions_wait_while_the_ledger_node_is_away_and_each_gets_its_outcome(
     assert where(nodes.country_database) == set()
 
 
-def test_an_agency_goes_on_from_what_it_handed_in_itself(nodes: Nodes) -> None:
+def test_an_agency_goes_on_from_what_it_handed_in_itself(nodes: Nodes, tmp_path: Path) -> None:
     nodes.stop_ledger()
+    (file := tmp_path / "report.pdf").write_bytes(pdf(300_000))
     prioritised = CasePrioritised(acted_at=START, priority=Priority.HIGH)
     with (
         nodes.at_home("xk-dhtqnj", patience=0) as police,
@@ -266,15 +269,22 @@ def test_an_agency_goes_on_from_what_it_handed_in_itself(nodes: Nodes) -> None:
         for client, action, version in ((police, opening(), 0), (prosecutor, prioritised, 1)):
             with pytest.raises(WaitingError):
                 client.append(action, case_id, version)
+        # A document needs the country's node alone.
+        with pytest.raises(WaitingError):
+            police.add_document(case_id, 2, file, kind=DocumentKind.REPORT, title=NAME, group=None)
         nodes.start_ledger()
         until(
             lambda: (
                 [o.state for c in (police, prosecutor) for o in c.outbox().outcomes]
-                == ["recorded", "recorded"]
+                == ["recorded"] * 3
             ),
-            "both",
+            "all three",
         )
         assert police.case(case_id, at_least=0).view.case_id == case_id
+        (one,) = police.documents(case_id).documents
+        to = tmp_path / "again.pdf"
+        assert police.download(case_id, one.id, to, purpose=Purpose.PROTECTION)
+        assert to.read_bytes() == file.read_bytes()
 
 
 def test_outcomes_are_told_to_those_they_concern(lasting: Nodes) -> None:

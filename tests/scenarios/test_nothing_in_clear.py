@@ -3,8 +3,9 @@
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import EnumType
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,10 +20,14 @@ from ledger.signing.sd_jwt import make_disclosure
 from ledger.store.embedded import EmbeddedServer
 from ledger.vocabulary import picklists
 from tests.support.command_line import CommandLine
+from tests.support.papers import pdf
 from tests.support.strategies import inside_base64
 
 SHORTEST = 8
 URLSAFE = str.maketrans("+/", "-_")
+DOCUMENT = pdf(300_000, b"zqWordsOfTheDocument")
+DOCUMENT_TITLE = "zqTitleOfTheDocument"
+IDENTITY = ("-g", "identity", "--purpose", "protection")
 DAY_OF_THE_STORY = re.compile(r"202[56]-\d\d-\d\d")
 """Such a day is that of many an event too; the days on which children were born are not."""
 
@@ -109,8 +114,21 @@ def use(directory: Path) -> None:
             asked = (cases[0]["case_id"], *of_police, "--purpose", "protection")
             assert cli.json("read", *asked, "-g", "identity")["fields"]
             cli.run("read", *asked, "-g", "health", code=2)
+            file_a_document(cli, cases[0]["case_id"], of_police)
     finally:
         embedded.stop()
+
+
+def file_a_document(cli: CommandLine, case: str, police: Sequence[str]) -> None:
+    """Add a document with a marker to a case, and download it."""
+    with tempfile.TemporaryDirectory() as name:
+        (file := Path(name) / "report.pdf").write_bytes(DOCUMENT)
+        described = ("--kind", "report", "--title", DOCUMENT_TITLE, "--group", "identity")
+        cli.run("document", "add", case, str(file), *described, *police)
+        (one,) = cli.json("document", "list", case, *IDENTITY, *police)["documents"]
+        to = Path(name) / "again.pdf"
+        cli.run("document", "get", case, one["id"], str(to), *IDENTITY[2:], *police)
+        assert to.read_bytes() == DOCUMENT
 
 
 def demo_key(directory: Path, agency: str) -> Path:
@@ -144,7 +162,9 @@ def test_no_byte_on_the_disk_tells_who_a_child_is(demonstrated: tuple[Path, Any]
     assert len(sought) > 20
     assert any(text.startswith('"first_name"') for text in sought)
     use(directory)
+    sought |= {"zqWordsOfTheDocument", DOCUMENT_TITLE, sha256(DOCUMENT).hexdigest()}
     patterns = {shape: text for text in sought for shape in shapes(text)}
+    patterns[sha256(DOCUMENT).digest()] = "the digest of the document"
     assert files_with(directory, patterns) == {}
     # The same search finds what is there: tables, their log (WAL), and text within base64.
     known = {shape: name for name in ("me-csw-podgorica",) for shape in shapes(name)}

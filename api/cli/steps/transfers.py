@@ -37,7 +37,8 @@ def transfer_bar(what: str, as_json: bool) -> Iterator[Callable[[int, int], None
 def documents_table(documents: Iterable[ListedDocument]) -> Table:
     """Return a table of documents."""
     table = Table(box=box.SIMPLE_HEAD)
-    for column in ("Document", "Title", "Kind", "Group", "Type", "Bytes", "From", "Here"):
+    table.add_column("Document", no_wrap=True)  # the id that a download needs
+    for column in ("Title", "Kind", "Group", "Bytes", "From", "Here"):
         table.add_column(column)
     for one in documents:
         table.add_row(
@@ -45,7 +46,6 @@ def documents_table(documents: Iterable[ListedDocument]) -> Table:
             escape(one.document.title),
             one.document.document_kind.value.replace("_", " "),
             one.group.value if one.group is not None else "case",
-            one.document.media_type,
             str(one.document.size),
             one.agency,
             "yes" if one.is_here else "no",

@@ -11,9 +11,10 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Request, Response
 from rfc9457 import Problem
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
@@ -176,15 +177,16 @@ async def continue_upload(
             "Send Upload-Offset with the offset at which this part begins.",
             "Upload-Offset",
         )
-    writer = await run_in_threadpool(
-        node.uploads.writer, caller.agency, case_id, upload_id, upload_offset
+    threads: CapacityLimiter = request.app.state.storing
+    writer = await run_sync(
+        node.uploads.writer, caller.agency, case_id, upload_id, upload_offset, limiter=threads
     )
     try:
-        await _take(request, writer)
+        await _take(request, writer, threads)
     finally:
         # What came before an error is kept too: the upload goes on there.
-        await run_in_threadpool(writer.store)
-    upload = await run_in_threadpool(writer.settle)
+        await run_sync(writer.store, limiter=threads)
+    upload = await run_sync(writer.settle, limiter=threads)
     return Response(status_code=204, headers=_offset(upload))
 
 
@@ -200,8 +202,12 @@ def remove_upload(case_id: CaseId, upload_id: UUID, node: TheNode, caller: TheCa
     return Response(status_code=204)
 
 
-async def _take(request: Request, writer: UploadWriter) -> None:
-    """Store the body of a request, chunk by chunk. A line that breaks ends it without an error."""
+async def _take(request: Request, writer: UploadWriter, threads: CapacityLimiter) -> None:
+    """Store the body of a request, chunk by chunk. A line that breaks ends it without an error.
+
+    While all ``threads`` store chunks of other requests, this one holds one chunk and reads no
+    more of its body.
+    """
     try:
         announced = int(request.headers.get("content-length", "0"))
         if announced > writer.left:
@@ -213,7 +219,7 @@ async def _take(request: Request, writer: UploadWriter) -> None:
             while rest:
                 rest = writer.fill(rest)
                 if writer.is_full:
-                    await run_in_threadpool(writer.store)
+                    await run_sync(writer.store, limiter=threads)
     except ClientDisconnect:
         return
 

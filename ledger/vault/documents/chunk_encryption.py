@@ -59,7 +59,9 @@ def new_key() -> bytes:
     return secrets.token_bytes(KEY_BYTES)
 
 
-def seal_chunk(content_key: bytes, content: bytes, place: DocumentPlace, number: int) -> bytes:
+def seal_chunk(
+    content_key: bytes, content: bytes | bytearray, place: DocumentPlace, number: int
+) -> bytes:
     """Encrypt a chunk, whole or the piece of it that an unfinished upload has.
 
     Raises ``ValueError`` if the content is empty or longer than the chunk.
@@ -135,7 +137,7 @@ def _bound(place: DocumentPlace, what: str) -> bytes:
     ).encode()
 
 
-def _seal(key: bytes, content: bytes, bound: bytes) -> bytes:
+def _seal(key: bytes, content: bytes | bytearray, bound: bytes) -> bytes:
     nonce = secrets.token_bytes(_NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, content, bound)
 

@@ -196,7 +196,7 @@ class Uploads:
             self.remove(upload)
             raise _damaged() from None
 
-    def store(self, upload: Upload, content: bytes) -> Upload:
+    def store(self, upload: Upload, content: bytes | bytearray) -> Upload:
         """Store a chunk, or a longer piece of it, after the whole chunks that are here.
 
         ``content`` begins where the chunk begins. It is durable on return. Raises ``Refusal``
