@@ -52,6 +52,7 @@ _KINDS_OF_FACTS = {
     "deceased": "death_recorded",
     "appeal_pending": "appeal_filed",
     "exploited_again": "new_exploitation_found",
+    "screened": "indicators_assessed",
 }
 """The kind of action whose name tells a fact that has no kind of its own."""
 

@@ -163,8 +163,12 @@ def lacking(state: CaseState, other: Mapping[UUID, Act], protocol: Protocol) -> 
         if rule is not None:
             with_values = rule.taken_with(act.fields)
             established |= _established(with_values.establishes, act)
-            # A later status of the person takes the place of an earlier one.
-            established |= _established(with_values.ends, act) & statuses
+            # A later status of the person takes the place of an earlier one, and of no later one.
+            established |= {
+                fact
+                for fact in _established(with_values.ends, act) & statuses
+                if fact in state.facts and state.facts[fact].since <= act.acted_at
+            }
         states_age = states_age or act.fields.get("of_age_from") is not None
     missing = sorted((state.facts.keys() & _read(protocol)) - established - {_OPENING})
     if state.of_age_from is not None and not states_age:

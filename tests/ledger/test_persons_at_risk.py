@@ -173,6 +173,50 @@ def test_no_country_lowers_the_status_that_another_found() -> None:
     assert status(case) is TraffickingStatus.POSSIBLE, "any country may see more"
 
 
+def test_no_country_lowers_the_suspicion_on_which_another_opened_the_case() -> None:
+    """A case is opened on suspicion without a word of status."""
+    case = opened()
+    case.take(SOCIAL, "information_requested", addressee="me-nac", topics=["risk"],
+              purpose="protection")  # fmt: skip
+    case.refused("other-party", "me-police-thb", "indicators_assessed", **AT_RISK)
+    assert status(case) is TraffickingStatus.POSSIBLE
+    case.take("me-police-thb", "indicators_assessed", **POTENTIAL)
+    case.refused("other-party", POLICE, "indicators_assessed", **AT_RISK)
+    case.take("me-police-thb", "indicators_assessed", **AT_RISK)
+    assert status(case) is TraffickingStatus.AT_RISK, "a country takes back what it found"
+
+
+def test_a_lowered_status_ends_no_reflection_period() -> None:
+    case = opened()
+    case.take(POLICE, "indicators_assessed", **POTENTIAL)
+    case.take(NGO, "indicators_assessed", **AT_RISK)
+    agreed(case)
+    case.refused("reflection", "xk-border", "departed", days=30)
+    case.take("xk-border", "departed", days=91)
+
+
+def test_no_file_opens_by_a_statement_that_an_investigation_was_completed() -> None:
+    """An investigation of a crime against a person at risk is not opened."""
+    case = opened(**AT_RISK)
+    for state in ("completed", "suspended"):
+        case.take(POLICE, "investigated", state=state)
+    for agency in (POLICE, "xk-prosecution-prishtina"):
+        assert not case.reads(agency, FieldGroup.EXPLOITATION)
+        assert not case.reads(agency, FieldGroup.PROCEEDINGS)
+    case.take(POLICE, "indicators_assessed", **POTENTIAL)
+    case.take(POLICE, "investigated", state="opened")
+    assert case.reads("xk-prosecution-prishtina", FieldGroup.PROCEEDINGS)
+
+
+def test_no_case_is_closed_as_one_of_a_person_at_risk_while_an_appeal_is_pending() -> None:
+    case = opened()
+    case.take("xk-nac", "not_a_victim", decided_by="Police", ground="statement")
+    case.take(NGO, "appeal_filed")
+    case.take(SOCIAL, "indicators_assessed", **AT_RISK)
+    case.take(SOCIAL, "risk_assessed", risk_level="low")
+    case.refused("closing-reason", "xk-nac", "case_closed", reason="no_longer_at_risk")
+
+
 def test_a_potential_victim_returns_after_a_screening_and_the_reflection_period() -> None:
     case = opened()
     assert status(case) is TraffickingStatus.POSSIBLE
@@ -264,8 +308,9 @@ def earlier() -> Protocol:
     for rule in text["actions"].values():
         for part in _NO_STATUS:
             rule.pop(part, None)
-        for part in ("ends", "forbidden_while", "party_that_established"):
+        for part in _NAMING_FACTS:
             rule[part] = [one for one in rule.get(part, ()) if one not in _STATUSES]
+    text["actions"]["investigated"]["establishes"] = ["investigated"]
     for closing in text["closings"]:
         closing["forbidden_while"] = [
             one for one in closing.get("forbidden_while", ()) if one not in _STATUSES
@@ -281,7 +326,8 @@ def earlier() -> Protocol:
     return Protocol.model_validate(text)
 
 
-_STATUSES = ("at_risk", "potential_victim")
+_STATUSES = ("at_risk", "potential_victim", "screened")
+_NAMING_FACTS = ("ends", "forbidden_while", "party_that_established", "or_party_that_established")
 
 
 def test_a_text_that_does_not_know_persons_at_risk_takes_no_such_status() -> None:
@@ -336,6 +382,12 @@ def test_a_merge_waits_until_both_cases_say_the_same_status() -> None:
     assert "at_risk" in missing(other)
     other.take(POLICE, "indicators_assessed", **POTENTIAL)
     assert "at_risk" not in missing(other)
+    screened, later = opened(), opened()
+    screened.take(POLICE, "indicators_assessed", **POTENTIAL)
+    later.take(POLICE, "indicators_assessed", days=1, **AT_RISK)
+    assert later.state is not None
+    history = {one.id: one for one in screened.acts}
+    assert "at_risk" in lacking(later.state, history, PROTOCOL), "said later in the case that ends"
 
 
 @pytest.mark.parametrize("language", ["en", "sq", "cnr"])
