@@ -22,6 +22,7 @@ from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from tests.support import process
+from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.papers import pdf
 from tests.support.waiting import until
@@ -65,6 +66,16 @@ def test_a_killed_node_goes_on_with_an_upload(
         assert node.stop() == 0
 
 
+def _client(url: str, agencies: Agencies) -> LedgerClient:
+    return LedgerClient(
+        url,
+        agency=AGENCY,
+        key=agencies.keys[AGENCY],
+        protocol=agencies.protocol.id,
+        patience=PATIENCE_SECONDS,
+    )
+
+
 class _Uploading(threading.Thread):
     """One client that uploads a file, and does not give up."""
 
@@ -74,13 +85,7 @@ class _Uploading(threading.Thread):
         super().__init__(daemon=True)
         self.durable = 0
         self.never_went_back = True
-        self._client = LedgerClient(
-            url,
-            agency=AGENCY,
-            key=agencies.keys[AGENCY],
-            protocol=agencies.protocol.id,
-            patience=PATIENCE_SECONDS,
-        )
+        self._client = _client(url, agencies)
         self._file, self._case = file, case_id or uuid4()
         self._state: UploadState | None = None
         self._error: BaseException | None = None
@@ -123,9 +128,12 @@ def _many_at_once(node: NodeProcess, agencies: Agencies, directory: Path) -> Non
             pdf(1000) + secrets.token_bytes(LARGE - 1000)
         )
         files.append(file)
+    cases = [uuid4() for _ in range(1 + UPLOADS // 20)]
+    with _client(node.url, agencies) as client:
+        for case_id in cases:
+            client.append(opening(), case_id, 0)
     before = sum(map(_resident_bytes, node.parts()))
     with _watched(node) as most:
-        cases = [uuid4() for _ in range(1 + UPLOADS // 20)]
         uploading = [
             _Uploading(node.url, agencies, file, cases[number // 20])
             for number, file in enumerate(files)

@@ -93,7 +93,7 @@ def open_metadata(content_key: bytes, sealed: bytes, place: DocumentPlace) -> by
 
 
 class NamedBy(NamedTuple):
-    """What has a document: an action, in one of its fields, at the level of that field."""
+    """The field of an action that has a document, and the level of that field."""
 
     action: UUID
     field: str
