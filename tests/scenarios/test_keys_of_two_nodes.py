@@ -198,6 +198,9 @@ def test_the_countrys_key_and_its_data_keys_leak_and_are_replaced(world: World) 
     assert (replaced["persons"], replaced["damaged"]) == (len(world.cases), 0)
     one = country.json("keys", "replace-data-keys", "XK", "--case", world.cases[0])
     assert one["persons"] == 1
+    # Nothing was destroyed since, and no person is meant twice.
+    none = country.json("keys", "replace-data-keys", "XK", "--destroyed")
+    assert (none["persons"], none["kept"]) == (0, 0)
     with pytest.raises(MachineError, match="this is no node of ME"):
         country.run("keys", "replace-data-keys", "ME")
     world.reads()
