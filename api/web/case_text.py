@@ -50,8 +50,7 @@ class TrailRow:
     disclosed: tuple[FieldText, ...]
     """The ``case`` fields that the reader's country holds."""
     changes: tuple[tuple[str, str, str], ...]
-    """What the action changed in the case's view: the place, the value before and the value after.
-    """
+    """The changes of the case's view by the action: place, value before, and value after."""
     damaged: tuple[str, ...]
     """Fields of these that do not open: somebody changed the vault's rows."""
     annulled: bool

@@ -68,4 +68,4 @@ class Dimension(StrEnum):
     AGENCY = "agency"
     KIND = "kind"
     STANDING = "standing"
-    """What the deadline stands on: a source, an assumption, or an adoption by the parties."""
+    """The ground of the deadline: a source, an assumption, or an adoption by the parties."""

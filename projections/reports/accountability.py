@@ -57,7 +57,7 @@ class Debt:
     late: bool | None
     expected_by: datetime | None = None
     mark: Standing | None = None
-    """What the deadline stands on, where the protocol marks it."""
+    """The mark of the deadline, where the protocol has one."""
 
     @classmethod
     def of(cls, obligation: Obligation) -> "Debt | None":
@@ -144,7 +144,7 @@ class ResponseTimes(ObligationTally):
     kind: ObligationKind | None = None
     """``None``: of every kind."""
     standing: str | None = None
-    """What the deadlines stand on; ``unmarked`` where the protocol has no mark, or an action of the
+    """The mark of the deadlines; ``unmarked`` where the protocol has no mark, or an action of the
     case set the day. ``None``: all together."""
     share_on_time: int | None = None
     """In thousandths, of those that were due by then."""

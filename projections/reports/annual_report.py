@@ -167,12 +167,12 @@ class ObligationsOfYear(LedgerModel):
 
 
 class FormsOfYear(ObligationsOfYear):
-    """What a country owed on one communication form that was sent to it."""
+    """The obligations of a country on one communication form that was sent to it."""
 
     form: int
     """The number of the form that was sent."""
     standing: str
-    """What the period stands on: ``source``, ``assumption``, ``adopted``, or ``unmarked``."""
+    """The mark of the period: ``source``, ``assumption``, ``adopted``, or ``unmarked``."""
 
 
 class AnnualReport(LedgerModel):
@@ -313,7 +313,7 @@ class _Counts:
     corrections: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     debts: list[Debt] = field(default_factory=list)
     form_debts: list[tuple[int, Debt]] = field(default_factory=list)
-    """What was owed on forms, each with the number of the form."""
+    """The debts on forms, each with the number of the form."""
 
     def add(self, acts: Sequence[Act]) -> None:
         """Count a case. Events that are not understood, or of no agency, count as nothing."""

@@ -170,7 +170,7 @@ def test_every_form_goes_from_one_countrys_node_to_the_other(countries: Countrie
         title = one.form.title_in(LANGUAGE[other])
 
         def received(path: str = path, there: str = there, said: str = REMARKS[home]) -> bool:
-            """Whether the form and its sealed remarks are at the recipient's node."""
+            """Return whether the form and its sealed remarks are at the recipient's node."""
             with signed_in(countries.at(there), there) as browser:
                 answer = browser.get(path)
             return answer.status_code == 200 and said in answer.text

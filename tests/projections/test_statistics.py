@@ -306,7 +306,7 @@ def columns(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def persons(columns: Path) -> int:
-    """How many cases were not opened in error, of the 120."""
+    """The number of the 120 cases that were not opened in error."""
     with connect() as connection:
         put_tables(connection, columns, existing_manifest(columns))
         ((wrong,),) = connection.execute(
