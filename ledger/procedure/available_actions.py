@@ -107,11 +107,10 @@ class _Asked:
                 return Offer(kind, refusal if not passes else _nothing_to_name(kind))
             if kind == ConsentWithdrawn.kind and not self._scopes():
                 return Offer(kind, refusal if not passes else _nothing_to_name(kind))
-            return Offer(
-                kind,
-                None if passes else refusal,
-                {**self._groups(kind), **(self._by_value(kind) if passes else {})},
-            )
+            by_value = self._by_value(kind) if passes else {}
+            if (impossible := self._no_value(kind, by_value)) is not None:
+                return Offer(kind, impossible)
+            return Offer(kind, None if passes else refusal, {**self._groups(kind), **by_value})
         name, candidates = named
         accepted, refusals = [], []
         for value in candidates or (str(_NOBODY),):
@@ -162,6 +161,15 @@ class _Asked:
             if accepted != values:
                 found[name] = accepted
         return found
+
+    def _no_value(self, kind: str, by_value: Mapping[str, tuple[str, ...]]) -> Refusal | None:
+        """Return why the first value of a needed field is refused, where each of its values is."""
+        model = CASE_ACTIONS[kind]
+        for name, accepted in by_value.items():
+            if not accepted and model.model_fields[name].is_required():
+                value = values_of(model, name)[0]
+                return self._refusal(kind, {**self._fields(kind), name: value})
+        return None
 
     def _named(self, kind: str) -> tuple[str, Sequence[str]] | None:
         """Return the field by which an action names a part of the case, and the possible values."""

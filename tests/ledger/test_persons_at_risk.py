@@ -80,6 +80,9 @@ def test_a_person_at_risk_is_helped_and_returns_without_an_identification() -> N
     ("agency", "kind", "fields", "rule"),
     [
         (POLICE, "investigated", {"state": "opened"}, "not-while-at_risk"),
+        (POLICE, "investigated", {"state": "extended"}, "not-while-at_risk"),
+        (POLICE, "investigated", {"state": "suspended"}, "requires-investigated"),
+        (POLICE, "investigated", {"state": "completed"}, "requires-investigated"),
         (POLICE, "protection_measure_taken", {"measure": "recovery_and_reflection_period"},
          "not-while-at_risk"),
         ("xk-compensation", "compensation_recorded", {"state": "paid"},
@@ -199,7 +202,7 @@ def test_no_file_opens_by_a_statement_that_an_investigation_was_completed() -> N
     """An investigation of a crime against a person at risk is not opened."""
     case = opened(**AT_RISK)
     for state in ("completed", "suspended"):
-        case.take(POLICE, "investigated", state=state)
+        case.refused("requires-investigated", POLICE, "investigated", state=state)
     for agency in (POLICE, "xk-prosecution-prishtina"):
         assert not case.reads(agency, FieldGroup.EXPLOITATION)
         assert not case.reads(agency, FieldGroup.PROCEEDINGS)
@@ -290,14 +293,21 @@ def test_pages_offer_the_statuses_that_the_rules_accept() -> None:
         history = {act.id: act for act in case.acts}
         return offer_of(kind, case.state, history, police, PROTOCOL, case.now)
 
-    assert "opened" not in offered("investigated").choices["state"]
+    refused = offered("investigated").refusal
+    assert refused is not None
+    assert refused.rule == "not-while-at_risk", "no state of an investigation is possible"
     assert (
         "recovery_and_reflection_period"
         not in (offered("protection_measure_taken").choices["measure"])
     )
     assert "protected_as" not in offered("indicators_assessed").choices
     case.take(POLICE, "indicators_assessed", **POTENTIAL)
+    assert offered("investigated").choices == {"state": ("opened", "extended")}
+    case.take(POLICE, "investigated", state="opened")
     assert offered("investigated").choices == {}
+    case.take(POLICE, "indicators_assessed", **AT_RISK)
+    assert offered("investigated").choices == {"state": ("suspended", "completed")}
+    case.take(POLICE, "indicators_assessed", **POTENTIAL)
     case.jointly("victim_identified", POLICE, "xk-victim-advocate")
     assert offered("indicators_assessed").choices["protected_as"] == ()
 

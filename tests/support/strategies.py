@@ -1136,9 +1136,16 @@ def _at_risk(**fixed: Any) -> Callable[[Sequence[str], CaseState, Protocol], Ite
     return choices
 
 
+def _investigated(able: Sequence[str], state: CaseState, _: Protocol) -> Iterable[Choice]:
+    """Open an investigation unless the person is only at risk; complete one that was opened."""
+    if "at_risk" not in state.facts:
+        return [(able, {} if "investigated" in state.facts else {"state": "opened"})]
+    return [(able, {"state": "completed"})] if "investigated" in state.facts else []
+
+
 _CHOICES: Mapping[str, Callable[[Sequence[str], CaseState, Protocol], Iterable[Choice]]] = {
     "indicators_assessed": _screened,
-    "investigated": _at_risk(state="completed"),
+    "investigated": _investigated,
     "protection_measure_taken": _at_risk(measure="police_protection"),
     "service_ended": _in_force("service_action", "services"),
     "protection_measure_ended": _in_force("measure_action", "measures"),
