@@ -1,7 +1,7 @@
 """A form made of an action's model: its fields by level, each with the control that fits it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
@@ -10,6 +10,7 @@ from typing import Any
 from api.paper.subject_access.value_shapes import Plain, shape
 from api.paper.subject_access.wording import Wording
 from ledger.procedure.available_actions import Offer
+from ledger.procedure.case_fold import joining_field
 from ledger.procedure.dates import ADULT_AT_YEARS, quarter_end, quarter_of
 from ledger.procedure.protocol import NODE, OVERSIGHT, Protocol
 from ledger.system import clock
@@ -73,6 +74,8 @@ class FormField:
     maximum: float | None = None
     max_length: int | None = None
     pattern: str | None = None
+    joining: Mapping[str, str] = field(default_factory=dict)
+    """Of values that bring a new country into the case: the value, and the country's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,27 @@ class ActionForm:
 
 
 def form(
-    kind: str, offer: Offer, named: Mapping[str, str], protocol: Protocol, words: Wording
+    kind: str,
+    offer: Offer,
+    named: Mapping[str, str],
+    protocol: Protocol,
+    words: Wording,
+    parties: Collection[str] | None = None,
 ) -> ActionForm:
-    """Return the form of an action on offer; ``named`` has agencies and actions by their ids."""
+    """Return the form of an action on offer.
+
+    ``named`` has agencies and actions by their ids; ``parties`` are the countries of the case, if
+    there is one.
+    """
     model = CASE_ACTIONS[kind]
     fields = [_field(model, name, offer, named, protocol, words) for name in model.model_fields]
+    if parties is not None:
+        fields = [
+            replace(one, joining=_joining(one, protocol, words, parties))
+            if one.name == joining_field(kind)
+            else one
+            for one in fields
+        ]
     by_level = [(level, tuple(f for f in fields if f.level is level)) for level in Level]
     return ActionForm(
         kind=kind,
@@ -100,6 +119,21 @@ def form(
         digests=len(model.disclosable_fields()),
         levels=tuple((level, own) for level, own in by_level if own),
     )
+
+
+def _joining(
+    chosen: FormField, protocol: Protocol, words: Wording, parties: Collection[str]
+) -> dict[str, str]:
+    """Return the options of a field that bring in a country that is not among ``parties``."""
+    agencies = protocol.agencies_by_id
+    countries = {
+        value: agencies[value].party if value in agencies else value for value, _ in chosen.options
+    }
+    return {
+        value: words.country(country)
+        for value, country in countries.items()
+        if country not in parties
+    }
 
 
 def _field(

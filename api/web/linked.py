@@ -34,6 +34,10 @@ class Linked:
     links: tuple[LinkedCase, ...]
     continues_in: UUID | None
     """The case that a proposal names, where the reader's agency has part in it."""
+    is_taken_in: bool
+    """Whether the case that a proposal names has accepted it, and this case has not ended yet."""
+    going_on: frozenset[UUID]
+    """The cases that this one took in and that have not ended yet."""
 
 
 def linked(
@@ -49,7 +53,19 @@ def linked(
     ]
     proposal = view.merge_proposal
     named = values.get(proposal.proposal, {}).get("continues_in") if proposal else None
-    return Linked(tuple(links), _seen(node, caller, named))
+    target = _case(node, caller, named)
+    return Linked(
+        links=tuple(links),
+        continues_in=target.id if target is not None else None,
+        is_taken_in=target is not None
+        and any(taken.case == view.case_id for taken in target.state.taken_in.values()),
+        going_on=frozenset(
+            ended.id
+            for taken in view.taken_in
+            if (ended := _case(node, caller, taken.case)) is not None
+            and ended.state.merged_into is None
+        ),
+    )
 
 
 def others(node: Node, caller: Caller, case: Case | None, named: UUID | None) -> OtherCases:
@@ -78,9 +94,15 @@ def seen_links(node: Node, caller: Caller, held: HeldFields) -> HeldFields:
 
 def _seen(node: Node, caller: Caller, case_id: object) -> UUID | None:
     """Return a case's id if the reader's agency has part in the case."""
+    case = _case(node, caller, case_id)
+    return case.id if case is not None else None
+
+
+def _case(node: Node, caller: Caller, case_id: object) -> Case | None:
+    """Return a case in which the reader's agency has part."""
     if case_id is None:
         return None
     case = node.ledger.case(UUID(str(case_id)))
     if case is None or not has_part(caller.agency, case.state, case.history):
         return None
-    return case.id
+    return case

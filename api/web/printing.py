@@ -104,7 +104,7 @@ class Printing:
 
     def _due(self, one: DueStep) -> tuple[str, str, str]:
         text, things = self.words.texts.text, self.words.things
-        what, due = things.kind(one.step.action), one.step.due
+        what, due = things.owed(one.step.action), one.step.due
         if due is None and (guide := one.step.expected_by) is not None:
             day = things.due_day(guide, one.step.party)
             return what, text("due.assumed", day=day), self._owes(one.step)

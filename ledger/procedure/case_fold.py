@@ -228,28 +228,44 @@ CHANGES_PARTIES = frozenset(
 """The kinds of actions after which other countries may be party to a case than before."""
 
 
+_JOINING_COUNTRIES: Mapping[str, str] = {
+    "case_opened": "countries",
+    "meeting_held": "countries",
+    "merge_accepted": "countries",
+    "return_decided": "destination",
+    "return_requested": "destination",
+    "outcome_overridden": "destination",
+    "state_notified": "country",
+    "person_referred": "country",
+}
+"""The field of an action that names the countries that it brings into the case."""
+_JOINING_AGENCIES: Mapping[str, str] = {
+    "information_requested": "addressee",
+    "merge_proposed": "addressee",
+    "form_sent": "addressee",
+    "lead_transfer_offered": "to_agency",
+    "joint_action_agreed": "responsible",
+}
+"""The field of an action that names agencies whose countries it brings into the case."""
+
+
+def joining_field(kind: str) -> str | None:
+    """Return the field of an action whose values bring countries into the case."""
+    return _JOINING_COUNTRIES.get(kind) or _JOINING_AGENCIES.get(kind)
+
+
 def addressed_parties(act: Act, protocol: Protocol) -> tuple[str, ...]:
     """Return the countries that an action brings into the case by addressing them."""
-    fields = act.fields
-    countries: list[str] = []
-    match act.kind:
-        case "case_opened" | "meeting_held" | "merge_accepted":
-            countries += fields["countries"]
-        case "return_decided" | "return_requested" | "outcome_overridden":
-            countries.append(fields["destination"])
-        case "state_notified" | "person_referred":
-            countries.append(fields["country"])
-        case "case_reopened":  # a country that had no part in the case joins it
-            countries.append(protocol.agencies_by_id[act.agency].party)
-    agencies: list[str] = []
-    match act.kind:
-        case "information_requested" | "merge_proposed" | "form_sent":
-            agencies.append(fields["addressee"])
-        case "lead_transfer_offered":
-            agencies.append(fields["to_agency"])
-        case "joint_action_agreed":
-            agencies += fields["responsible"]
-    return (*countries, *(protocol.agencies_by_id[a].party for a in agencies))
+    if act.kind == "case_reopened":  # a country that had no part in the case joins it
+        return (protocol.agencies_by_id[act.agency].party,)
+    name = joining_field(act.kind)
+    if name is None:
+        return ()
+    given = act.fields[name]
+    values = (given,) if isinstance(given, str) else tuple(given)
+    if act.kind in _JOINING_COUNTRIES:
+        return values
+    return tuple(protocol.agencies_by_id[agency].party for agency in values)
 
 
 def told_countries(acts: Iterable[Act], protocol: Protocol) -> frozenset[str]:

@@ -12,6 +12,7 @@ from ledger.signing import keys, signed_action
 from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.registration import PublicKey
 from tests.browser.conftest import Person
+from tests.support.actions import opening
 from tests.support.serving import Server
 from tests.support.story import Told
 from tests.support.waiting import until
@@ -244,3 +245,15 @@ def test_a_case_that_moved_on_keeps_what_was_typed(
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/sign-in")
     assert kept(page) == []
+
+
+def test_an_act_of_now_is_not_earlier_than_what_was_recorded_in_the_same_minute(
+    person: People, node: Server
+) -> None:
+    with node.client(POLICE) as client:
+        case = client.open_case(opening(acted_at=datetime.now(UTC).replace(microsecond=0))).case_id
+    page = person(POLICE).goto(f"/cases/{case}/act/risk_assessed")
+    page.locator("#f-risk_level").select_option("low")
+    page.get_by_role("button", name="See what will be signed").click()
+    page.get_by_role("button", name="Sign and record").click()
+    page.wait_for_url(f"**/cases/{case}?at_least=*")

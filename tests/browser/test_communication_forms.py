@@ -36,7 +36,10 @@ def test_a_form_goes_from_one_desk_to_the_other(person: People) -> None:
     page.locator("#f-remarks").fill("The girl speaks Montenegrin.")
     kosovo.sees_no_barrier()
     kosovo.picture("form-preview")
-    sign(page)
+    page.get_by_role("button", name="See what will be signed").click()
+    joins = page.locator("#review-joins")
+    expect(joins).to_contain_text("takes part in it: Montenegro.")
+    page.get_by_role("button", name="Sign and record").click()
     page.wait_for_url(re.compile(r"/forms\?at_least=\d+$"))
     expect(first).to_contain_text("sent, not acknowledged")
 

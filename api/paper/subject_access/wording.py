@@ -60,6 +60,10 @@ class Wording:
     def kind(self, kind: str) -> str:
         return self._message(f"kind.{kind}", kind)
 
+    def owed(self, kind: str) -> str:
+        """Return the name of a step that is owed: that of its action, unless it has its own."""
+        return self._message(f"owed.{kind}", "") or self.kind(kind)
+
     def field(self, field: str) -> str:
         return self._message(f"field.{field}", field)
 

@@ -127,7 +127,7 @@ def _form(
         case_id=case_id,
         version=case.version if case else 0,
         kind=kind,
-        form=form(kind, offer, named, protocol, words.things),
+        form=form(kind, offer, named, protocol, words.things, case.state.parties if case else None),
         why=reason(offer.refusal, words) if offer.refusal else None,
         protocol=protocol.id,
         is_long=is_long,

@@ -144,7 +144,9 @@ def preview_form(
         and may_send(chosen, caller.agency, case.history, protocol),
         why=reason(offer.refusal, words) if offer.refusal is not None else None,
         rows=rows_of(filled, named, words.things),
-        form=form(FormSent.kind, sending_offer(one), named, protocol, words.things)
+        form=form(
+            FormSent.kind, sending_offer(one), named, protocol, words.things, case.state.parties
+        )
         if one is not None and can_send
         else None,
         preset={} if one is None else presets(one),

@@ -17,8 +17,14 @@ function begin(form) {
   const version = () => document.getElementById("live")?.dataset.version ?? form.dataset.version;
   const fields = [...form.querySelectorAll("[data-field]")];
   const controls = (field) => [...field.querySelectorAll("input, select, textarea")];
+  // The field has minutes. Unless a person changes it, the act has the seconds too: else it would
+  // be earlier than what was recorded in the same minute before the page was opened.
+  const opened = new Date();
   let busy = false;
   let typing = 0;
+
+  const momentOf = (field, typed) =>
+    field.dataset.field === "acted_at" && typed === localTime(opened, zone) ? opened : momentAt(typed, zone);
 
   /** What is put in for a field, or undefined where it is left out. */
   function valueOf(field) {
@@ -34,7 +40,7 @@ function begin(form) {
     switch (field.dataset.sent) {
       case "flag": return typed === "true";
       case "number": return Number(typed);
-      case "moment": return `${momentAt(typed, zone).toISOString().slice(0, 19)}Z`; // as the models write it
+      case "moment": return `${momentOf(field, typed).toISOString().slice(0, 19)}Z`; // as the models write it
       default: return typed;
     }
   }
@@ -53,6 +59,11 @@ function begin(form) {
       ? `${control.value.replace("T", " ")} (${zone})`
       : control.value.trim();
   }
+
+  /** The countries that what is chosen in a field brings into the case. */
+  const joiningOf = (field) => [...field.querySelectorAll("[data-joins]")]
+    .filter((one) => one.checked ?? one.selected)
+    .map((one) => one.dataset.joins);
 
   const nameOf = (field) =>
     field.querySelector("legend, label").firstChild.textContent.trim();
@@ -99,6 +110,11 @@ function begin(form) {
       }
       place.append(heading, list);
     }
+    const joining = [...new Set(fields.flatMap(joiningOf))];
+    part("review-joins").textContent = joining.length
+      ? text("act.joins", { countries: joining.join(", ") })
+      : "";
+    part("review-joins").hidden = !joining.length;
     show(true);
   }
 
@@ -259,7 +275,7 @@ function begin(form) {
 
   person.begin(form);
   const moment = form.querySelector('[data-field="acted_at"] input');
-  moment.value = localTime(new Date(), zone);
+  moment.value = localTime(opened, zone);
   if (carry) {
     drafts.dropEarlier(carry);
     drafts.find(carry).then((found) => found && refill(found.fields));

@@ -6,6 +6,7 @@ from api.paper.subject_access.value_shapes import Plain, shape
 from api.paper.subject_access.wording import wording
 from api.web.forms import NOT_BY_FORM, Control, FormField, Sent, form
 from ledger.procedure.available_actions import Offer
+from ledger.procedure.case_fold import joining_field
 from ledger.procedure.protocol import shipped_protocol
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.levels import Level
@@ -71,3 +72,30 @@ def test_only_what_is_offered_can_be_chosen() -> None:
 def test_levels_are_in_the_order_of_who_sees_them() -> None:
     made = form("sheltered", Offer("sheltered"), NAMED, PROTOCOL, wording("sq"))
     assert [level for level, _ in made.levels] == [Level.LEDGER, Level.CASE, Level.PERSONAL]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "joining"),
+    [
+        ("form_sent", "addressee", {"al-nac": "Albania"}),
+        ("information_requested", "addressee", {"al-nac": "Albania"}),
+        ("return_requested", "destination", {"AL": "Albania"}),
+        ("case_opened", "countries", {"AL": "Albania"}),
+    ],
+)
+def test_a_form_tells_which_country_a_value_brings_into_the_case(
+    kind: str, name: str, joining: dict[str, str]
+) -> None:
+    agencies = {name: ("me-nac", "al-nac")} if name == "addressee" else {}
+    made = form(kind, Offer(kind, None, agencies), NAMED, PROTOCOL, wording("en"), ("XK", "ME"))
+    told = {f.name: f.joining for _, own in made.levels for f in own if f.joining}
+    assert told == {name: joining}
+
+
+def test_each_field_that_brings_a_country_in_is_a_choice_of_its_form() -> None:
+    for kind in CASE_ACTIONS:
+        name = joining_field(kind)
+        if name is not None:
+            model = CASE_ACTIONS[kind]
+            assert model.model_fields[name].is_required(), kind
+            assert model.level(name).level is Level.LEDGER, kind
