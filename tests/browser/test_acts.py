@@ -132,6 +132,18 @@ def test_a_field_that_is_missing_is_named(person: People, case: UUID) -> None:
     assert page.evaluate("document.activeElement.id") == "f-risk_level"
 
 
+def test_an_act_of_now_is_not_earlier_than_what_was_recorded_in_the_same_minute(
+    person: People, node: Server
+) -> None:
+    with node.client(POLICE) as client:
+        case = client.open_case(opening(acted_at=datetime.now(UTC).replace(microsecond=0))).case_id
+    page = person(POLICE).goto(f"/cases/{case}/act/risk_assessed")
+    page.locator("#f-risk_level").select_option("low")
+    page.get_by_role("button", name="See what will be signed").click()
+    page.get_by_role("button", name="Sign and record").click()
+    page.wait_for_url(f"**/cases/{case}?at_least=*")
+
+
 def test_oversight_has_no_form_but_that_of_its_review(person: People, story: Told) -> None:
     watcher = person(OVERSIGHT)
     watcher.expected = re.compile("403")
@@ -245,15 +257,3 @@ def test_a_case_that_moved_on_keeps_what_was_typed(
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/sign-in")
     assert kept(page) == []
-
-
-def test_an_act_of_now_is_not_earlier_than_what_was_recorded_in_the_same_minute(
-    person: People, node: Server
-) -> None:
-    with node.client(POLICE) as client:
-        case = client.open_case(opening(acted_at=datetime.now(UTC).replace(microsecond=0))).case_id
-    page = person(POLICE).goto(f"/cases/{case}/act/risk_assessed")
-    page.locator("#f-risk_level").select_option("low")
-    page.get_by_role("button", name="See what will be signed").click()
-    page.get_by_role("button", name="Sign and record").click()
-    page.wait_for_url(f"**/cases/{case}?at_least=*")

@@ -54,7 +54,8 @@ def case_list(views: Iterable[CaseView], now: datetime) -> Table:
     """Return a table with one row for each case."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("Case", "Status", "Stage", "Priority", "Lead", "Parties", "Our next step"):
-        table.add_column(column, overflow="fold")
+        # An id that is broken into lines cannot be copied for the next command.
+        table.add_column(column, overflow="fold", no_wrap=column == "Case")
     for view in views:
         ours = next((s for s in view.expected if s.turn is Turn.OURS), None)
         table.add_row(
