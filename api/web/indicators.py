@@ -28,6 +28,7 @@ class AssessedIndicators:
     observers: tuple[IndicatorObserver, ...]
     observed: tuple[OperationalIndicator, ...]
     combination: Combination
+    """Of no dimension where no list fits."""
 
 
 def assessed_indicators(
@@ -54,10 +55,10 @@ def assessed_indicators(
                 by=entry.agency,
                 acted_at=entry.acted_at,
                 observers=read.observers,
-                observed=read.observed,
+                observed=read.observed or (),
                 combination=combine(
                     IndicatorList(read.indicator_list),
-                    read.observed,
+                    read.observed or (),
                     tuple(map(TraffickingAct, read.acts_of_trafficking or ())),
                     listed,
                 ),

@@ -14,7 +14,12 @@ from typing import Any
 from pydantic import model_serializer, model_validator
 
 from ledger.vocabulary.action import LedgerModel
-from ledger.vocabulary.indicators import IndicatorList, OperationalIndicator, TraffickingAct
+from ledger.vocabulary.indicators import (
+    PUBLISHED_LISTS,
+    IndicatorList,
+    OperationalIndicator,
+    TraffickingAct,
+)
 
 
 class IndicatorDimension(StrEnum):
@@ -68,12 +73,12 @@ class ListedIndicator(LedgerModel):
         if not isinstance(given, str):
             return given
         indicator, *dimension, listed = given.split(" ")
-        if len(dimension) > 1 or len(listed) != len(IndicatorList):
+        if len(dimension) > 1 or len(listed) != len(PUBLISHED_LISTS):
             raise ValueError(f"indicators: {given!r} is no indicator, dimension and strengths")
         letters = {one.value[0]: one for one in IndicatorStrength}
         strength = {
             of: letters.get(letter, letter)
-            for of, letter in zip(IndicatorList, listed, strict=True)
+            for of, letter in zip(PUBLISHED_LISTS, listed, strict=True)
             if letter != "-"
         }
         named = dimension or [_DIMENSIONS.get(indicator.partition("_")[0], "")]
@@ -88,7 +93,7 @@ class ListedIndicator(LedgerModel):
         begins with its word.
         """
         letters = "".join(
-            self.strength[of].value[0] if of in self.strength else "-" for of in IndicatorList
+            self.strength[of].value[0] if of in self.strength else "-" for of in PUBLISHED_LISTS
         )
         if _DIMENSIONS.get(self.indicator.partition("_")[0]) is self.dimension:
             return f"{self.indicator} {letters}"

@@ -7,9 +7,9 @@ are data of the protocol.
 """
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ledger.vocabulary.action import Action, Exploitation, OnCase, OnLedger
 from ledger.vocabulary.identification import ProtectedAs
@@ -22,6 +22,12 @@ class IndicatorList(StrEnum):
 
     ADULTS_LABOUR = "adults_labour"
     CHILDREN_LABOUR = "children_labour"
+    NONE_FITS = "none_fits"
+    """No list of this program fits, as for sexual exploitation."""
+
+
+PUBLISHED_LISTS = (IndicatorList.ADULTS_LABOUR, IndicatorList.CHILDREN_LABOUR)
+"""The lists whose indicators the program has."""
 
 
 class IndicatorObserver(StrEnum):
@@ -141,10 +147,20 @@ class IndicatorsAssessed(Action):
     """Without it, the status of the person stays as it is."""
     indicator_list: OnCase[IndicatorList]
     observed: OnCase[
-        Annotated[tuple[OperationalIndicator, ...], Field(min_length=1, max_length=67)]
-    ]
+        Annotated[tuple[OperationalIndicator, ...], Field(min_length=1, max_length=67)] | None
+    ] = None
+    """The observed indicators of the list. Where no list fits, there are none."""
     observers: OnCase[Annotated[tuple[IndicatorObserver, ...], Field(min_length=1, max_length=9)]]
     acts_of_trafficking: OnCase[
         Annotated[tuple[TraffickingAct, ...], Field(min_length=1, max_length=5)] | None
     ] = None
     indicator_notes: Exploitation[Text | None] = None
+
+    @model_validator(mode="after")
+    def _has_indicators_of_its_list(self) -> Self:
+        if (self.observed is None) is not (self.indicator_list is IndicatorList.NONE_FITS):
+            raise ValueError(
+                "names the observed indicators of the list, or none where no list fits: "
+                "choose none_fits, leave the indicators out, and write in the notes what was seen"
+            )
+        return self

@@ -1,9 +1,11 @@
 """The rule of combination of the operational indicators, as a table of every combination."""
 
 from collections import Counter
+from contextlib import nullcontext
 from itertools import product
 
 import pytest
+from pydantic import ValidationError
 
 from ledger.procedure.operational_indicators import (
     IndicatorDimension,
@@ -12,7 +14,14 @@ from ledger.procedure.operational_indicators import (
     is_positive,
 )
 from ledger.procedure.protocol import shipped_protocol
-from ledger.vocabulary.indicators import IndicatorList, OperationalIndicator, TraffickingAct
+from ledger.vocabulary.indicators import (
+    PUBLISHED_LISTS,
+    IndicatorList,
+    IndicatorsAssessed,
+    OperationalIndicator,
+    TraffickingAct,
+)
+from tests.support.actions import START
 
 LISTED = shipped_protocol().indicators
 LEAST = {(2, 0, 0), (1, 1, 0), (1, 0, 1), (0, 3, 0), (0, 2, 1)}
@@ -55,7 +64,7 @@ MEANS = [one for one in IndicatorDimension if one is not IndicatorDimension.EXPL
 
 @pytest.mark.parametrize("with_exploitation", [True, False])
 @pytest.mark.parametrize("means", [None, *MEANS])
-@pytest.mark.parametrize("of", IndicatorList)
+@pytest.mark.parametrize("of", PUBLISHED_LISTS)
 @pytest.mark.parametrize("acts", [(), (TraffickingAct.HARBOURING,)])
 def test_every_combination_of_dimensions(
     of: IndicatorList,
@@ -97,3 +106,26 @@ def test_an_indicator_counts_once_and_only_in_a_list_that_has_it() -> None:
     )
     (one,) = combine(IndicatorList.ADULTS_LABOUR, strong * 2, (), LISTED).dimensions
     assert (one.strong, one.is_positive) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "observed", "is_valid"),
+    [
+        ("none_fits", None, True),
+        ("none_fits", ("exploitation_low_no_salary",), False),
+        ("children_labour", None, False),
+        ("children_labour", ("exploitation_low_no_salary",), True),
+    ],
+)
+def test_a_screening_that_no_list_fits_names_no_indicator(
+    chosen: str, observed: tuple[str, ...] | None, is_valid: bool
+) -> None:
+    told = {
+        "acted_at": START,
+        "protected_as": "PossibleVictimOfTrafficking",
+        "indicator_list": chosen,
+        "observed": observed,
+        "observers": ("own_account",),
+    }
+    with nullcontext() if is_valid else pytest.raises(ValidationError, match="no list fits"):
+        IndicatorsAssessed.model_validate(told)

@@ -34,6 +34,11 @@ from ledger.refusals import Refusal
 from ledger.vocabulary import CASE_ACTIONS, Action
 from ledger.vocabulary.coordination import Correction
 from ledger.vocabulary.documents import DOCUMENT_FIELDS, CaseDocument, DocumentAdded
+from ledger.vocabulary.indicators import (
+    IndicatorList,
+    IndicatorsAssessed,
+    OperationalIndicator,
+)
 from ledger.vocabulary.iso_codes import COUNTRIES, LANGUAGES
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import (
@@ -135,6 +140,13 @@ def actions(
         chosen = draw(_one_of(DOCUMENT_FIELDS))
         values |= dict.fromkeys(DOCUMENT_FIELDS)
         values[chosen] = makes.value(CaseDocument, secret=True)
+    if model is IndicatorsAssessed:
+        listed = draw(_one_of(IndicatorList))
+        values["indicator_list"] = listed
+        if listed is IndicatorList.NONE_FITS:
+            values["observed"] = None
+        else:
+            values["observed"] = (draw(_one_of(OperationalIndicator)),)
     for name, (annotation, secret) in _fields(model).items():
         if name not in values:
             own = makes.of_person(name, values)

@@ -55,6 +55,18 @@ def test_an_assessment_whose_fields_are_not_held_is_left_out() -> None:
     assert shown({"observers": ["police"]}) == ()
 
 
+def test_a_screening_that_no_list_fits_has_no_result_of_the_rule() -> None:
+    (one,) = shown({"indicator_list": "none_fits", "observers": ["own_account"]})
+    assert (one.observed, one.combination.dimensions) == ((), ())
+    html = (
+        _templates()
+        .get_template("indicators.html")
+        .render(indicators=(one,), named={}, w=wording("en"), t=texts("en").text)
+    )
+    assert "No list fits" in html
+    assert "The indicators together" not in html
+
+
 def test_the_page_says_the_counts_and_that_nothing_is_decided() -> None:
     words = wording("en")
     html = (
