@@ -373,7 +373,7 @@ def test_unused_uploads_and_their_objects_are_swept(world: World, tmp_path: Path
     assert world.execute("SELECT FROM vault_xk.documents") == 1
     assert world.execute("SELECT FROM vault_xk.removed_documents") == 0
     if not world.store.in_database:
-        assert len([*(tmp_path / "objects").rglob("0*-*")]) == 1
+        assert len([*(tmp_path / "objects").rglob("000000-*")]) == 1
     assert world.read(case_id, action) == content
     with (
         patch.object(world.vault.documents.chunks, "get", lambda *_: None),
