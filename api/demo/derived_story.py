@@ -93,7 +93,7 @@ class _Planner:
         new = [
             kind
             for kind, rule in self._protocol.actions.items()
-            if kind not in taken | _TURNS_BACK and rule.establishes
+            if kind not in taken | _TURNS_BACK and rule.may_establish
         ]
         return tuple(dict.fromkeys([*expected, *asking, *new]))
 

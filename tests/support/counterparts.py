@@ -79,6 +79,9 @@ def _with_facts_of(
                 "of_age_from": state.of_age_from,
                 "age_group": state.age_group.value,
             }
+            for one in protocol.actions[kind].where:
+                if fact in one.establishes:
+                    fields[one.field] = one.values[0]
             for pattern in protocol.actions[kind].establishes:
                 head, brace, rest = pattern.partition("{")
                 if brace:

@@ -451,7 +451,7 @@ _KNOWN_PLACES: dict[int, tuple[Protocol, dict[str, _Place]]] = {}
 
 def _places_in(protocol: Protocol) -> dict[str, _Place]:
     if (known := _KNOWN_PLACES.get(id(protocol))) is None:
-        rules = tuple((k, _required(r), r.establishes) for k, r in protocol.actions.items())
+        rules = tuple((k, _required(r), r.may_establish) for k, r in protocol.actions.items())
         known = _KNOWN_PLACES[id(protocol)] = protocol, _places(rules)
     return known[1]
 
