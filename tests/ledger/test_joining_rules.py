@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -356,9 +357,10 @@ def test_a_copy_without_a_zone_takes_the_text_that_names_it(parties: Parties) ->
 
 
 def test_the_agreement_says_when_a_party_joined_again(parties: Parties) -> None:
-    """From the day on which the version that admits it is in force."""
+    """From the local midnight on which the version that admits it is in force."""
     admitted_again(parties)
-    agreement, day = parties.read().agreement, at(AGAIN)
+    agreement = parties.read().agreement
+    day = datetime(AGAIN.year, AGAIN.month, AGAIN.day, tzinfo=ZoneInfo("Europe/Tirane"))
     adopted = agreement.versions[-1].adopted_at
     assert agreement.joined_again_at(("XK", "AL"), day - timedelta(minutes=1)) == 0
     assert agreement.joined_again_at(("XK", "AL"), day) == adopted
