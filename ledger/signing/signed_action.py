@@ -572,7 +572,9 @@ def _refusal(error: ValidationError, where: str | None) -> Refusal:
     if first["type"] == "extra_forbidden":
         named[-1] = _UNKNOWN
     path = ".".join(named)
-    return Refusal(Ground.INVALID, _MODEL, f"{path}: {first['msg']}.", path)
+    said = first["msg"].removeprefix("Value error, ")
+    # A rule on several fields together names no path.
+    return Refusal(Ground.INVALID, _MODEL, f"{path or 'The action'}: {said}.", path)
 
 
 def _is_digest(item: object) -> bool:

@@ -13,6 +13,12 @@ from ledger.signing import keys, sd_jwt, signed_action
 from ledger.signing.sd_jwt import SdJwt
 from ledger.vocabulary.coordination import InformationProvided
 from ledger.vocabulary.identification import CaseOpened
+from ledger.vocabulary.indicators import (
+    IndicatorList,
+    IndicatorObserver,
+    IndicatorsAssessed,
+    OperationalIndicator,
+)
 from ledger.vocabulary.picklists import AgeGroup, Indicator, OpeningGround
 from ledger.vocabulary.types import format_utc
 
@@ -80,6 +86,23 @@ def test_a_required_disclosure_cannot_be_left_out() -> None:
     with pytest.raises(Refusal) as refusal:
         signed_action.check_disclosures(signed_action.read(parsed), without_ground)
     assert refusal.value.field == "ground"
+
+
+def test_a_rule_on_several_fields_is_told_as_a_sentence() -> None:
+    screened = IndicatorsAssessed(
+        acted_at=LATER,
+        indicator_list=IndicatorList.ADULTS_LABOUR,
+        observed=(OperationalIndicator.EXPLOITATION_LOW_NO_SALARY,),
+        observers=(IndicatorObserver.POLICE,),
+    )
+    parsed = signed_action.sign(
+        screened, agency="xk-dhtqnj", key=KEY, protocol="some-protocol", case_id=uuid4()
+    )
+    without = [d for d in parsed.disclosures if d.name != "observed"]
+    with pytest.raises(Refusal) as refusal:
+        signed_action.check_disclosures(signed_action.read(parsed), without)
+    assert refusal.value.message.startswith("The action: names the observed indicators")
+    assert "Value error" not in refusal.value.message
 
 
 @pytest.mark.parametrize(
