@@ -45,6 +45,7 @@ def test_a_form_goes_from_one_desk_to_the_other(person: People) -> None:
 
     montenegro = person("me-nac")
     there = montenegro.goto(f"/cases/{case}")
+    expect(there.locator("ul.steps").first).to_contain_text("Form acknowledged (about form 1)")
     there.get_by_role("link", name="Form acknowledged").click()
     expect(there.get_by_text("The girl speaks Montenegrin.")).to_be_visible()
     code = there.locator("dd code").inner_text()
