@@ -12,8 +12,10 @@ from types import ModuleType
 import pytest
 
 from ledger.application import Ledger, environment
+from ledger.events.event_bytes import unseal
 from ledger.export import stand_alone
 from ledger.log.fingerprint import spoken
+from ledger.signing.signed_action import read_recorded
 from ledger.store.database import Database
 from ledger.system.version import program_version
 from tests.support.agencies import Agencies
@@ -94,7 +96,8 @@ def test_it_says_what_holds_and_what_an_event_is(audit: Audit, log: Log, export:
     for text in (root.hex(), spoken(root), first.hex(), spoken(first), "300 events"):
         assert text in said
     assert "position 40: key_registered" in said
-    assert "xk-nac" in said
+    signed = read_recorded(unseal(log.ledger.rows_at([40])[0].state)[0])
+    assert signed.agency in said
     receipt = export.parent / "receipt"
     receipt.write_text(receipt_of(log, 40))
     code, said = audit("receipt", receipt, "--policy", export / "policy")
