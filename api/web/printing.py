@@ -122,16 +122,21 @@ class Printing:
         roles = ", ".join(things.role(role) for role in step.roles)
         return f"{country}: {roles}" if roles else country
 
-    def _facts(self) -> Iterator[tuple[str, str]]:
+    def _facts(self) -> tuple[tuple[str, str], ...]:
+        """Return the facts in force. Facts of one action that have the same words are one."""
         things = self.words.things
         kinds = {row.entry.action_id: row.what for row in self.rows}
+        told = []
         for name, held in self.case.facts.items():
             label = fact(name, self.words)
             # A fact without words of its own is told by the action that brought it.
-            yield (
-                kinds.get(held.action, name) if label == name else label,
-                f"{self._since(held.since)}, {things.country(held.party)}",
+            told.append(
+                (
+                    kinds.get(held.action, name) if label == name else label,
+                    f"{self._since(held.since)}, {things.country(held.party)}",
+                )
             )
+        return tuple(dict.fromkeys(told))
 
     def _request(self, one: RequestView) -> list[Shown]:
         things = self.words.things

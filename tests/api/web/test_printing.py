@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -84,6 +85,15 @@ def disclosed(level: Level, country: str) -> set[str]:
             ):
                 found.add(squeezed(value))
     return found
+
+
+def test_two_facts_of_one_action_with_the_same_words_are_printed_once() -> None:
+    held = SimpleNamespace(action=uuid4(), since=MADE_AT, party="XK")
+    words: Any = SimpleNamespace(things=wording("en"), texts=texts("en"))
+    case: Any = SimpleNamespace(facts={"indicators_assessed": held, "screened": held})
+    caller: Any = None
+    printing = Printing(caller, words, MADE_AT, case, 1, (), {})
+    assert [label for label, _ in printing._facts()] == ["Operational indicators assessed"]
 
 
 @each_language
