@@ -26,8 +26,8 @@ from ledger.application import Ledger
 from ledger.log.cosigned_times import CosignedTimes
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
-from ledger.procedure.case_rules import ends_part
 from ledger.procedure.case_state import Destruction
+from ledger.procedure.checks.erasure import ends_part
 from ledger.procedure.contact_points import ContactPoint
 from ledger.procedure.erasure_statement import last_version_with_fields
 from ledger.procedure.merged_cases import (

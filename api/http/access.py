@@ -15,7 +15,7 @@ from api.authentication.sessions import Session
 from api.http.request_connections import RequestConnections
 from api.node.node import Node
 from api.services.personal_data_access import Reader
-from ledger.procedure.case_rules import has_part
+from ledger.procedure.checks.taking_part import has_part
 from ledger.procedure.held_parts import regular_end
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Protocol
 from ledger.procedure.registry import Registry, left_party

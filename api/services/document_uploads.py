@@ -6,7 +6,7 @@ from uuid import UUID
 from api.runtime.readiness import check_may_record
 from api.runtime.trouble import Trouble
 from ledger.application import Ledger
-from ledger.procedure.case_rules import has_part
+from ledger.procedure.checks.taking_part import has_part
 from ledger.procedure.protocol import NODE, OVERSIGHT, Agency, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.vault.documents.chunk_encryption import CHUNK_BYTES

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from ledger.application import Ledger
-from ledger.procedure.case_rules import has_part
+from ledger.procedure.checks.taking_part import has_part
 from ledger.procedure.protocol import Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.signing.signed_action import SignedAction

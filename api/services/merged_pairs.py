@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from ledger.application import Ledger
-from ledger.procedure.case_rules import has_part
+from ledger.procedure.checks.taking_part import has_part
 from ledger.procedure.merged_cases import with_taken_in
 from ledger.procedure.protocol import Agency
 from ledger.vault.duplicates.matches import Duplicate

@@ -1,7 +1,7 @@
 """Checks the dates that an action discloses, when the country's node takes it in."""
 
 from ledger.application import Ledger
-from ledger.procedure.case_rules import has_part
+from ledger.procedure.checks.taking_part import has_part
 from ledger.procedure.disclosed_dates import check_disclosed_dates
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.time_zones import zone_of

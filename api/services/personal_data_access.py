@@ -13,8 +13,8 @@ from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
 from ledger.procedure.case import Case, decide
 from ledger.procedure.case_fold import evolve
-from ledger.procedure.case_rules import has_part
 from ledger.procedure.case_state import CaseState
+from ledger.procedure.checks.taking_part import has_part
 from ledger.procedure.destruction_review import reviewed_action
 from ledger.procedure.legal_basis import Basis, reading_bases
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Operation, Protocol

@@ -8,7 +8,7 @@ from api.http.access import Caller
 from api.node.node import Node
 from api.web.case_text import case_values
 from ledger.procedure.case import Case
-from ledger.procedure.case_rules import has_part
+from ledger.procedure.checks.taking_part import has_part
 from ledger.procedure.merged_cases import OtherCases, joined_cases, with_joined
 from ledger.vault.held_fields import Held, HeldFields
 from ledger.vocabulary.picklists import CaseRelation

@@ -14,6 +14,7 @@ from ledger.events.act import Act
 from ledger.procedure import case_rules
 from ledger.procedure.case_fold import annulled_ids, withheld_ids
 from ledger.procedure.case_state import CaseState, MergedInto
+from ledger.procedure.checks import closing
 from ledger.procedure.dates import SINCE_EDITION
 from ledger.procedure.form_rules import sendable_forms
 from ledger.procedure.merge_conditions import parties_before
@@ -465,9 +466,7 @@ class _Asked:
         state = self.state
         if state is None:
             return ()
-        refused = {
-            one: case_rules.reason_refusal(one, state, self.protocol) for one in ClosureReason
-        }
+        refused = {one: closing.reason_refusal(one, state, self.protocol) for one in ClosureReason}
         return tuple(one.value for one, refusal in refused.items() if refusal is None)
 
     def _scopes(self) -> tuple[str, ...]:

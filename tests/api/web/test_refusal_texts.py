@@ -20,7 +20,7 @@ from ledger.refusals import Ground, Refusal
 
 ROOT = Path(__file__).parents[3]
 DECIDING = (
-    *sorted((ROOT / "ledger" / "procedure").glob("*.py")),
+    *sorted((ROOT / "ledger" / "procedure").rglob("*.py")),
     *sorted((ROOT / "ledger" / "signing").glob("*.py")),
     ROOT / "ledger" / "application.py",
     ROOT / "api" / "http" / "access.py",
@@ -53,16 +53,26 @@ HEADS = {
 """The rules with a part that is put in, by how they begin."""
 
 
+SHARED_MAKERS = ROOT / "ledger" / "procedure" / "checks" / "proposal.py"
+"""The file of the functions that make refusals for the checks of all kinds."""
+
+
+def makers_in(file: Path) -> dict[str, int]:
+    """Return the functions of a file that take a rule, each with the place of the rule."""
+    found = {}
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            names = [one.arg for one in node.args.args]
+            if "rule" in names:
+                found[node.name] = names.index("rule")
+    return found
+
+
 def rules_in(file: Path) -> Iterator[str]:
     """Yield each rule that a file's refusals name."""
     tree = ast.parse(file.read_text())
     module = importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
-    makers = {"Refusal": 1}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            names = [one.arg for one in node.args.args]
-            if "rule" in names:
-                makers[node.name] = names.index("rule")
+    makers = {"Refusal": 1} | makers_in(SHARED_MAKERS) | makers_in(file)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             place = makers.get(node.func.id)

@@ -1,4 +1,4 @@
-"""What a case's pages say at their top of an erasure or a destruction that waits for approval."""
+"""The notes at the top of a case on an erasure or a destruction that waits for approval."""
 
 from types import SimpleNamespace
 from typing import Any

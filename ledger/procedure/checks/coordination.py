@@ -1,0 +1,126 @@
+"""Check what agencies ask of each other: requests, forms, meetings, joint actions, the lead."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from ledger.procedure.checks.proposal import (
+    Check,
+    Proposal,
+    check_matrix,
+    invalid,
+    not_allowed,
+    out_of_procedure,
+    to_another_country,
+)
+from ledger.procedure.form_rules import check_acknowledged, check_sent
+from ledger.procedure.protocol import COORDINATOR, Operation
+
+
+def _requested(p: Proposal) -> None:
+    if p.act.fields["addressee"] == p.agency.id:
+        raise invalid("own-request", "A request is addressed to another agency.", "addressee")
+    if p.act.fields.get("groups") and not p.act.fields.get("basis"):
+        raise invalid(
+            "basis-not-named", "Who asks for personal fields says on what legal basis.", "basis"
+        )
+    check_matrix(p, Operation.REQUEST)
+
+
+def _answered(p: Proposal) -> None:
+    request = p.state.open_requests.get(UUID(p.act.fields["request"]))
+    if request is None:
+        raise invalid("no-such-request", "No such request is open in this case.", "request")
+    addressee = p.protocol.agencies_by_id[request.addressee]
+    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == addressee.party
+    if p.agency.id != addressee.id and not its_coordinator:
+        raise not_allowed(
+            "addressee", f"Only {addressee.id} or its country's coordinator answers this request."
+        )
+    if p.act.kind == "information_acknowledged" and request.acknowledged:
+        raise out_of_procedure(
+            "already-acknowledged", "This request is acknowledged already.", "act.request"
+        )
+
+
+def _form_sent(p: Proposal) -> None:
+    check_sent(p.act, p.state, p.history, p.agency, p.protocol)
+
+
+def _form_acknowledged(p: Proposal) -> None:
+    check_acknowledged(p.act, p.state, p.agency, p.protocol)
+
+
+def _joint_action_done(p: Proposal) -> None:
+    agreed = p.state.joint_actions.get(UUID(p.act.fields["agreed_action"]))
+    if agreed is None:
+        raise invalid("no-such-joint-action", "No such joint action is open.", "agreed_action")
+    responsible = {p.protocol.answering_for(one).id for one in agreed.responsible}
+    if p.agency.id not in responsible:
+        raise not_allowed("responsible", "Only an agency responsible for it reports it done.")
+
+
+def _met(p: Proposal) -> None:
+    if p.agency.party not in p.act.fields["countries"]:
+        raise invalid("own-meeting", "A meeting is recorded by a country that met.", "countries")
+
+
+def _manager_named(p: Proposal) -> None:
+    if p.agency.international:
+        raise not_allowed(
+            "international-body",
+            "A country names its case manager by an agency of its own, not by an international"
+            " body.",
+        )
+
+
+def _lead_offered(p: Proposal) -> None:
+    lead = p.protocol.leading(p.state.lead_agency, p.state.parties)
+    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == lead.party
+    if p.agency.id != lead.id and not its_coordinator:
+        raise not_allowed("lead", "Only the lead agency or its coordinator offers the lead.")
+    to = p.protocol.agencies_by_id[p.act.fields["to_agency"]]
+    if to.id == lead.id:
+        raise invalid("lead", "This agency has the lead already.", "to_agency")
+    if to.role not in p.protocol.actions["lead_transfer_accepted"].roles:
+        raise invalid("lead-role", f"A {to.role} cannot take the lead.", "to_agency")
+
+
+def _lead_accepted(p: Proposal) -> None:
+    offer = p.state.lead_offer
+    if offer is None or offer.offer != UUID(p.act.fields["offer"]):
+        raise invalid("no-such-offer", "No such offer of the lead is open.", "offer")
+    receiver = p.protocol.answering_for(offer.to).id
+    if receiver != p.agency.id:
+        raise not_allowed(
+            "handover-by-the-receiver", f"Only {receiver}, to which it was offered, accepts it."
+        )
+
+
+def _lead_declined(p: Proposal) -> None:
+    offer = p.state.lead_offer
+    if offer is None or offer.offer != UUID(p.act.fields["offer"]):
+        raise invalid("no-such-offer", "No such offer of the lead is open.", "offer")
+    receiver = p.protocol.answering_for(offer.to)
+    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == receiver.party
+    if receiver.id != p.agency.id and not its_coordinator:
+        raise not_allowed(
+            "handover-by-the-receiver",
+            f"Only {receiver.id}, to which it was offered, or its coordinator declines it.",
+        )
+
+
+CHECKS: Mapping[str, Check] = {
+    "information_requested": _requested,
+    "information_acknowledged": _answered,
+    "information_provided": _answered,
+    "information_declined": _answered,
+    "form_sent": _form_sent,
+    "form_acknowledged": _form_acknowledged,
+    "joint_action_done": _joint_action_done,
+    "meeting_held": _met,
+    "case_manager_named": _manager_named,
+    "lead_transfer_offered": _lead_offered,
+    "lead_transfer_accepted": _lead_accepted,
+    "lead_transfer_declined": _lead_declined,
+    "state_notified": to_another_country("country"),
+}
