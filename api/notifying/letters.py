@@ -120,7 +120,7 @@ def _of_waiting(data: Mapping[str, Any], words: Wording) -> Said:
 def _of_obligation(kind: str, data: Mapping[str, Any], words: Wording) -> Said:
     text, due = words.text, datetime.fromisoformat(data["due"])
     said = text("mail.overdue" if kind == "obligation.overdue" else "mail.due_soon")
-    what = words.kind(data["action"])
+    what = words.owed(data["action"])
     debtor, agency = data["debtor"], data["debtor_agency"]
     if agency is not None:
         owing = words.agency_name(agency)

@@ -335,6 +335,10 @@ class Accountability(Marked):
     """Within so many days of its proposal a case is closed as opened in error, or not at all."""
     merge_undoing_days: Annotated[int, Field(ge=1, le=3660)] = 14
     """Within so many days of its announcement the undoing of a merge is recorded in both cases."""
+    approval_days: Annotated[int, Field(ge=1, le=3660)] | None = None
+    """Within so many days a proposed erasure or destruction is approved.
+
+    A text without it makes nobody late: the parties adopted no such period."""
 
 
 class Quorum(Marked):

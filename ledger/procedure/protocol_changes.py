@@ -118,6 +118,8 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
         "error_closing_days",
         "merge_undoing_days",
     ),
+    "approval_period": ("approval_days",),
+    "approval_period_no_more": (),
     "standing": ("part", "before", "after"),
     "standing_kept": ("part", "after"),
     "assumed_now": ("part", "before"),
@@ -247,10 +249,14 @@ def _person_record(before: Protocol, after: Protocol) -> Iterator[ProtocolChange
 
 
 def _accountability(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
-    new = after.accountability_terms
-    if _unmarked(before.accountability_terms) != _unmarked(new):
+    old, new = before.accountability_terms, after.accountability_terms
+    if any(getattr(old, name) != getattr(new, name) for name in _PERIODS):
         yield _periods_of(new)
-    elif (before.accountability is None) != (after.accountability is None):
+    if old.approval_days != new.approval_days:
+        yield from _approval_period(new)
+    if _unmarked(old) != _unmarked(new):
+        return
+    if (before.accountability is None) != (after.accountability is None):
         yield _change("other", part="accountability")
 
 
@@ -289,8 +295,17 @@ def _shelter_exits(before: Protocol, after: Protocol) -> Iterator[ProtocolChange
 def accountability_changes(terms: Accountability) -> Iterator[ProtocolChange]:
     """Yield the periods of reviews and erasures and their mark, as of a text that adds them."""
     yield _periods_of(terms)
+    if terms.approval_days is not None:
+        yield from _approval_period(terms)
     if terms.standing is not None:
         yield _change("standing", part="accountability", before="-", after=terms.standing)
+
+
+def _approval_period(terms: Accountability) -> Iterator[ProtocolChange]:
+    if terms.approval_days is None:
+        yield _change("approval_period_no_more")
+    else:
+        yield _change("approval_period", approval_days=terms.approval_days)
 
 
 def _periods_of(terms: Accountability) -> ProtocolChange:

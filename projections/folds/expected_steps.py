@@ -1,6 +1,6 @@
 """The steps that are owed in a case, by which agency and by when, and the steps expected next."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -8,7 +8,8 @@ from uuid import UUID
 
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
-from ledger.procedure.case_state import CaseState
+from ledger.procedure.case_fold import holders
+from ledger.procedure.case_state import CaseState, Destruction
 from ledger.procedure.communication_forms import CommunicationForm
 from ledger.procedure.conditions import Marked, Repeats, Standing
 from ledger.procedure.dates import quarter_end
@@ -31,6 +32,12 @@ _LIMITS_SINCE = 2
 """From this edition on, the recorded ends of permits and the limit of a claim are followed."""
 _LIFTING_SINCE = 2
 """From this edition on, a party that left owes the lifting of its own holds by a day."""
+_HOLDERS_SINCE = 2
+"""From this edition on, a country that holds what would be destroyed approves the destruction."""
+APPROVAL_DAYS = 7
+"""Within so many days a proposal is expected to be approved if the text names no period.
+
+This is an assumption of this program, which makes nobody late."""
 _LAST = datetime.max.replace(tzinfo=UTC)
 
 
@@ -253,6 +260,18 @@ class _Deadlines:
         protocol = self._under(asked)
         terms = protocol.accountability_terms
         return _dated(terms, _after_days(since, days(terms), [party], protocol))
+
+    def of_approval(self, proposal: UUID, since: datetime, party: str) -> Mapping[str, Any]:
+        """Return the dates of an approval that ``party`` may give.
+
+        A text that names no period makes nobody late, even if its other periods are adopted.
+        """
+        protocol = self._under(proposal)
+        terms = protocol.accountability_terms
+        ends = _after_days(since, terms.approval_days or APPROVAL_DAYS, [party], protocol)
+        if terms.approval_days is None:
+            return {"expected_by": ends, "standing": Standing.ASSUMPTION}
+        return _dated(terms, ends)
 
     def end_of(self, asked: UUID, day: str | None, party: str) -> datetime | None:
         """Return the end of the day that the action ``asked`` named to ``party``."""
@@ -507,6 +526,93 @@ def _of_accountability(
             )
             yield _asked(ObligationKind.ERASURE, step)
     yield from _of_destructions(state, when)
+    yield from _approvals(state, protocol, when)
+
+
+def _approvals(state: CaseState, protocol: Protocol, when: _Deadlines) -> Iterator[OwedStep]:
+    """Yield the approvals that proposed erasures and destructions wait for.
+
+    Every party that may approve owes the approval, and one approval ends it for all. Nothing is
+    approved while a legal hold is in force: the period then begins anew with its lifting. A hold in
+    another case, which also forbids the approval, does not show in this case's events.
+    """
+    if state.holds or state.is_erased:
+        return
+    past = [act for act in when.acts.values() if act.position <= state.position]
+    lifted = last_lifted(past)
+    for one in _proposals(state, protocol, past):
+        since = one.since if lifted is None else max(one.since, lifted)
+        proposing = protocol.agencies_by_id[one.by].party
+        for party in one.parties:
+            roles = protocol.reviewing_roles(one.action, party, proposing)
+            if not roles or party in protocol.left_parties:
+                continue
+            step = ExpectedStep(
+                action=one.action,
+                party=party,
+                agency=one.agency,
+                roles=() if one.agency is not None else roles,
+                concerning=one.proposal,
+                **when.of_approval(one.proposal, since, party),
+            )
+            yield _asked(ObligationKind.APPROVAL, step, one.by)
+
+
+@dataclass(frozen=True, slots=True)
+class _Proposal:
+    """A proposal without an approval."""
+
+    action: str
+    """The action that approves it."""
+    proposal: UUID
+    by: str
+    since: datetime
+    parties: Iterable[str]
+    """The parties that may approve it."""
+    agency: str | None = None
+    """The one agency that may approve it, where only one may."""
+
+
+def _proposals(state: CaseState, protocol: Protocol, past: Collection[Act]) -> Iterator[_Proposal]:
+    """Yield the proposed erasure and the proposed destructions. ``past`` are the acts so far."""
+    erasure = state.erasure
+    is_erasable = state.is_closed and state.merged_into is None
+    if is_erasable and erasure is not None and erasure.proposal and erasure.by:
+        parties, agency = _approving_erasure(state, protocol, erasure.by)
+        yield _Proposal(
+            "erasure_approved", erasure.proposal, erasure.by, erasure.since, parties, agency
+        )
+    for proposal, one in state.destructions.items():
+        if one.order is None:
+            parties = _approving_destruction(state, protocol, one, past)
+            yield _Proposal("destruction_approved", proposal, one.by, one.since, parties)
+
+
+def _approving_erasure(
+    state: CaseState, protocol: Protocol, by: str
+) -> tuple[Iterable[str], str | None]:
+    """Return the parties that may approve an erasure, and the one agency where only one may."""
+    proposing = protocol.agencies_by_id[by].party
+    rule = protocol.actions.get("erasure_approved")
+    if state.taken_in:
+        others = [p for p in state.parties if p != proposing and p not in protocol.left_parties]
+        if others:
+            return others, None
+    if rule is not None and rule.reviews is None:  # a second person of the proposing agency
+        answering = protocol.answering_for(by)
+        return [answering.party], answering.id
+    return state.parties, None
+
+
+def _approving_destruction(
+    state: CaseState, protocol: Protocol, proposed: Destruction, past: Collection[Act]
+) -> Iterable[str]:
+    """Return the parties that may approve a destruction: other holders first, if there are any."""
+    if protocol.edition < _HOLDERS_SINCE:
+        return state.parties
+    author = next(act.agency for act in past if act.id == proposed.annulled)
+    others = holders(proposed.annulled, past, protocol) - {protocol.agencies_by_id[author].party}
+    return [party for party in state.parties if not others or party in others]
 
 
 def _of_destructions(state: CaseState, when: _Deadlines) -> Iterator[OwedStep]:

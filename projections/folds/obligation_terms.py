@@ -25,6 +25,8 @@ class ObligationKind(StrEnum):
     """That a party that left lifts its own legal hold."""
     DESTRUCTION = "destruction"
     """Of what an annulled action disclosed."""
+    APPROVAL = "approval"
+    """That a second party approves a proposed erasure or destruction."""
     RECTIFICATION = "rectification"
     """The answer to a request of the person to put the record right."""
     MERGE = "merge"

@@ -259,10 +259,12 @@ def _outcome(
         return ObligationOutcome.DONE
     elif act.kind in _DECLINING:
         return ObligationOutcome.DECLINED
-    if state.merged_into is not None:
-        return ObligationOutcome.MERGED
-    if state.is_closed:
-        return ObligationOutcome.CASE_CLOSED
+    # Approvals are owed in closed and merged cases too: their end is not that of the case.
+    if owed.kind is not ObligationKind.APPROVAL:
+        if state.merged_into is not None:
+            return ObligationOutcome.MERGED
+        if state.is_closed:
+            return ObligationOutcome.CASE_CLOSED
     action, _, _, basis = key
     if any((other, on) == (action, basis) for other, _, _, on in are):
         return ObligationOutcome.PASSED_ON

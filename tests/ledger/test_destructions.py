@@ -20,6 +20,8 @@ from ledger.vocabulary.destruction import (
 from ledger.vocabulary.erasure import LegalHoldLifted, LegalHoldPlaced
 from ledger.vocabulary.picklists import HoldGround, RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
+from projections.folds.obligation_terms import ObligationKind, ObligationOutcome
+from projections.folds.obligations import Obligation, obligations
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.recorded_case import RecordedCase
@@ -71,7 +73,10 @@ def test_no_country_alone_destroys_what_another_country_received(approves: str) 
     approve = proposed(case, note)
     for agency in ("xk-nac", "xk-ombudsperson"):
         assert refused(case, agency, approve) == "second-party"
+    assert owing(case) == {"ME": ("coordinator", "oversight")}
     case.take(approves, approve)
+    assert owing(case) == {}
+    assert outcomes(case) == [ObligationOutcome.DONE]
 
 
 def test_a_country_that_came_later_received_nothing_and_does_not_decide() -> None:
@@ -79,6 +84,7 @@ def test_a_country_that_came_later_received_nothing_and_does_not_decide() -> Non
     approve = proposed(case, note)
     case.take(POLICE, asking("al-nac", 4))
     assert refused(case, "al-nac", approve) == "second-party"
+    assert owing(case) == {"ME": ("coordinator", "oversight")}
     case.take("me-nac", approve)
 
 
@@ -90,12 +96,56 @@ def test_a_country_that_an_annulled_request_told_still_decides() -> None:
     # Its vault has the note. It has no part in the case, so the note stays until the erasure.
     assert refused(case, "xk-ombudsperson", approve) == "second-party"
     assert refused(case, "me-nac", approve) == "unknown-case"
+    assert owing(case) == {}
 
 
 def test_what_no_other_country_received_is_destroyed_by_two_bodies_of_one_country() -> None:
     case, note = begun()
     approve = proposed(case, note)
+    assert owing(case) == {"XK": ("oversight",)}
     case.take("xk-ombudsperson", approve)
+
+
+@pytest.mark.parametrize("days", [7, None])
+def test_a_proposal_is_owed_its_approval_until_it_or_a_hold_ends_it(days: int | None) -> None:
+    terms = AGENCIES.protocol.accountability_terms.model_copy(update={"approval_days": days})
+    protocol = AGENCIES.protocol.model_copy(update={"accountability": terms})
+    case, note = begun("ME", agencies=Agencies(protocol))
+    approve = proposed(case, note)
+
+    def dates() -> list[tuple[datetime | None, datetime | None]]:
+        found = approvals(case)
+        return [(one.due, one.expected_by) for one in found if one.outcome is None]
+
+    def within(since: datetime) -> tuple[datetime | None, datetime | None]:
+        ends = since + timedelta(days=7)
+        # Nobody is late by a period that the text does not have.
+        return (None, ends) if days is None else (ends, None)
+
+    assert dates() == [within(later(4))]
+    placed = LegalHoldPlaced(acted_at=later(6), ground=HoldGround.COMPENSATION_CLAIM)
+    hold = case.take("xk-court-prishtina", placed)
+    assert owing(case) == {}
+    assert outcomes(case) == [ObligationOutcome.NOT_EXPECTED]
+    case.take("xk-court-prishtina", LegalHoldLifted(acted_at=later(8), hold=hold))
+    assert dates() == [within(later(8) + timedelta(seconds=1))]
+    case.take(SOCIAL_WORK, annulment(approve.proposal, 9))
+    assert owing(case) == {}
+    assert outcomes(case)[-1] is ObligationOutcome.ANNULLED
+
+
+def approvals(case: RecordedCase) -> list[Obligation]:
+    folded = obligations(case.acts, Agreement.of(case.agencies.protocol))
+    return [one for one in folded.by_id.values() if one.kind is ObligationKind.APPROVAL]
+
+
+def owing(case: RecordedCase) -> dict[str | None, tuple[str, ...]]:
+    """Return the roles of each country that owe an approval."""
+    return {one.debtor: one.roles for one in approvals(case) if one.outcome is None}
+
+
+def outcomes(case: RecordedCase) -> list[ObligationOutcome | None]:
+    return [one.outcome for one in approvals(case)]
 
 
 def test_without_a_rule_on_reviews_one_agency_with_two_keys_is_no_second_party() -> None:

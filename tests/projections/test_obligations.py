@@ -300,7 +300,20 @@ def test_access_in_danger_and_erasure_are_answered_by_every_country(case: Record
     assert one_of(case, reviews["XK"].id).state is ObligationState.OPEN
     proposed = case.take("xk-nac", made(ErasureProposed, 4))
     assert of_kind(case, ObligationKind.ERASURE) == []
+    awaited = {o.debtor: o for o in of_kind(case, ObligationKind.APPROVAL)}
+    assert {party: o.roles for party, o in awaited.items()} == {
+        "XK": ("oversight",),
+        "ME": ("coordinator", "oversight"),
+    }
+    for one in awaited.values():
+        assert (one.state, one.action, one.concerning) == (
+            ObligationState.OPEN,
+            "erasure_approved",
+            proposed,
+        )
+        assert (one.due, one.creditor_agency) == (START + 11 * DAY, "xk-nac")
     order = case.take("me-nac", made(ErasureApproved, 5, proposal=proposed))
+    assert {o.outcome for o in of_kind(case, ObligationKind.APPROVAL)} == {Outcome.DONE}
     case.take("xk-node", made(ErasureConfirmed, 6, order=order))
     erasures = {o.debtor: (o.outcome, o.late, o.creditors) for o in of_kind(case, *ERASED)}
     assert erasures == {"XK": (Outcome.DONE, False, ("ME",)), "ME": (None, None, ("XK",))}

@@ -21,9 +21,10 @@ from ledger.procedure.protocol import (
 )
 from ledger.procedure.protocol_changes import changes
 from ledger.procedure.withdrawals import Withdrawal
-from ledger.vocabulary.coordination import InformationRequested
+from ledger.vocabulary.coordination import CaseClosed, InformationRequested
+from ledger.vocabulary.erasure import ErasureProposed
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import Danger, RiskLevel
+from ledger.vocabulary.picklists import ClosureReason, Danger, ErasureGround, RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.sharing import BreakGlassOpened
 from projections.folds.expected_steps import expected_steps
@@ -164,6 +165,29 @@ def test_terms_that_no_text_has_are_assumed() -> None:
         assert terms.standing is Standing.ASSUMPTION
     earlier = bare.model_copy(update={"edition": 1})
     assert earlier.withdrawal_terms.standing is None
+
+
+def awaited(protocol: Protocol) -> list[Obligation]:
+    """Return the approvals that a proposed erasure waits for."""
+    case = RecordedCase(Agencies(protocol))
+    case.take("xk-dhtqnj", opening(("XK", "ME")))
+    closed = CaseClosed(acted_at=START + timedelta(days=1), reason=ClosureReason.LOST_CONTACT)
+    case.take("xk-nac", closed)
+    ground = ErasureGround.PERSONS_REQUEST
+    case.take("xk-nac", ErasureProposed(acted_at=START + timedelta(days=2), ground=ground))
+    found = obligations(case.acts, Agreement.of(protocol)).by_id.values()
+    return [one for one in found if one.kind is ObligationKind.APPROVAL]
+
+
+def test_an_approval_is_late_only_by_a_period_that_the_parties_adopted() -> None:
+    adopted = with_assumptions_adopted(SHIPPED)
+    terms = adopted.accountability_terms.model_copy(update={"approval_days": None})
+    without = adopted.model_copy(update={"accountability": terms})
+    for protocol, is_late in ((SHIPPED, False), (adopted, True), (without, False)):
+        owed = awaited(protocol)
+        assert {one.debtor for one in owed} == {"XK", "ME"}
+        assert bool(overdue(owed, NEVER)) is is_late
+        assert all(one.expected_by is not None for one in owed) is not is_late
 
 
 def left(protocol: Protocol, later: Protocol | None = None) -> Obligation:

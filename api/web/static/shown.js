@@ -232,10 +232,12 @@ function stillOwed(one, state, owed) {
     case "form_acknowledged":
     case "form_sent":
     case "information_provided":
+    case "erasure_approved":
     case "joint_action_done":
     case "identity_recorded":
     case "merge_undone":
     case "lead_transfer_accepted": return owed.has(`${one.action} ${concerning}`);
+    case "destruction_approved": return state.destructions[concerning]?.order === null;
     default: return null;
   }
 }
@@ -274,6 +276,13 @@ function owedBy(state, last, registry) {
     if (hasLeft(form.by) || hasLeft(form.addressee) || !forms.has(form.number)) continue;
     if (!form.acknowledged) owed.add(`form_acknowledged ${sent}`);
     if (forms.has(form.answered_by) && !form.answered) owed.add(`form_sent ${sent}`);
+  }
+  const { erasure } = state;
+  const rule = registry.protocol.actions.erasure_approved;
+  const mayApprove = rule?.reviews && state.parties.some((one) => !left.has(one));
+  if (mayApprove && erasure?.proposal && erasure.by && !isErased(state) && isClosed(state)
+      && state.merged_into === null && Object.keys(state.holds).length === 0) {
+    owed.add(`erasure_approved ${erasure.proposal}`);
   }
   const undoing = state.merged_into?.undoing;
   if (undoing && !isErased(state) && state.parties.some((one) => !left.has(one))) {
