@@ -13,6 +13,7 @@ from ledger.procedure.available_actions import Offer
 from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.communication_forms import CommunicationForm
 from ledger.procedure.form_rules import SendableForm
+from ledger.procedure.protocol import Protocol
 from ledger.vault.held_fields import Held
 from ledger.vocabulary.communication_forms import FormSent
 from projections.folds.audit_trail import TrailEntry
@@ -35,13 +36,17 @@ class SentForm:
 
 
 def steps_of(
-    forms: Iterable[CommunicationForm], view: CaseView, trail: Iterable[TrailEntry]
+    protocol: Protocol, view: CaseView, trail: Iterable[TrailEntry]
 ) -> list[ProceduralStep]:
     """Return the steps of the procedure in a case."""
     entries = list(trail)
     annulled = annulled_ids(entries)
     kinds = {entry.kind for entry in entries if entry.action_id not in annulled}
-    return list(procedural_steps(forms, view.forms, kinds))
+
+    def country_of(agency: str) -> str:
+        return protocol.agencies_by_id[agency].party
+
+    return list(procedural_steps(protocol.forms or (), view.forms, kinds, country_of))
 
 
 def contents(

@@ -3,7 +3,7 @@
 A pure function of the case's view and of the kinds of its actions in force.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -30,6 +30,9 @@ class ProceduralStep:
 
     form: CommunicationForm
     standing: StepStanding
+    """Of several countries that the form was sent to, the standing of the one that is behind."""
+    by_country: Mapping[str, StepStanding]
+    """The standing with each country that the form was sent to, by the last sending to it."""
     sendings: tuple[FormView, ...]
     """Each time that the form was sent, the oldest first."""
     missing: tuple[str, ...]
@@ -37,11 +40,15 @@ class ProceduralStep:
 
 
 def procedural_steps(
-    forms: Iterable[CommunicationForm], sent: Iterable[FormView], kinds: Collection[str]
+    forms: Iterable[CommunicationForm],
+    sent: Iterable[FormView],
+    kinds: Collection[str],
+    country_of: Callable[[str], str],
 ) -> Iterator[ProceduralStep]:
     """Yield the steps in the order of the protocol.
 
     ``sent`` are the case's sendings, the oldest first; ``kinds`` are those of its actions in force.
+    ``country_of`` returns the country of an agency.
     """
     known, sendings = tuple(forms), tuple(sent)
     asked = {one.number for one in sendings}
@@ -51,13 +58,16 @@ def procedural_steps(
         missing = tuple(kind for kind in needed if kind not in kinds)
         asking = {one.number for one in known if one.answered_by == form.number}
         is_ready = not missing and (not asking or bool(asking & asked))
-        yield ProceduralStep(form, _standing(own, is_ready=is_ready), own, missing)
+        by_country = {country_of(one.addressee): _standing(one) for one in own}
+        unsent = StepStanding.READY if is_ready else StepStanding.OPEN
+        least = min(by_country.values(), key=_IN_ORDER.index, default=unsent)
+        yield ProceduralStep(form, least, by_country, own, missing)
 
 
-def _standing(sendings: tuple[FormView, ...], *, is_ready: bool) -> StepStanding:
-    if not sendings:
-        return StepStanding.READY if is_ready else StepStanding.OPEN
-    last = sendings[-1]
-    if last.answered:
+_IN_ORDER = tuple(StepStanding)
+
+
+def _standing(sending: FormView) -> StepStanding:
+    if sending.answered:
         return StepStanding.ANSWERED
-    return StepStanding.ACKNOWLEDGED if last.acknowledged else StepStanding.SENT
+    return StepStanding.ACKNOWLEDGED if sending.acknowledged else StepStanding.SENT

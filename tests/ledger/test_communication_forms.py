@@ -21,8 +21,10 @@ from ledger.vocabulary.communication_forms import FormAcknowledged, FormSent
 from ledger.vocabulary.coordination import CaseClosed, Correction, InformationRequested
 from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
+from projections.folds.case_view import FormView
 from projections.folds.obligation_terms import ObligationKind, ObligationOutcome, ObligationState
 from projections.folds.obligations import Obligation, obligations
+from projections.folds.procedural_steps import ProceduralStep, StepStanding, procedural_steps
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.recorded_case import RecordedCase
@@ -70,6 +72,26 @@ def refused(case: RecordedCase, agency: str, action: FormSent | FormAcknowledged
     with pytest.raises(Refusal) as refusal:
         case.take(agency, action)
     return refusal.value.rule
+
+
+def test_a_step_is_as_far_as_the_country_that_is_behind(case: RecordedCase) -> None:
+    case.take("xk-nac", sent(case))
+    other = case.take("xk-nac", sent(case, to="al-nac"))
+    case.take("al-nac", FormAcknowledged(acted_at=START + 2 * DAY, sent=other))
+
+    def step() -> ProceduralStep:
+        views = [FormView(action=action, **dict(one)) for action, one in forms(case).items()]
+        kinds = [act.kind for act in case.acts]
+        country_of = {one.id: one.party for one in PROTOCOL.agencies}.__getitem__
+        return next(procedural_steps(PROTOCOL.forms or (), views, kinds, country_of))
+
+    behind = step()
+    assert behind.by_country == {"ME": StepStanding.SENT, "AL": StepStanding.ACKNOWLEDGED}
+    assert behind.standing is StepStanding.SENT
+    # Sent again to the same country, the last sending counts.
+    again = case.take("xk-nac", sent(case))
+    case.take("me-nac", FormAcknowledged(acted_at=START + 3 * DAY, sent=again))
+    assert set(step().by_country.values()) == {step().standing} == {StepStanding.ACKNOWLEDGED}
 
 
 def test_a_form_brings_the_addressees_country_into_the_case(case: RecordedCase) -> None:

@@ -100,7 +100,7 @@ def list_forms(
         "forms.html",
         caller,
         case=known.view,
-        steps=steps_of(protocol.forms or (), known.view, known.trail),
+        steps=steps_of(protocol, known.view, known.trail),
         mine=mine,
         position=node.views.position("case_views"),
         named=names(protocol, known.trail, Words.of(request).things),
@@ -128,7 +128,7 @@ def preview_form(
     one = sendable(chosen, case.state, case.history, caller.agency, protocol)
     can_send = one is not None and (offer.refusal is None or offer.refusal.rule != "role")
     filled = [] if one is None else contents(chosen, one.proposed, known.trail, known.held)
-    steps = steps_of(protocol.forms or (), known.view, known.trail)
+    steps = steps_of(protocol, known.view, known.trail)
     step = next(step for step in steps if step.form.number == number)
     return page(
         request,

@@ -21,6 +21,7 @@ from ledger.vocabulary.levels import Level
 from projections.folds.obligation_terms import ObligationKind, ObligationState
 from tests.api.test_subject_access import squeezed
 from tests.api.web.test_printing import KOSOVO, MONTENEGRO, disclosed, oversight
+from tests.support.actions import opening
 from tests.support.serving import Server
 from tests.support.story import Told
 from tests.support.web import signed_in
@@ -110,6 +111,28 @@ def test_the_page_of_the_steps_says_how_far_each_is(node: Server, story: Told, s
         text = texts(language).text
         assert page.count(f'<span class="tag answered">{text("forms.standing.answered")}') == 3
         assert page.count(f'<span class="tag sent">{text("forms.standing.sent")}') == 1
+
+
+def test_the_page_of_the_steps_says_which_country_acknowledged(node: Server) -> None:
+    with node.client("xk-dhtqnj") as police:
+        opened = police.open_case(opening(("XK",)))
+    with node.client("xk-nac") as client:
+        for version, addressee in enumerate(("me-nac", "al-nac"), 1):
+            action = FormSent(
+                acted_at=clock.now(),
+                form_number=1,
+                addressee=addressee,
+                actions=(opened.action_id,),
+            )
+            receipt = client.append(action, opened.case_id, version)
+    with node.client("al-nac") as client:
+        answer = FormAcknowledged(acted_at=clock.now(), sent=receipt.action_id)
+        receipt = client.append(answer, opened.case_id, 3)
+    with signed_in(node, "xk-nac") as browser:
+        page = browser.get(f"/cases/{opened.case_id}/forms?at_least={receipt.position}").text
+    assert '<li class="sent">' in page
+    assert '<span class="tag sent">Montenegro: sent, not acknowledged</span>' in page
+    assert '<span class="tag acknowledged">Albania: acknowledged</span>' in page
 
 
 @pytest.mark.parametrize(("here", "there"), [("sq", "cnr"), ("cnr", "en")])
