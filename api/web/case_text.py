@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from api.paper.subject_access.wording import Wording
+from api.web.action_names import Recorded, action_names
 from api.web.texts import texts
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_fold import annulled_ids, without_effect
@@ -112,7 +113,13 @@ def names(protocol: Protocol, trail: Sequence[TrailEntry], words: Wording) -> Ma
     The name of a retired agency says which agency answers for it.
     """
     agencies = {a.id: _name_today(a, protocol, words) for a in protocol.agencies}
-    return agencies | {str(e.action_id): f"{e.version}. {words.kind(e.kind)}" for e in trail}
+    called = names_of(trail, words)
+    return agencies | {str(e.action_id): f"{e.version}. {called[e.action_id]}" for e in trail}
+
+
+def names_of(trail: Iterable[TrailEntry], words: Wording) -> Mapping[UUID, str]:
+    """Return the name of each action of a trail, by its id."""
+    return action_names((Recorded(e.action_id, e.kind, e.fields) for e in trail), words)
 
 
 def _name_today(agency: Agency, protocol: Protocol, words: Wording) -> str:
@@ -142,7 +149,7 @@ def rows(
 
     Each row has the names that agencies had when its event was recorded.
     """
-    named = names(agreement.directory, trail, words)
+    named, called = names(agreement.directory, trail, words), names_of(trail, words)
     numbers = {entry.action_id: entry.version for entry in trail}
     annulled = annulled_ids(trail)
     undone = without_effect(trail) - annulled
@@ -153,7 +160,7 @@ def rows(
         told_rows.append(
             TrailRow(
                 entry=entry,
-                what=words.kind(entry.kind),
+                what=called[entry.action_id],
                 who=then.get(entry.agency, entry.agency),
                 fields=told(entry.kind, entry.fields, then, words),
                 disclosed=told(entry.kind, disclosed[entry.action_id], then, words),

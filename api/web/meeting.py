@@ -1,12 +1,12 @@
 """A sitting in words and addresses: where its pages are, its forms, and what was recorded in it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlencode
 
 from api.paper.subject_access.wording import Wording
-from api.web.case_text import FieldText, Urgency, told, urgency
+from api.web.case_text import FieldText, Urgency, names_of, told, urgency
 from api.web.forms import ActionForm, form
 from api.web.refusal_text import fact, reason
 from api.web.rendering import Words
@@ -105,13 +105,14 @@ def _recording(
 
 
 def recorded(
-    entries: Iterable[TrailEntry], named: Mapping[str, str], words: Wording
+    entries: Sequence[TrailEntry], named: Mapping[str, str], words: Wording
 ) -> tuple[MeetingAction, ...]:
     """Return the actions that were recorded in a sitting, in words."""
+    called = names_of(entries, words)
     return tuple(
         MeetingAction(
             entry=entry,
-            what=words.kind(entry.kind),
+            what=called[entry.action_id],
             who=named.get(entry.agency, entry.agency),
             fields=told(entry.kind, entry.fields, named, words),
         )

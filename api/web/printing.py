@@ -125,7 +125,7 @@ class Printing:
     def _facts(self) -> tuple[tuple[str, str], ...]:
         """Return the facts in force. Facts of one action that have the same words are one."""
         things = self.words.things
-        kinds = {row.entry.action_id: row.what for row in self.rows}
+        kinds = {row.entry.action_id: things.kind(row.entry.kind) for row in self.rows}
         told = []
         for name, held in self.case.facts.items():
             label = fact(name, self.words)

@@ -7,7 +7,10 @@ from ledger.refusals import Refusal
 
 
 def reason(refusal: Refusal, words: Words) -> str:
-    """Return a refusal in words, in English if the language has none for it."""
+    """Return a refusal in words, in English if the language has none for it.
+
+    The heading above it says that the action is not possible; the reason does not say it again.
+    """
     return reason_of_rule(refusal.rule, words) or refusal.message
 
 
@@ -35,8 +38,7 @@ def condition(rule: str, words: Words) -> str | None:
     kind = next(kinds, None)
     if kind is None:
         return None
-    sentence = rule_text.condition_sentence(name, kind, protocol, words.things)
-    return words.things.text("rule.refused", sentence=sentence)
+    return rule_text.condition_sentence(name, kind, protocol, words.things)
 
 
 def fact(name: str, words: Words) -> str:

@@ -106,9 +106,15 @@ def test_a_case_is_opened_and_carried_on_by_forms(person: People, case: UUID, no
     assert trail[0].signature.value == "valid"
     assert NAME not in str(trail)
     page = police.goto(f"/cases/{case}/act")
+    fold = page.locator("section details", has_text="There is nothing in the case now").first
+    reason = fold.locator("li .quiet").first
+    expect(reason).to_be_hidden()
+    expect(page.locator("section details a")).to_have_count(0)
+    fold.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(reason).to_be_visible()
     police.sees_no_barrier()
     police.picture("acts")
-    expect(page.locator("main")).to_contain_text("There is nothing in the case now")
     page.get_by_role("link", name="Taken into a shelter").click()
     page.locator("#f-shelter_kind").select_option(index=1)
     page.locator("#f-provider").select_option("xk-isf")

@@ -183,7 +183,6 @@ TEXTS = (
     "rule.party_named",
     "rule.reflection",
     "rule.reflection_days",
-    "rule.refused",
     "rule.sourced",
     "rule.together",
     "rule.together_for_child",

@@ -1,5 +1,6 @@
 """Recording actions: what is possible now and why the rest is not, and a form for each."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
@@ -10,6 +11,8 @@ from fastapi import APIRouter, Path, Request, Response
 from api.http.access import Caller, TheCaller, TheNode
 from api.http.parameters import CaseId
 from api.node.node import Node
+from api.web.action_list import by_stage
+from api.web.action_names import Recorded, action_names
 from api.web.errors import PageRoute
 from api.web.forms import NOT_BY_FORM, form, is_long
 from api.web.linked import others
@@ -23,7 +26,6 @@ from ledger.procedure.merged_cases import KnownCase
 from ledger.procedure.protocol import NODE, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
-from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.linking import (
     CaseMerged,
     CasesLinked,
@@ -31,7 +33,6 @@ from ledger.vocabulary.linking import (
     MergeProposed,
     MergeUndone,
 )
-from ledger.vocabulary.picklists import Stage
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Kind = Annotated[str, Path(pattern=r"^[a-z_]{1,60}$")]
@@ -55,14 +56,9 @@ def list_acts(request: Request, node: TheNode, caller: TheCaller, case_id: CaseI
     )  # fmt: skip
     own = {k: o for k, o in told.items() if o.refusal is None or o.refusal.rule != "role"}
     own.pop("case_opened", None)
-    stages = [
-        (stage, [o for k, o in own.items() if CASE_ACTIONS[k].stage is stage]) for stage in Stage
-    ]
-    reasons = {k: reason(o.refusal, words) for k, o in own.items() if o.refusal}
     return page(
-        request, "acts.html", caller, case=view, reasons=reasons, by_api=NOT_BY_FORM,
-        stages=[(stage, some) for stage, some in stages if some],
-    )  # fmt: skip
+        request, "acts.html", caller, case=view, stages=by_stage(own, words), by_api=NOT_BY_FORM
+    )
 
 
 @router.get("/cases/{case_id}/act/{kind}")
@@ -115,9 +111,9 @@ def _form(
         raise offer.refusal
     named = {a.id: words.things.agency(a) for a in protocol.agencies}
     if case is not None:
-        named |= {str(act.id): _action_name(act, words) for act in case.history.values()}
+        named |= _named(case.history.values(), words)
     for one, known in around.items():
-        named |= {str(act.id): _action_name(act, words) for act in known.history.values()}
+        named |= _named(known.history.values(), words)
         named[str(one)] = str(one)[:8]  # as pages refer to a case
     return page(
         request,
@@ -146,9 +142,10 @@ def _of_other(
     return replace(offer, choices={**offer.choices, name: (str(case_id),)}), preset
 
 
-def _action_name(act: Act, words: Words) -> str:
-    day = words.things.day(act.acted_at)
-    return f"{act.version}. {words.things.kind(act.kind)}, {day}"
+def _named(acts: Collection[Act], words: Words) -> dict[str, str]:
+    """Return the numbers, names and days of a case's actions, by their ids."""
+    called = action_names((Recorded(a.id, a.kind, a.fields) for a in acts), words.things)
+    return {str(a.id): f"{a.version}. {called[a.id]}, {words.things.day(a.acted_at)}" for a in acts}
 
 
 def _check_acts(caller: Caller) -> None:

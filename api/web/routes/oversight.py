@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from api.http.access import TheCaller, TheNode
 from api.http.parameters import CaseId
 from api.http.routes.personal import trail_of
-from api.web.case_text import names, rows
+from api.web.case_text import names, names_of, rows
 from api.web.errors import PageRoute
 from api.web.proving import to_prove
 from api.web.rendering import Words, page
@@ -53,6 +53,7 @@ def replay(
         then=then,
         seen=seen,
         entry=entry,
+        what=names_of(trail, words)[entry.action_id],
         total=len(trail),
         picture=timeline(trail[:seen], lanes(view, caller)),
         named=names(protocol, trail, words),
