@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from api.demo.story import STORY
 from ledger.log.merkle import Tree, leaf_hash, node_hash
 from ledger.vocabulary.protection import RiskAssessed
 from tests.browser.conftest import SECONDS, Person
@@ -55,6 +56,11 @@ def test_replay_shows_what_was_known_after_each_action(watcher: Person, story: T
     expect(page.locator("#moment dl")).to_contain_text("First assistance and protection")
     watcher.sees_no_barrier()
     watcher.picture("replay")
+    medical = [step.name for step in STORY if step.case == "A"].index("A.medical") + 1
+    watcher.goto(f"/cases/{story.cases['A']}/replay?version={medical}")
+    expect(page.locator("#moment .note")).to_contain_text("Service started: Medical")
+    last = page.locator("#moment svg title").last
+    expect(last).to_contain_text(f"{medical}. Service started: Medical")
 
 
 def test_the_trail_is_filtered(watcher: Person, story: Told) -> None:

@@ -220,6 +220,9 @@ CODES = (
 A catalogue may leave one out where CLDR has it.
 """
 
+OWED = ("case_merged",)
+"""Kinds whose step has a name of its own while it is owed (``Wording.owed``)."""
+
 _PICKLISTS: tuple[type[StrEnum], ...] = (
     DocumentKind,
     CaseStatus,
@@ -263,6 +266,7 @@ def _texts() -> Iterator[str]:
 
 def _actions() -> Iterator[str]:
     yield f"kind.{NOT_UNDERSTOOD}"
+    yield from (f"owed.{kind}" for kind in OWED)
     for kind in ALL_ACTIONS:
         yield f"kind.{kind}"
         yield from (f"field.{name}" for name in shapes(kind))

@@ -11,6 +11,7 @@ from ledger.procedure.agreement import Agreement
 from ledger.procedure.protocol import shipped_protocol
 from ledger.procedure.registry import SignatureState
 from ledger.vault.held_fields import HeldFields
+from ledger.vocabulary.picklists import InformationTopic
 from projections.folds.audit_trail import TrailEntry
 
 AT, POLICE = datetime(2026, 1, 5, 8, tzinfo=UTC), "me-police-thb"
@@ -28,7 +29,7 @@ def entry(position: int) -> TrailEntry:
         action_id=UUID(int=position),
         kind="information_requested",
         version=1,
-        fields={"addressee": POLICE},
+        fields={"addressee": POLICE, "topics": ["identity"]},
         in_clear={},
         changes=(),
         case_id=UUID(int=1),
@@ -47,6 +48,8 @@ def test_the_trail_has_the_names_of_its_time_and_a_page_those_of_today() -> None
     old = wording("en").agency(shipped_protocol().agencies_by_id[POLICE])
     told = rows(trail, HeldFields(), {}, agreement, wording("en"))
     assert [row.who for row in told] == [old, "Directorate"]
+    topic = wording("en").picked(InformationTopic.IDENTITY)
+    assert [row.what for row in told] == [f"Information requested: {topic}"] * 2
     assert [row.fields[0].lines[0] for row in told] == [old, "Directorate"]
     told = rows(trail, HeldFields(), {}, agreement, wording("cnr"))
     assert told[1].who == "Direktorat"

@@ -26,6 +26,7 @@ from ledger.procedure.protocol import OVERSIGHT
 from ledger.procedure.registry import Registry
 from ledger.vault.held_fields import HeldFields
 from ledger.vocabulary.levels import Level
+from ledger.vocabulary.picklists import ServiceKind
 from projections.folds.case_view import CaseView
 from tests.api.test_subject_access import CASE, MADE_AT, entry, squeezed, structure
 from tests.support.actions import opening
@@ -111,6 +112,7 @@ def test_a_summary_tells_what_the_case_page_does(node: Server, story: Told, lang
     expected += [things.kind(step.action) for step in view.expected]
     expected += [fact(name, words) for name in view.facts]
     expected += [named[one.addressee] for one in view.open_requests]
+    expected.append(f"{things.kind('service_started')}: {things.picked(ServiceKind.MEDICAL)}")
     for step in trail:
         expected += [f"{step.version}. {things.kind(step.kind)}", named[step.agency]]
         expected += [things.day(step.acted_at), things.country(step.party)]
@@ -157,6 +159,7 @@ def test_a_trail_has_every_event(node: Server, story: Told, language: str) -> No
         trail = list(client.trail(story.cases["A"]))
     named = names(node.agencies.protocol, trail, things)
     expected = [named[KOSOVO]]
+    expected.append(f"{things.kind('service_started')}: {things.picked(ServiceKind.MEDICAL)}")
     for step in trail:
         expected += [str(step.version), str(step.position), things.kind(step.kind)]
         expected += [things.moment(step.recorded_at), things.moment(step.acted_at)]
