@@ -114,6 +114,7 @@ def owed_steps(
         # What was asked for in a case that was merged is answered in it.
         yield from _of_coordination(state, protocol, when)
     if not state.is_closed:
+        yield from _error_closing(state, protocol, when)
         yield from _of_procedure(state, protocol, agreement, acts)
         yield from _of_limits(state, protocol, acts)
         yield from _coming_of_age(state, protocol, acts)
@@ -260,6 +261,10 @@ class _Deadlines:
         protocol = self._under(asked)
         terms = protocol.accountability_terms
         return _dated(terms, _after_days(since, days(terms), [party], protocol))
+
+    def until(self, asked: UUID, ends: datetime | None) -> Mapping[str, Any]:
+        """Return the dates of a step that counts until ``ends``, by a period of the terms."""
+        return _dated(self._under(asked).accountability_terms, ends)
 
     def of_approval(self, proposal: UUID, since: datetime, party: str) -> Mapping[str, Any]:
         """Return the dates of an approval that ``party`` may give.
@@ -556,6 +561,25 @@ def _approvals(state: CaseState, protocol: Protocol, when: _Deadlines) -> Iterat
                 **when.of_approval(one.proposal, since, party),
             )
             yield _asked(ObligationKind.APPROVAL, step, one.by)
+
+
+def _error_closing(state: CaseState, protocol: Protocol, when: _Deadlines) -> Iterator[OwedStep]:
+    """Yield the agreements that a proposal to close the case as opened in error waits for."""
+    proposed = state.error_closing
+    if proposed is None:
+        return
+    action, proposing = "error_closing_accepted", protocol.agencies_by_id[proposed.by].party
+    for party in proposed.pending:
+        roles = protocol.reviewing_roles(action, party, proposing)
+        if roles and party not in protocol.left_parties:
+            step = ExpectedStep(
+                action=action,
+                party=party,
+                roles=roles,
+                concerning=proposed.proposal,
+                **when.until(proposed.proposal, proposed.until),
+            )
+            yield _asked(ObligationKind.APPROVAL, step, proposed.by)
 
 
 @dataclass(frozen=True, slots=True)

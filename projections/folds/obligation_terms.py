@@ -26,7 +26,7 @@ class ObligationKind(StrEnum):
     DESTRUCTION = "destruction"
     """Of what an annulled action disclosed."""
     APPROVAL = "approval"
-    """That a second party approves a proposed erasure or destruction."""
+    """Of a proposed erasure, destruction, or closing as opened in error, by another party."""
     RECTIFICATION = "rectification"
     """The answer to a request of the person to put the record right."""
     MERGE = "merge"

@@ -430,7 +430,8 @@ def test_who_owes_it_and_their_coordinator_are_told() -> None:
     assert told_of(owed("ME", "me-shelter")) == {"me-nac", "me-shelter"}
     assert told_of(owed("AL", roles=("police",))) == {"al-nac", "al-police-thb"}
     assert told_of(owed(None, roles=("prosecutor",))) == {
-        "xk-nac", "me-nac", "xk-prosecution-prishtina", "me-prosecution-podgorica",
+        "xk-nac", "xk-prosecution-prishtina", "xk-special-prosecution",
+        "me-nac", "me-prosecution-podgorica", "me-supreme-prosecution",
     }  # fmt: skip
     for one in (owed("XK", roles=("social_services",)), owed(None, roles=("court",))):
         assert not told_of(one) & {"xk-node", "xk-ombudsperson", "al-nac"}

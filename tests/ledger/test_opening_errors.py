@@ -19,7 +19,8 @@ from ledger.vocabulary.coordination import (
 from ledger.vocabulary.destruction import DestructionProposed
 from ledger.vocabulary.picklists import CaseStatus, ClosureReason, RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
-from projections.folds.obligations import obligations
+from projections.folds.obligation_terms import ObligationOutcome
+from projections.folds.obligations import Obligation, obligations
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.recorded_case import RecordedCase
@@ -111,6 +112,12 @@ def agreed(case: RecordedCase) -> None:
     case.take("me-nac", ErrorClosingAccepted(acted_at=later(7), proposal=proposal))
 
 
+def answers(case: RecordedCase) -> list[Obligation]:
+    """Return the obligations to answer a proposal to close the case as opened in error."""
+    folded = obligations(case.acts, Agreement.of(AGENCIES.protocol))
+    return [one for one in folded.by_id.values() if one.action == "error_closing_accepted"]
+
+
 def closed(hours: float) -> CaseClosed:
     return CaseClosed(acted_at=later(hours), reason=ClosureReason.OPENED_IN_ERROR)
 
@@ -144,6 +151,14 @@ def test_an_agreed_closing_lapses_when_the_case_changes(
     asked_again = case.case.state.error_closing
     assert asked_again is not None
     assert {*asked_again.pending} == {*case.case.state.parties} - {"XK"}
+    assert {one.debtor for one in answers(case) if one.outcome is None} == {*asked_again.pending}
+
+
+def test_a_proposal_that_the_case_overtook_is_owed_no_answer(case: RecordedCase) -> None:
+    case.take(SOCIAL_WORK, risk(1))
+    case.take("xk-nac", ErrorClosingProposed(acted_at=later(6)))
+    case.take(SOCIAL_WORK, risk(8))
+    assert [one.outcome for one in answers(case)] == [ObligationOutcome.NOT_EXPECTED]
 
 
 def test_an_agreed_closing_lapses_after_the_period_of_the_protocol(case: RecordedCase) -> None:
@@ -166,11 +181,17 @@ def test_a_case_in_which_others_acted_is_closed_for_that_reason_by_agreement(
     assert refused(case, "me-nac", propose) == "lead-country"
     proposal = case.take("xk-nac", propose)
     assert refused(case, POLICE, propose) == "already-proposed"
+    (owed,) = answers(case)
+    assert (owed.debtor, owed.roles) == ("ME", ("coordinator", "oversight"))
+    assert (owed.concerning, owed.outcome) == (proposal, None)
+    days = AGENCIES.protocol.accountability_terms.error_closing_days
+    assert owed.due == case.acts[-1].recorded_at + timedelta(days=days)
     assert refused(case, "xk-nac", closed) == "not-agreed"
     accept = ErrorClosingAccepted(acted_at=later(7), proposal=proposal)
     assert refused(case, "xk-nac", accept) == "second-party"
     assert refused(case, "xk-ombudsperson", accept) == "already-accepted"
     case.take("me-nac", accept)
+    assert [one.outcome for one in answers(case)] == [ObligationOutcome.DONE]
     case.take("xk-nac", closed)
     assert case.case is not None
     assert case.case.state.closure is ClosureReason.OPENED_IN_ERROR
