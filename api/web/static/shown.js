@@ -232,11 +232,12 @@ function stillOwed(one, state, owed) {
     case "form_acknowledged":
     case "form_sent":
     case "information_provided":
-    case "erasure_approved":
     case "joint_action_done":
     case "identity_recorded":
     case "merge_undone":
     case "lead_transfer_accepted": return owed.has(`${one.action} ${concerning}`);
+    case "erasure_approved":
+      return state.erasure?.proposal === concerning && state.erasure.order === null;
     case "destruction_approved": return state.destructions[concerning]?.order === null;
     default: return null;
   }

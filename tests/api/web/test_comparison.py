@@ -31,7 +31,12 @@ from ledger.vocabulary.destruction import (
     DestructionConfirmed,
     DestructionProposed,
 )
-from ledger.vocabulary.erasure import LegalHoldLifted, LegalHoldPlaced
+from ledger.vocabulary.erasure import (
+    ErasureApproved,
+    ErasureProposed,
+    LegalHoldLifted,
+    LegalHoldPlaced,
+)
 from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.linking import (
     CaseMerged,
@@ -316,6 +321,32 @@ def test_the_browser_proves_destructions_and_holds(folded: Folded) -> None:
     folded.take("xk-node", DestructionConfirmed, order=order)
     assert folded.shown()["case"]["destructions"][0]["confirmed"] == ["XK"]
     assert folded.wrong() == []
+
+
+def test_the_browser_finds_an_approval_that_is_left_out_or_shown_too_long(folded: Folded) -> None:
+    folded.take(POLICE, CaseOpened, **opening(("XK", "ME")).model_dump(exclude={"acted_at"}))
+    note = folded.take(POLICE, RiskAssessed, risk_level="high")
+    folded.take(POLICE, Correction, corrects=note, effect="annulled", reason="wrong_case")
+    destruction = folded.take(POLICE, DestructionProposed, annulled=note)
+    folded.take("xk-nac", CaseClosed, reason="reintegrated")
+    erasure = folded.take("xk-nac", ErasureProposed, ground="court_order")
+    proposed = folded.shown()
+    awaited = [one for one in proposed["obligations"] if one["kind"] == "approval"]
+    assert sorted(one["debtor"] for one in awaited) == ["ME", "ME", "XK"]
+    assert folded.wrong() == []
+    left_out = dict(proposed)
+    left_out["obligations"] = [
+        one for one in proposed["obligations"] if one["action"] != "erasure_approved"
+    ]
+    assert folded.wrong(left_out)
+    folded.take("me-ombudsman", DestructionApproved, proposal=destruction)
+    folded.take("me-nac", ErasureApproved, proposal=erasure)
+    assert folded.wrong() == []
+    for action in ("destruction_approved", "erasure_approved"):
+        still = folded.shown()
+        still["obligations"] = [one for one in still["obligations"] if one["action"] != action]
+        still["obligations"] += [one for one in awaited if one["action"] == action]
+        assert folded.wrong(still), action
 
 
 def test_the_browser_asks_no_form_of_a_party_that_left_and_finds_debts_of_a_closed_case(
