@@ -20,7 +20,7 @@ from api.client import RefusedError
 from api.exchange.duplicate_matcher import DuplicateMatcher
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
-from ledger.procedure import case_rules
+from ledger.procedure.checks import destruction
 from ledger.procedure.protocol import Operation
 from ledger.procedure.readings import Asked
 from ledger.refusals import Refusal
@@ -269,7 +269,7 @@ def test_two_parties_destroy_it_in_every_country_and_nothing_brings_it_back(
     assert page[0].stoppable_until > start + timedelta(days=days - 1)
     assert eraser.destroy(cosigned(start, range(days + 3))) == len(list(server.node.vaults))
     # The ledger's clock allows the confirmation from now on.
-    monkeypatch.setattr(case_rules, "CLOCK_SKEW", timedelta(days=days + 1))
+    monkeypatch.setattr(destruction, "CLOCK_SKEW", timedelta(days=days + 1))
     with server.client("me-nac") as coordinator:
 
         def confirmed() -> set[str]:

@@ -108,7 +108,7 @@ def test_the_examples_run_against_a_node(
     for page in ("README.md", "docs/client.md"):
         done = base.run("-c", example(page, served.url), cwd=place)
         assert (done.returncode, done.stderr) == (0, ""), page
-    opened = list(served.node.ledger.rows.select_notifications(1, 50))
+    opened = list(served.node.ledger.rows.select_notifications(1, 500))
     assert [row.topic for row in opened][-3:] == ["case_opened", "case_opened", "risk_assessed"]
 
 

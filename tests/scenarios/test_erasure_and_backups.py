@@ -174,7 +174,7 @@ def test_nodes_erase_by_themselves_what_is_kept_too_long(
         monkeypatch.setattr(Node, "cosigned_times", as_time_passes)
         monkeypatch.setattr("api.background_jobs.eraser._RETENTION_EVERY_SECONDS", 1.0)
         # The ledger node's own clock goes on as it does; its rules see the time to come.
-        monkeypatch.setattr("ledger.procedure.case_rules.CLOCK_SKEW", timedelta(days=420))
+        monkeypatch.setattr("ledger.procedure.checks.erasure.CLOCK_SKEW", timedelta(days=420))
         with (
             running(there.settings, database, agencies) as served,
             served.client("me-nac") as montenegro,
