@@ -24,6 +24,7 @@ from api.client.schemas.problem import ProblemDetails
 from api.demo import DemoError
 from api.demo.derived_story import derived_story
 from api.demo.enrolment import Enrolment
+from api.demo.officials import name_case_managers, name_contact_points
 from api.demo.personal_scene import play_personal_scene
 from api.demo.picture import save
 from api.demo.play_derived import coordinators_of, tell_derived
@@ -120,8 +121,9 @@ def play(
         try:
             _register(players, protocol, held)
             _register_countries(players, protocol, settings.model_copy(update=changes))
+            name_contact_points(players, protocol, _BEFORE)
             if derived is None:
-                _tell(players, console, as_json=as_json)
+                _tell(players, console, protocol, as_json=as_json)
             else:
                 tell_derived(players, console, protocol, derived, as_json=as_json)
             if picture is not None:
@@ -213,7 +215,7 @@ def _granted(request: KeyRequest) -> KeyGrant:
     )
 
 
-def _tell(players: Players, console: Console, *, as_json: bool) -> None:
+def _tell(players: Players, console: Console, protocol: Protocol, *, as_json: bool) -> None:
     cases = {child: uuid4() for child in CHILDREN}
     versions = dict.fromkeys(CHILDREN, 0)
     ids: dict[str, UUID] = {}
@@ -233,6 +235,9 @@ def _tell(players: Players, console: Console, *, as_json: bool) -> None:
             for attempt in (f for f in FORBIDDEN if f.after == step.name):
                 refused.append((attempt, _try(players, attempt, ids, cases, versions)))
     told_until = max(step.action(ids).acted_at for step in STORY)
+    for child, case_id in cases.items():
+        view = players["xk-nac"].case(case_id, at_least=position).view
+        versions[child], position = name_case_managers(players, protocol, view, told_until)
     views = {
         child: {
             country: players[f"{country.lower()}-nac"].case(case_id, at_least=position).view

@@ -1,25 +1,18 @@
 """Plays a story that was derived from a protocol's rules, and prints what each country sees."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol as Interface
 from uuid import UUID, uuid4
 
 from rich.console import Console
 
 from api.cli.output import print_json
 from api.cli.steps.case_tables import case_panel, trail_table
-from api.client import LedgerClient
 from api.demo.derived_story import DerivedStep
+from api.demo.officials import ClientsByAgency, name_case_managers
 from ledger.procedure.protocol import COORDINATOR, OVERSIGHT, Protocol
 
 _BEGINNING = 3
 """So many steps has the case that stays open."""
-
-
-class ClientsByAgency(Interface):
-    """One client for each agency."""
-
-    def __getitem__(self, agency: str) -> LedgerClient: ...
 
 
 def coordinators_of(protocol: Protocol) -> Sequence[str]:
@@ -45,7 +38,9 @@ def tell_derived(
     do.
     """
     case, position = _record(players, story)
-    _, position = _record(players, story[:_BEGINNING])
+    open_case, position = _record(players, story[:_BEGINNING])
+    view = players[story[0].agency].case(open_case, at_least=position).view
+    _, position = name_case_managers(players, protocol, view, story[-1].acted_at)
     readers: Mapping[str, str] = {
         protocol.agencies_by_id[one].party: one for one in coordinators_of(protocol)
     }

@@ -14,8 +14,10 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from api.demo.node_process import NodeProcess
+from api.demo.officials import officials_of
 from api.demo.story import STORY
 from api.runtime.settings import Settings
+from ledger.procedure.protocol import shipped_protocol
 from ledger.signing.sd_jwt import make_disclosure
 from ledger.store.embedded import EmbeddedServer
 from ledger.vocabulary import picklists
@@ -145,6 +147,8 @@ def test_the_demonstration(demonstrated: tuple[Path, Any]) -> None:
         assert {view["stage"] for view in case["views"].values()} == {"return_and_social_inclusion"}
         assert {e["signature"] for e in case["trail"]} == {"valid"}
         kinds = [e["kind"] for e in case["trail"]]
+        managed = [e["party"] for e in case["trail"] if e["kind"] == "case_manager_named"]
+        assert sorted(managed) == ["ME", "XK"]
         for kind in (
             "case_opened",
             "meeting_held",
@@ -158,7 +162,7 @@ def test_the_demonstration(demonstrated: tuple[Path, Any]) -> None:
 
 def test_no_byte_on_the_disk_tells_who_a_child_is(demonstrated: tuple[Path, Any]) -> None:
     directory, _ = demonstrated
-    sought = told_in_confidence() | told_briefly()
+    sought = told_in_confidence() | told_briefly() | set(officials_of(shipped_protocol()))
     assert len(sought) > 20
     assert any(text.startswith('"first_name"') for text in sought)
     use(directory)
