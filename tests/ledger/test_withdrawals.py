@@ -15,8 +15,9 @@ import pytest
 
 from ledger.log.note import SignatureType
 from ledger.log.policy import Group, Policy, TrustedWitness
-from ledger.procedure import case_rules
 from ledger.procedure.amendments import text_of
+from ledger.procedure.checks.erasure import CHECKS
+from ledger.procedure.checks.proposal import Proposal
 from ledger.procedure.held_parts import is_settling, others_may_lift, regular_end
 from ledger.procedure.merged_cases import NO_OTHERS
 from ledger.procedure.protocol import Protocol, WithdrawalTerms, with_left_parties
@@ -371,8 +372,8 @@ def test_a_hold_of_a_party_that_stays_is_its_own_and_so_it_is_by_earlier_edition
     earlier = parties.now.model_copy(update={"edition": 1})
     proposed = _hold_lifting(parties, ours, of_left, at)
     with pytest.raises(Refusal, match="left the agreement"):
-        case_rules._hold_lifted(replace(proposed, protocol=earlier))
-    case_rules._hold_lifted(proposed)
+        CHECKS[LegalHoldLifted.kind](replace(proposed, protocol=earlier))
+    CHECKS[LegalHoldLifted.kind](proposed)
 
 
 def test_where_all_parties_of_a_case_left_one_lifts_the_holds_of_another(parties: Parties) -> None:
@@ -384,9 +385,7 @@ def test_where_all_parties_of_a_case_left_one_lifts_the_holds_of_another(parties
     assert not others_may_lift("AL", "ME", ("AL", "ME"), with_left_parties(parties.text, one), end)
 
 
-def _hold_lifting(
-    parties: Parties, agency: str, action: LegalHoldLifted, at: datetime
-) -> case_rules.Proposal:
+def _hold_lifting(parties: Parties, agency: str, action: LegalHoldLifted, at: datetime) -> Proposal:
     """Return a proposal to lift a hold, as the rules get it."""
     case = parties.case(CASE)
     assert case is not None
@@ -397,7 +396,7 @@ def _hold_lifting(
         fields={"hold": str(action.hold)},
     )
     protocol = parties.now
-    return case_rules.Proposal(
+    return Proposal(
         state=case.state,
         history=case.history,
         act=act,
