@@ -142,7 +142,9 @@ def test_an_act_of_now_is_not_earlier_than_what_was_recorded_in_the_same_minute(
     person: People, node: Server
 ) -> None:
     with node.client(POLICE) as client:
-        case = client.open_case(opening(acted_at=datetime.now(UTC).replace(microsecond=0))).case_id
+        now = datetime.now(UTC).replace(microsecond=0)
+        opened = client.open_case(opening(acted_at=now))
+        case = client.case(opened.case_id, at_least=opened.position).view.case_id
     page = person(POLICE).goto(f"/cases/{case}/act/risk_assessed")
     page.locator("#f-risk_level").select_option("low")
     page.get_by_role("button", name="See what will be signed").click()
