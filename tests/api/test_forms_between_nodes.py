@@ -196,6 +196,7 @@ def test_every_form_goes_from_one_countrys_node_to_the_other(countries: Countrie
             assert squeezed(texts(language).text("forms.source.assumption")) in text
         if one.form.answered_by is None:
             countries.take(there, FormAcknowledged(acted_at=datetime.now(UTC), sent=action))
+    until(lambda: countries.at("me-nac").node.ledger.head() >= countries.position)
     with countries.at("me-nac").client("me-nac") as client:
         owed = list(client.obligations(case_id=CASE, at_least=countries.position))
     kinds = (ObligationKind.FORM_ACKNOWLEDGEMENT, ObligationKind.FORM_ANSWER)

@@ -6,6 +6,7 @@ from api.demo.node_process import NodeProcess
 from tests.support.command_line import CommandLine
 from tests.support.htcds import rows, write_csv, write_map
 from tests.support.process import wait_until_published
+from tests.support.waiting import until
 
 COORDINATORS = ("xk-nac", "me-nac", "al-nac")
 
@@ -37,8 +38,8 @@ def test_an_agency_brings_its_existing_cases(directory: Path, database: str) -> 
         last = cli.json("events", "-a", "xk-nac", "--after", "1")["events"][-1]["position"]
         assert last > 80
         wait_until_published(node.url, last)
+        until(lambda: len(cli.json("case", "-a", "xk-nac")) == 39, every=1)
         listed = cli.json("case", "-a", "xk-nac")
-        assert len(listed) == 39
         assert cli.json("case", "-a", "me-nac") == []
         trail = cli.json("trail", "-a", "xk-nac", listed[0]["case_id"])
         assert {entry["signature"] for entry in trail} == {"valid"}
