@@ -27,8 +27,10 @@ class BaseEnvironment:
     directory: Path
     installed: frozenset[str]
     """The names of the distributions beside the wheel's own."""
-    size_bytes: int
-    """The sizes of all installed files, without bytecode."""
+    library_bytes: int
+    """The sizes of the files of all libraries, without bytecode."""
+    own_bytes: int
+    """The sizes of the wheel's own files, without bytecode."""
 
     def run(self, *arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
         """Run its interpreter, with nothing of the environment that runs the tests."""
@@ -67,9 +69,12 @@ def base_environment(directory: Path, *extras: str) -> BaseEnvironment:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.symlink_to(source)
                 _link_bytecode(source, target)
-    files = (file for file in packages.rglob("*") if file.is_file() and file.suffix != ".pyc")
-    sizes = (file.stat().st_size for file in files)
-    return BaseEnvironment(directory, frozenset(needed), sum(sizes))
+    files = [file for file in packages.rglob("*") if file.is_file() and file.suffix != ".pyc"]
+    of_libraries, own_files = (
+        sum(file.stat().st_size for file in files if file.is_symlink() is of_library)
+        for of_library in (True, False)
+    )
+    return BaseEnvironment(directory, frozenset(needed), of_libraries, own_files)
 
 
 def _link_bytecode(source: Path, target: Path) -> None:
