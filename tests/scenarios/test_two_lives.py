@@ -225,21 +225,25 @@ NAMES = {0: {}, 3: {"first_name": MISSPELT}, 6: {"first_name": NAME, "birthdate"
 
 TRAILS = {
     "Arta": (
-        "Case opened", "Consent given", "Identity recorded", "Age assessed", "Identity recorded",
-        "Guardian appointed", "Linked with another case", "Service started",
-        "Another case of the same person was taken in (undone)", "Undoing of a merge",
-        "Case closed",
+        "Case opened: Adult", "Consent given: Exchange of information",
+        "Identity recorded: More is known now", "Age assessed: Child",
+        "Identity recorded: More is known now", "Guardian appointed: Centre for social work",
+        "Linked with another case", "Service started: Medical",
+        "Another case of the same person was taken in (undone)",
+        "Undoing of a merge: The cases are of two persons", "Case closed: Contact lost",
     ),
     "Blerim": (
-        "Case opened", "Linked with another case", "Service started (annulled)",
-        "Correction of an earlier entry",
-        "Destruction of an annulled entry's contents proposed",
-        "Destruction of an annulled entry's contents approved by a second party", "Case closed",
+        "Case opened: Child", "Linked with another case", "Service started: Medical (annulled)",
+        "Correction of an earlier entry: Medical, Annulled",
+        "Destruction of an annulled entry's contents proposed: Medical",
+        "Destruction of an annulled entry's contents approved by a second party: Medical",
+        "Case closed: Contact lost",
     ),
     "second": (
-        "Case opened", "Merge with another case of the same person proposed",
+        "Case opened: Child", "Merge with another case of the same person proposed",
         "The case ended and continues in another case (undone)",
-        "Undoing of a merge", "Undoing of a merge", "Case closed",
+        "Undoing of a merge: The cases are of two persons",
+        "Undoing of a merge: The cases are of two persons", "Case closed: Contact lost",
     ),
 }  # fmt: skip
 
