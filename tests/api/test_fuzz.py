@@ -44,7 +44,7 @@ EXPECTED = {
     "GET /v1/events": {200, 422},
 }
 """Statuses that show that requests of these operations got past the first checks."""
-AT_LEAST_OF_EXPECTED = 20
+AT_LEAST_OF_EXPECTED = 40
 """Requests of each such operation and sort: with fewer, a status may be missing by chance."""
 LONGEST_ADDRESS = 15_000
 """A head of a request has 16 KiB, of which some are its other lines'."""

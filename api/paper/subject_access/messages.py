@@ -220,7 +220,7 @@ CODES = (
 A catalogue may leave one out where CLDR has it.
 """
 
-OWED = ("case_merged",)
+OWED = ("case_merged", "destruction_approved", "erasure_approved", "error_closing_accepted")
 """Kinds whose step has a name of its own while it is owed (``Wording.owed``)."""
 
 _PICKLISTS: tuple[type[StrEnum], ...] = (
