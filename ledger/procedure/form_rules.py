@@ -8,7 +8,7 @@ from ledger.events.act import Act
 from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.communication_forms import CommunicationForm, FormSender
-from ledger.procedure.protocol import COORDINATOR, Agency, Protocol
+from ledger.procedure.protocol import Agency, Protocol
 from ledger.refusals import Ground, Refusal
 
 
@@ -204,8 +204,7 @@ def check_acknowledged(act: Act, state: CaseState, agency: Agency, protocol: Pro
     if sent is None:
         raise _invalid("no-such-form", "No such form was sent in this case.", "sent")
     addressee = protocol.answering_for(sent.addressee)
-    its_coordinator = agency.role == COORDINATOR and agency.party == addressee.party
-    if agency.id != addressee.id and not its_coordinator:
+    if not protocol.acts_for(agency, addressee.id):
         raise _not_allowed(
             "addressee", f"Only {addressee.id} or its country's coordinator acknowledges this form."
         )

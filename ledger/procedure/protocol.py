@@ -807,6 +807,12 @@ class Protocol(LedgerModel):
             return agency
         return self.coordinator_of(agency.party) or agency
 
+    def acts_for(self, acting: Agency, agency_id: str) -> bool:
+        """Return whether an agency is another one, answers for it or coordinates for it."""
+        answering = self.answering_for(agency_id)
+        its_coordinator = acting.role == COORDINATOR and acting.party == answering.party
+        return acting.id == answering.id or its_coordinator
+
     def coordinator_of(self, party: str) -> Agency | None:
         """Return the coordinator of a party, which may have left; ``None`` if it has none."""
         for one in self.agencies:

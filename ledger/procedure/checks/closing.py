@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from ledger.procedure.case_state import CaseState, ErrorClosing
-from ledger.procedure.checks.proposal import Check, Proposal, invalid, not_allowed, out_of_procedure
+from ledger.procedure.checks.proposal import (
+    Check,
+    Proposal,
+    invalid,
+    leading,
+    not_allowed,
+    out_of_procedure,
+)
 from ledger.procedure.protocol import Protocol
 from ledger.refusals import Refusal
 from ledger.vocabulary.picklists import ClosureReason
@@ -16,7 +23,7 @@ def _reopened(p: Proposal) -> None:
 
 
 def _closed(p: Proposal) -> None:
-    if p.protocol.leading(p.state.lead_agency, p.state.parties).party != p.agency.party:
+    if leading(p).party != p.agency.party:
         raise not_allowed("lead-country", "Only the country that leads the case may close it.")
     agreed = p.state.model_copy(update={"error_closing": _open_error_closing(p)})
     refusal = reason_refusal(p.act.fields["reason"], agreed, p.protocol)
@@ -53,7 +60,7 @@ def reason_refusal(reason: str, state: CaseState, protocol: Protocol) -> Refusal
 
 
 def _error_closing_proposed(p: Proposal) -> None:
-    if p.protocol.leading(p.state.lead_agency, p.state.parties).party != p.agency.party:
+    if leading(p).party != p.agency.party:
         raise not_allowed("lead-country", "The country that leads the case proposes this.")
     if _open_error_closing(p) is not None:
         raise out_of_procedure(

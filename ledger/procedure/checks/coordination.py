@@ -6,14 +6,17 @@ from uuid import UUID
 from ledger.procedure.checks.proposal import (
     Check,
     Proposal,
+    acts_for,
     check_matrix,
     invalid,
+    leading,
+    leads,
     not_allowed,
     out_of_procedure,
     to_another_country,
 )
 from ledger.procedure.form_rules import check_acknowledged, check_sent
-from ledger.procedure.protocol import COORDINATOR, Operation
+from ledger.procedure.protocol import Operation
 
 
 def _requested(p: Proposal) -> None:
@@ -31,8 +34,7 @@ def _answered(p: Proposal) -> None:
     if request is None:
         raise invalid("no-such-request", "No such request is open in this case.", "request")
     addressee = p.protocol.agencies_by_id[request.addressee]
-    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == addressee.party
-    if p.agency.id != addressee.id and not its_coordinator:
+    if not acts_for(p, addressee.id):
         raise not_allowed(
             "addressee", f"Only {addressee.id} or its country's coordinator answers this request."
         )
@@ -74,12 +76,10 @@ def _manager_named(p: Proposal) -> None:
 
 
 def _lead_offered(p: Proposal) -> None:
-    lead = p.protocol.leading(p.state.lead_agency, p.state.parties)
-    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == lead.party
-    if p.agency.id != lead.id and not its_coordinator:
+    if not leads(p):
         raise not_allowed("lead", "Only the lead agency or its coordinator offers the lead.")
     to = p.protocol.agencies_by_id[p.act.fields["to_agency"]]
-    if to.id == lead.id:
+    if to.id == leading(p).id:
         raise invalid("lead", "This agency has the lead already.", "to_agency")
     if to.role not in p.protocol.actions["lead_transfer_accepted"].roles:
         raise invalid("lead-role", f"A {to.role} cannot take the lead.", "to_agency")
@@ -101,8 +101,7 @@ def _lead_declined(p: Proposal) -> None:
     if offer is None or offer.offer != UUID(p.act.fields["offer"]):
         raise invalid("no-such-offer", "No such offer of the lead is open.", "offer")
     receiver = p.protocol.answering_for(offer.to)
-    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == receiver.party
-    if receiver.id != p.agency.id and not its_coordinator:
+    if not acts_for(p, offer.to):
         raise not_allowed(
             "handover-by-the-receiver",
             f"Only {receiver.id}, to which it was offered, or its coordinator declines it.",

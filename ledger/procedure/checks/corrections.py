@@ -6,8 +6,14 @@ from uuid import UUID
 from ledger.events.act import Act
 from ledger.procedure.case_fold import told_countries
 from ledger.procedure.checks.lasting_acts import is_lasting
-from ledger.procedure.checks.proposal import Check, Proposal, invalid, not_allowed, out_of_procedure
-from ledger.procedure.protocol import COORDINATOR
+from ledger.procedure.checks.proposal import (
+    Check,
+    Proposal,
+    acts_for,
+    invalid,
+    not_allowed,
+    out_of_procedure,
+)
 from ledger.vocabulary import NOT_UNDERSTOOD
 
 
@@ -19,9 +25,7 @@ def _correction(p: Proposal) -> None:
         raise out_of_procedure(
             "not-understood", "This event had no effect: there is nothing to correct.", "corrects"
         )
-    author = p.protocol.agencies_by_id[mistaken.agency]
-    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == author.party
-    if author.id != p.agency.id and not its_coordinator:
+    if not acts_for(p, mistaken.agency):
         raise not_allowed(
             "own-action", "An action is corrected by its agency or that country's coordinator."
         )

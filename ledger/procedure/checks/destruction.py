@@ -10,11 +10,11 @@ from ledger.procedure.checks.proposal import (
     CLOCK_SKEW,
     Check,
     Proposal,
+    acts_for,
     invalid,
     not_allowed,
     out_of_procedure,
 )
-from ledger.procedure.protocol import COORDINATOR
 from ledger.vocabulary import NOT_UNDERSTOOD
 from ledger.vocabulary.types import format_utc
 
@@ -35,9 +35,7 @@ def _destruction_proposed(p: Proposal) -> None:
         raise out_of_procedure(
             "nothing-disclosed", "This action discloses nothing.", "act.annulled"
         )
-    author = p.protocol.agencies_by_id[named.agency]
-    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == author.party
-    if author.id != p.agency.id and not its_coordinator:
+    if not acts_for(p, named.agency):
         raise not_allowed(
             "own-action",
             "The agency that recorded the action proposes this, or that country's coordinator.",

@@ -10,6 +10,7 @@ from ledger.procedure.checks.proposal import (
     Check,
     Proposal,
     invalid,
+    leads,
     not_allowed,
     out_of_procedure,
 )
@@ -132,9 +133,7 @@ def _retention_announced(p: Proposal) -> None:
 
 def _erasure_proposed(p: Proposal) -> None:
     _erasable(p)
-    lead = p.protocol.leading(p.state.lead_agency, p.state.parties)
-    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == lead.party
-    if p.agency.id != lead.id and not its_coordinator:
+    if not leads(p):
         raise not_allowed("lead", "The lead agency or its coordinator proposes an erasure.")
 
 

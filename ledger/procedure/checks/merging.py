@@ -24,7 +24,6 @@ from ledger.procedure.merge_conditions import (
     unsettled,
 )
 from ledger.procedure.merged_cases import all_concluded, held_elsewhere
-from ledger.procedure.protocol import COORDINATOR
 from ledger.vocabulary.picklists import MergeDeclineReason
 from ledger.vocabulary.types import format_utc
 
@@ -178,11 +177,10 @@ def _merge_declined(p: Proposal) -> None:
     if open_proposal is None or open_proposal.proposal != UUID(p.act.fields["proposal"]):
         raise invalid("no-such-merge", "No such merge is proposed in this case.", "proposal")
     to = p.protocol.answering_for(open_proposal.addressee)
-    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == to.party
     withdraws = p.act.fields["reason"] == MergeDeclineReason.WITHDRAWN
     if withdraws and not leads(p):
         raise not_allowed("lead", "The lead agency or its coordinator withdraws the proposal.")
-    if not withdraws and p.agency.id != to.id and not its_coordinator:
+    if not withdraws and not acts_for(p, to.id):
         raise not_allowed(
             "addressee", f"Only {to.id} or its country's coordinator declines the merge."
         )

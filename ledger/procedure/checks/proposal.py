@@ -8,7 +8,7 @@ from uuid import UUID
 from ledger.events.act import Act
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.merged_cases import OtherCases
-from ledger.procedure.protocol import COORDINATOR, Agency, Operation, Protocol
+from ledger.procedure.protocol import Agency, Operation, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.vocabulary.levels import FieldGroup
 
@@ -74,18 +74,19 @@ def check_matrix(p: Proposal, operation: Operation) -> None:
             )
 
 
+def leading(p: Proposal) -> Agency:
+    """Return the agency that leads the case."""
+    return p.protocol.leading(p.state.lead_agency, p.state.parties)
+
+
 def leads(p: Proposal) -> bool:
     """Return whether the agency leads the case or coordinates for the country that does."""
-    lead = p.protocol.leading(p.state.lead_agency, p.state.parties)
-    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == lead.party
-    return p.agency.id == lead.id or its_coordinator
+    return acts_for(p, leading(p).id)
 
 
 def acts_for(p: Proposal, agency: str) -> bool:
     """Return whether the acting agency is ``agency``, answers for it or coordinates for it."""
-    answering = p.protocol.answering_for(agency)
-    its_coordinator = p.agency.role == COORDINATOR and p.agency.party == answering.party
-    return p.agency.id == answering.id or its_coordinator
+    return p.protocol.acts_for(p.agency, agency)
 
 
 def invalid(rule: str, message: str, field: str) -> Refusal:
