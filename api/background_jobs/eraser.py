@@ -394,22 +394,46 @@ class Eraser(PeriodicWorker):
                     vault.destroyed.confirmed(row.action)
                     continue
                 confirmed = DestructionConfirmed(acted_at=row.destroyed_at, order=row.order)
+                name = f"{case.id} destruction confirmed {vault.party} {row.order}"
+                protocol = registry.protocol_today(clock.now())
                 count += self._state(
-                    vault.party, case, confirmed, registry.protocol_today(clock.now())
+                    vault.party, case, confirmed, name, row.order, "a destruction", protocol
                 )
         return count
 
+    def _confirm(self, party: str, case: Case, erased_at: datetime, protocol: Protocol) -> bool:
+        order = case.state.erasure.order if case.state.erasure else None
+        if order is None and (into := case.state.merged_into) is not None:
+            continuing = erased_with(into, with_taken_in([into.case], self._ledger.case))
+            if continuing is not None and continuing.erasure is not None:
+                order = continuing.erasure.order
+        upto = last_version_with_fields(case)
+        confirmed = ErasureConfirmed(acted_at=erased_at, order=order, upto=upto)
+        name = f"{case.id} erasure confirmed {party} {order} {upto}"
+        return self._state(party, case, confirmed, name, case.id, "an erasure", protocol)
+
     def _state(
-        self, party: str, case: Case, stated: DestructionConfirmed, protocol: Protocol
+        self,
+        party: str,
+        case: Case,
+        stated: ErasureConfirmed | DestructionConfirmed,
+        name: str,
+        concerning: UUID,
+        what: str,
+        protocol: Protocol,
     ) -> bool:
+        """State what a vault did, by its country's node. Return whether the ledger has it.
+
+        ``name`` tells this statement from all others. ``concerning`` is the case or order for which
+        the log says once that a node has no key.
+        """
         found = node_and_key(self._node_key, protocol, party)
         if found is None:
-            if stated.order not in self._unsigned:
-                self._unsigned.add(stated.order)
-                _log.warning("a destruction must be confirmed by the coordinator", party=party)
+            if concerning not in self._unsigned:
+                self._unsigned.add(concerning)
+                _log.warning(f"{what} must be confirmed by the coordinator", party=party)
             return False
         node, key = found
-        name = f"{case.id} destruction confirmed {party} {stated.order}"
         # The same bytes each time, so that the ledger records it once.
         signed = signed_action.sign(
             stated,
@@ -423,39 +447,7 @@ class Eraser(PeriodicWorker):
         try:
             self._append_service.of_node(node, signed_action.read(signed), case.id, case.version)
         except Refusal as refusal:
-            _log.warning("a destruction is not confirmed yet", rule=refusal.rule)
-            return False
-        return True
-
-    def _confirm(self, party: str, case: Case, erased_at: datetime, protocol: Protocol) -> bool:
-        found = node_and_key(self._node_key, protocol, party)
-        if found is None:
-            if case.id not in self._unsigned:
-                self._unsigned.add(case.id)
-                _log.warning("an erasure must be confirmed by the coordinator", party=party)
-            return False
-        node, key = found
-        order = case.state.erasure.order if case.state.erasure else None
-        if order is None and (into := case.state.merged_into) is not None:
-            continuing = erased_with(into, with_taken_in([into.case], self._ledger.case))
-            if continuing is not None and continuing.erasure is not None:
-                order = continuing.erasure.order
-        upto = last_version_with_fields(case)
-        name = f"{case.id} erasure confirmed {party} {order} {upto}"
-        # The same bytes each time, so that the ledger records it once.
-        signed = signed_action.sign(
-            ErasureConfirmed(acted_at=erased_at, order=order, upto=upto),
-            agency=node.id,
-            key=key,
-            protocol=protocol.id,
-            case_id=case.id,
-            action_id=signed_action.own_action_id(key, name),
-            signed_at=erased_at,
-        )
-        try:
-            self._append_service.of_node(node, signed_action.read(signed), case.id, case.version)
-        except Refusal as refusal:
-            _log.warning("an erasure is not confirmed yet", rule=refusal.rule)
+            _log.warning(f"{what} is not confirmed yet", rule=refusal.rule)
             return False
         return True
 
