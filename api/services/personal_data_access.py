@@ -94,7 +94,8 @@ class PersonalDataAccess:
         With the basis of danger to life the matrix's ``break_glass`` counts, else its ``read``.
         Raises ``Refusal`` (``access-matrix``, ``no-legal-basis``), which is written down too.
         """
-        return self._open(reader, *self._granted(reader, case_id, groups, purpose, basis))
+        case = self._case(reader, case_id)
+        return self._open(reader, self._granted(reader, case, groups, purpose, basis), case)
 
     def read_document(
         self,
@@ -112,20 +113,15 @@ class PersonalDataAccess:
         """
         case = self._case(reader, case_id)
         vault = self._vaults.of(reader.agency.party)
-        known = vault.documents.group_of(action, case_id)
+        known = vault.documents.level_of(action, case_id)
         if known is None or action not in case.history or reader.agency.role in (OVERSIGHT, NODE):
             raise _no_document()
         groups = () if known.group is None else (known.group,)
-        reading, _ = self._granted(reader, case_id, groups, purpose, basis, concerning=action)
+        reading = self._granted(reader, case, groups, purpose, basis, concerning=action)
         try:
             opened = vault.document(reading, action)
         except SealError:
-            raise Refusal(
-                Ground.OUT_OF_PROCEDURE,
-                "document-damaged",
-                "The document does not open here: its key or a part of it was lost or changed. Tell"
-                " the operator of this node.",
-            ) from None
+            raise document_damaged() from None
         if opened is None:
             raise _no_document()
         return opened
@@ -133,19 +129,18 @@ class PersonalDataAccess:
     def _granted(
         self,
         reader: Reader,
-        case_id: UUID,
+        case: Case,
         groups: Iterable[FieldGroup],
         purpose: Purpose,
         basis: LegalBasis | None,
         *,
         concerning: UUID | None = None,
-    ) -> tuple[Reading, Case]:
+    ) -> Reading:
         """Check a reading, and write it down. Raises ``Refusal`` as :meth:`read` does."""
-        case = self._case(reader, case_id)
         protocol = self._ledger.adopted().protocol_today(clock.now())
         in_danger = basis is LegalBasis.DANGER_TO_LIFE
         operation = Operation.BREAK_GLASS if in_danger else Operation.READ
-        asked = _asked(reader, case_id, operation, groups, purpose)
+        asked = _asked(reader, case.id, operation, groups, purpose)
         vault = self._vaults.of(reader.agency.party)
         try:
             check_matrix(protocol, reader.agency, operation, asked.groups)
@@ -157,7 +152,7 @@ class PersonalDataAccess:
             vault.readings.record(asked, refused_by=refusal.rule, concerning=concerning)
             raise
         _await_matrix(vault, asked)
-        return vault.readings.record(asked, bases=bases, concerning=concerning), case
+        return vault.readings.record(asked, bases=bases, concerning=concerning)
 
     def subject_access(self, reader: Reader, case_id: UUID) -> OpenedFields:
         """Open all personal fields held on a person, for that person.
@@ -387,6 +382,16 @@ def _bases(
             )
         found[group] = BasisNamed(kind=basis.kind, action=basis.action)
     return found
+
+
+def document_damaged() -> Refusal:
+    """Return the refusal of a document whose key or content does not open here."""
+    return Refusal(
+        Ground.OUT_OF_PROCEDURE,
+        "document-damaged",
+        "The document does not open here: its key or a part of it was lost or changed. Tell the"
+        " operator of this node.",
+    )
 
 
 def _no_document() -> Refusal:

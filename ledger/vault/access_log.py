@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
+from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 from pydantic import ValidationError
 
@@ -24,6 +25,11 @@ _BEFORE_THE_FIRST = bytes(32)
 COUNTED = "readings"
 """Under this name the vault's progress counts the entries."""
 _PAGE = 500
+
+
+def open_for(connection: Connection[Any], reading: Reading) -> None:
+    """Set the entry that row-level security compares a transaction's personal rows with."""
+    connection.execute("SELECT set_config('case_ledger.reading', %s, true)", (str(reading.seq),))
 
 
 class CaseReadings(list[Reading]):

@@ -23,6 +23,7 @@ from ledger.system.telemetry import span
 from ledger.vault.bulk_deposits import SealedDeposit, seal_all
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.documents.documents import Documents, NamedDocument
+from ledger.vault.erasures import erased_case
 
 _AT_MOST = 64
 _TRIES = 3
@@ -134,7 +135,7 @@ class Deposits:
         with self._database.connection() as connection:
             known = connection.execute(self._known, {"case": case_id}, prepare=True).fetchone()
         if known is not None and known["erased"]:
-            raise _erased()
+            raise erased_case()
         if known is not None and known["held"]:
             # A new key would hide that the old one is lost.
             raise missing(self._party)
@@ -168,7 +169,7 @@ class Deposits:
 
         def outcome(deposit: Deposit) -> Exception | None:
             if deposit.case_id in erased:
-                return _erased()
+                return erased_case()
             if deposit.id in destroyed:
                 return _DestroyedError()
             return _ReplacedKeyError() if deposit.id in stale else None
@@ -214,13 +215,4 @@ def _destroyed() -> Refusal:
         "destroyed",
         "What this action disclosed was destroyed; nothing of it is taken in again.",
         "disclosures",
-    )
-
-
-def _erased() -> Refusal:
-    return Refusal(
-        Ground.OUT_OF_PROCEDURE,
-        "erased-case",
-        "What was held on this person is erased; nothing more is taken in.",
-        "case",
     )

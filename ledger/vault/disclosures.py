@@ -16,6 +16,7 @@ from ledger.signing.country_key import SealError
 from ledger.store.async_batcher import AsyncBatcher
 from ledger.store.async_connection import SharedConnection
 from ledger.store.migrate import vault_schema
+from ledger.vault.access_log import open_for
 from ledger.vault.deposits import missing
 from ledger.vault.erasures import Erasures
 from ledger.vault.field_encryption import unseal
@@ -384,6 +385,4 @@ class Disclosures(Erasures):
 def _open_personal(connection: Connection[DictRow], reading: Reading | None) -> None:
     """Set the access log entry that row-level security compares personal rows with."""
     if reading is not None:
-        connection.execute(
-            "SELECT set_config('case_ledger.reading', %s, true)", (str(reading.seq),)
-        )
+        open_for(connection, reading)

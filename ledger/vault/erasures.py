@@ -7,6 +7,7 @@ from uuid import UUID
 
 from psycopg.sql import SQL
 
+from ledger.refusals import Ground, Refusal
 from ledger.vault.vault_tables import VaultTables
 
 
@@ -59,3 +60,13 @@ class Erasures(VaultTables):
         select = SQL("SELECT case_id FROM {} WHERE case_id = ANY(%s)").format(self._erased)
         with self._database.transaction(role=self._role) as connection:
             return {row["case_id"] for row in connection.execute(select, (list(case_ids),))}
+
+
+def erased_case() -> Refusal:
+    """Return the refusal to take in anything on a person who was erased."""
+    return Refusal(
+        Ground.OUT_OF_PROCEDURE,
+        "erased-case",
+        "What was held on this person is erased; nothing more is taken in.",
+        "case",
+    )

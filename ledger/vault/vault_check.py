@@ -24,9 +24,9 @@ from ledger.signing.country_key import SealError
 from ledger.store.database import Database
 from ledger.store.migrate import access_rows, reader_role, vault_role, vault_schema
 from ledger.vault.data_keys import DataKeys
-from ledger.vault.documents.chunk_encryption import DocumentPlace
 from ledger.vault.documents.chunk_store import ChunkStore, PostgresChunks
 from ledger.vault.documents.documents import opens
+from ledger.vault.documents.uploads import place_of
 from ledger.vault.inventory import InventoryRow, list_mac, row_mac
 from ledger.vault.required_disclosures import FieldPart, Lack, ListedDeposit, lacks, must_hold
 from ledger.vocabulary import ALL_ACTIONS, REGISTRY_ACTIONS
@@ -321,7 +321,7 @@ class VaultCheck:
                     what = "the content of the document is missing"
                     yield VaultFinding(what=what, case_id=case_id, action=action, field=field_name)
         for row in documents:
-            place = DocumentPlace(row["document_id"], case_id, row["size"])
+            place = place_of(row)
             found: list[str] = []
             if row["action_id"] not in of_actions and not row["is_new"]:
                 found.append("a document is here, and no deposit of its action")

@@ -15,6 +15,7 @@ from api.http.error_handlers import SANDBOX_POLICY, responses
 from api.http.parameters import CaseId
 from api.runtime.problem import problem
 from api.services.document_lists import listed_documents
+from api.services.personal_data_access import document_damaged
 from ledger.procedure.protocol import NODE, OVERSIGHT
 from ledger.refusals import Ground, Refusal
 from ledger.signing.country_key import SealError
@@ -117,12 +118,7 @@ def _begun(opened: OpenedDocument, first: int, last: int) -> Iterator[bytes]:
     try:
         begun = next(parts)
     except SealError:
-        raise Refusal(
-            Ground.OUT_OF_PROCEDURE,
-            "document-damaged",
-            "The document does not open here: its key or a part of it was lost or changed. Tell the"
-            " operator of this node.",
-        ) from None
+        raise document_damaged() from None
 
     def rest() -> Iterator[bytes]:
         yield begun

@@ -13,6 +13,7 @@ from ledger.refusals import Ground, Refusal
 from ledger.signing.country_key import SealError
 from ledger.store.database import Database
 from ledger.store.migrate import reader_role
+from ledger.vault.access_log import open_for
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.documents.chunk_encryption import (
     CHUNK_BYTES,
@@ -24,7 +25,7 @@ from ledger.vault.documents.chunk_encryption import (
     wrap,
 )
 from ledger.vault.documents.chunk_store import ChunkStore
-from ledger.vault.documents.uploads import Metadata, Sought, Uploads, opened_metadata
+from ledger.vault.documents.uploads import Metadata, Sought, Uploads, opened_metadata, place_of
 from ledger.vocabulary.levels import FieldGroup, FieldLevel, Level
 
 
@@ -145,7 +146,7 @@ class Documents(Uploads):
         )
         delete = self._sql("DELETE FROM {}.documents WHERE document_id = %s")
         for row in connection.execute(select, {"action": action}).fetchall():
-            place = DocumentPlace(row["document_id"], row["case_id"], row["size"])
+            place = place_of(row)
             try:
                 content_key = self._content_key(row, place)
             except SealError:
@@ -164,7 +165,7 @@ class Documents(Uploads):
             rows = connection.execute(select, (list(action_ids),)).fetchall()
         return {row["action_id"]: row["document_id"] for row in rows}
 
-    def group_of(self, action: UUID, case_id: UUID) -> FieldLevel | None:
+    def level_of(self, action: UUID, case_id: UUID) -> FieldLevel | None:
         """Return the level of an action's document, or ``None`` if its content is not here."""
         select = self._sql(
             "SELECT level, field_group FROM {}.documents WHERE action_id = %s AND case_id = %s"
@@ -183,21 +184,16 @@ class Documents(Uploads):
         """
         select = self._sql("SELECT * FROM {}.documents WHERE action_id = %s AND case_id = %s")
         with self._database.transaction(role=self._reader) as connection:
-            _set_reading(connection, reading)
+            open_for(connection, reading)
             row = connection.execute(select, (action, reading.asked.case_id)).fetchone()
         if row is None:
             return None
-        place = DocumentPlace(row["document_id"], row["case_id"], row["size"])
+        place = place_of(row)
         content_key = self._content_key(row, place)
 
         def content(number: int) -> bytes:
             length = place.length(number)
-            if self.chunks.in_database:
-                with self._database.transaction(role=self._reader) as connection:
-                    _set_reading(connection, reading)
-                    sealed = self.chunks.get(connection, place.document_id, number, length)
-            else:
-                sealed = self.chunks.get(None, place.document_id, number, length)
+            sealed = self._sealed_chunk(place.document_id, number, length, self._reader, reading)
             if sealed is None:
                 raise SealError("a chunk of the document is missing, or the entry is too old")
             return open_chunk(content_key, sealed, place, number)
@@ -246,7 +242,7 @@ def rewrapped(row: DictRow, old: bytes, new: bytes) -> bytes:
 
     Raises ``SealError`` if it opens under neither key.
     """
-    place = DocumentPlace(row["document_id"], row["case_id"], row["size"])
+    place = place_of(row)
     wrapped, by = bytes(row["content_key"]), _named_by(row)
     try:
         unwrap(new, wrapped, place, by)
@@ -257,7 +253,7 @@ def rewrapped(row: DictRow, old: bytes, new: bytes) -> bytes:
 
 def opens(row: DictRow, data_key: bytes) -> bool:
     """Return whether a data key opens the content key of a document's row."""
-    place = DocumentPlace(row["document_id"], row["case_id"], row["size"])
+    place = place_of(row)
     try:
         unwrap(data_key, bytes(row["content_key"]), place, _named_by(row))
     except SealError:
@@ -272,10 +268,6 @@ def _named_by(row: DictRow) -> NamedBy:
 def _level(row: DictRow) -> FieldLevel:
     group = FieldGroup(row["field_group"]) if row["field_group"] is not None else None
     return FieldLevel(Level(row["level"]), group)
-
-
-def _set_reading(connection: Connection[DictRow], reading: Reading) -> None:
-    connection.execute("SELECT set_config('case_ledger.reading', %s, true)", (str(reading.seq),))
 
 
 def _not_uploaded(name: str) -> Refusal:

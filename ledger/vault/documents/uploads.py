@@ -17,10 +17,12 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL, Composed, Identifier
 from pydantic import BaseModel, ConfigDict
 
+from ledger.procedure.readings import Reading
 from ledger.refusals import Ground, Refusal
 from ledger.signing.country_key import SealError
 from ledger.store.database import Database
 from ledger.store.migrate import vault_role, vault_schema
+from ledger.vault.access_log import open_for
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.documents.chunk_encryption import (
     CHUNK_BYTES,
@@ -34,6 +36,7 @@ from ledger.vault.documents.chunk_encryption import (
 )
 from ledger.vault.documents.chunk_store import ChunkStore
 from ledger.vault.documents.media_types import media_type
+from ledger.vault.erasures import erased_case
 from ledger.vocabulary.documents import MEDIA_TYPES
 
 _UNUSED_AGE = timedelta(days=1)
@@ -116,7 +119,7 @@ class Uploads:
                 )
             erased = self._sql("SELECT FROM {}.erased WHERE case_id = %s")
             if connection.execute(erased, (case_id,)).fetchone() is not None:
-                raise _erased()
+                raise erased_case()
             same = self._of_content(connection, Sought(case_id, agency, size, sha256))
             if (known := next(same, None)) is not None:
                 return known
@@ -297,7 +300,7 @@ class Uploads:
 
     def _upload(self, row: DictRow) -> Upload | None:
         """Return the upload of a row; ``None`` if its key is sealed to a key that is gone."""
-        place = DocumentPlace(row["document_id"], row["case_id"], row["size"])
+        place = place_of(row)
         try:
             content_key = self._keys.open_of_country(
                 bytes(row["upload_key"]), upload_context(place, self._party)
@@ -313,14 +316,24 @@ class Uploads:
             yield self._content(upload, number, upload.place.length(number))
 
     def _content(self, upload: Upload, number: int, length: int) -> bytes:
-        if self.chunks.in_database:
-            with self._database.transaction(role=self._role) as connection:
-                sealed = self.chunks.get(connection, upload.id, number, length)
-        else:
-            sealed = self.chunks.get(None, upload.id, number, length)
+        sealed = self._sealed_chunk(upload.id, number, length, self._role)
         if sealed is None:
             raise SealError("a chunk of the document is missing")
         return open_chunk(upload.content_key, sealed, upload.place, number, length)
+
+    def _sealed_chunk(
+        self, document: UUID, number: int, length: int, role: str, reading: Reading | None = None
+    ) -> bytes | None:
+        """Return an encrypted chunk, or ``None`` if it is not here or ``role`` may not see it.
+
+        With ``reading``, row-level security compares the row with that entry of the access log.
+        """
+        if not self.chunks.in_database:
+            return self.chunks.get(None, document, number, length)
+        with self._database.transaction(role=role) as connection:
+            if reading is not None:
+                open_for(connection, reading)
+            return self.chunks.get(connection, document, number, length)
 
     def _sql(self, statement: str) -> Composed:
         return SQL(statement).format(self._schema)
@@ -331,18 +344,14 @@ def opened_metadata(content_key: bytes, row: DictRow, place: DocumentPlace) -> M
     return Metadata.model_validate_json(open_metadata(content_key, bytes(row["metadata"]), place))
 
 
+def place_of(row: DictRow) -> DocumentPlace:
+    """Return the place of a document by its row."""
+    return DocumentPlace(row["document_id"], row["case_id"], row["size"])
+
+
 def _sealed(upload: Upload) -> bytes:
     metadata = upload.metadata.model_dump_json().encode()
     return seal_metadata(upload.content_key, metadata, upload.place)
-
-
-def _erased() -> Refusal:
-    return Refusal(
-        Ground.OUT_OF_PROCEDURE,
-        "erased-case",
-        "What was held on this person is erased; nothing more is taken in.",
-        "case",
-    )
 
 
 def _moved() -> Refusal:
