@@ -24,9 +24,9 @@ _PART_BYTES = 1024 * 1024
 _HASHED_AT_ONCE = 1024 * 1024
 _MOST_BYTES = 2**30
 _DOWNLOAD_SECONDS = 900.0
-"""As long as the entry of the access log opens the document."""
+"""The time in seconds for which an entry of the access log opens a document."""
 _MOST_MOVES = 20
-"""So often another request may have moved the offset before the client gives up."""
+"""The number of times that another request may move the offset before the client gives up."""
 Progress = Callable[[int, int], None]
 """Gets how many bytes are durable at the node, and how many there are."""
 
@@ -57,13 +57,17 @@ class DocumentsClient(ActionsClient):
             while not state.is_whole:
                 content.seek(state.received)
                 part = content.read(_PART_BYTES)
+                received = state.received
                 try:
-                    self._send_part(path, state.received, part)
+                    received = self._send_part(path, received, part)
                 except RefusedError as error:
                     moves += 1
                     if error.problem.rule != "upload-offset" or moves > _MOST_MOVES:
                         raise
-                state = self._get(path, UploadState)
+                if state.received < received < size:
+                    state = state.model_copy(update={"received": received})
+                else:  # another request moved it, or the content is whole
+                    state = self._get(path, UploadState)
                 progress(state.received, size)
         return state
 
@@ -186,13 +190,15 @@ class DocumentsClient(ActionsClient):
                 raise
         return digest.hexdigest()
 
-    def _send_part(self, path: str, offset: int, part: bytes) -> None:
+    def _send_part(self, path: str, offset: int, part: bytes) -> int:
+        """Send a part of an upload, and return the offset that is durable then."""
         headers = {
             "Tus-Resumable": "1.0.0",
             "Content-Type": "application/offset+octet-stream",
             "Upload-Offset": str(offset),
         }
-        self._request("PATCH", path, headers=headers, content=part)
+        answer = self._request("PATCH", path, headers=headers, content=part)
+        return int(answer.headers["upload-offset"])
 
 
 def _measured(content: BinaryIO) -> tuple[int, str]:
