@@ -5,7 +5,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NotRequired, TypedDict, Unpack
 from uuid import UUID
 
 from api.client.actions import ActionsClient
@@ -29,6 +29,19 @@ _MOST_MOVES = 20
 """The number of times that another request may move the offset before the client gives up."""
 Progress = Callable[[int, int], None]
 """Gets how many bytes are durable at the node, and how many there are."""
+
+
+class Described(TypedDict):
+    """The description of a document that a client adds."""
+
+    kind: DocumentKind
+    title: str
+    group: FieldGroup | None
+    """The field group of the content; ``None`` shares it with the countries of the case."""
+    language: NotRequired[str | None]
+    belongs_to: NotRequired[UUID | None]
+    """The action that it belongs to; the case itself without one."""
+    progress: NotRequired[Progress]
 
 
 class DocumentsClient(ActionsClient):
@@ -76,58 +89,35 @@ class DocumentsClient(ActionsClient):
         case_id: UUID,
         case_version: int,
         file: Path,
-        *,
-        kind: DocumentKind,
-        title: str,
-        group: FieldGroup | None,
-        language: str | None = None,
-        belongs_to: UUID | None = None,
-        progress: Progress = lambda _, __: None,
+        **described: Unpack[Described],
     ) -> Receipt:
-        """Upload a file, and add it to the case or to an action of it. Raises ``RefusedError``.
-
-        ``group`` is the field group of the content; ``None`` shares the document with the countries
-        of the case.
-        """
-        action = self.document_action(
-            case_id,
-            file,
-            kind=kind,
-            title=title,
-            group=group,
-            language=language,
-            belongs_to=belongs_to,
-            progress=progress,
-        )
-        return self.append(action, case_id, case_version)
+        """Upload a file, and add it to the case or to an action of it. Raises ``RefusedError``."""
+        return self.append(self.document_action(case_id, file, **described), case_id, case_version)
 
     def document_action(
-        self,
-        case_id: UUID,
-        file: Path,
-        *,
-        kind: DocumentKind,
-        title: str,
-        group: FieldGroup | None,
-        language: str | None = None,
-        belongs_to: UUID | None = None,
-        progress: Progress = lambda _, __: None,
+        self, case_id: UUID, file: Path, **described: Unpack[Described]
     ) -> DocumentAdded:
         """Upload a file, and return the action that adds it. Raises ``RefusedError``.
 
         The media type is the one that the node found by the content.
         """
+        progress = described.get("progress", lambda _, __: None)
         state = self.upload(case_id, file, progress=progress)
         document = {
             "sha256": state.sha256,
             "size": state.size,
             "media_type": state.media_type,
-            "document_kind": kind,
-            "language": language,
-            "title": title,
+            "document_kind": described["kind"],
+            "language": described.get("language"),
+            "title": described["title"],
         }
+        group = described["group"]
         field = f"{group.value}_document" if group is not None else "case_document"
-        content = {"acted_at": datetime.now(UTC), "belongs_to": belongs_to, field: document}
+        content = {
+            "acted_at": datetime.now(UTC),
+            "belongs_to": described.get("belongs_to"),
+            field: document,
+        }
         return DocumentAdded.model_validate(content)
 
     def documents(
