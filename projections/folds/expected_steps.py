@@ -8,7 +8,7 @@ from uuid import UUID
 
 from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
-from ledger.procedure.case_fold import holders
+from ledger.procedure.approving_parties import other_holders, other_parties
 from ledger.procedure.case_state import CaseState, Destruction
 from ledger.procedure.communication_forms import CommunicationForm
 from ledger.procedure.conditions import Marked, Repeats, Standing
@@ -619,7 +619,7 @@ def _approving_erasure(
     proposing = protocol.agencies_by_id[by].party
     rule = protocol.actions.get("erasure_approved")
     if state.taken_in:
-        others = [p for p in state.parties if p != proposing and p not in protocol.left_parties]
+        others = other_parties(state, proposing, protocol)
         if others:
             return others, None
     if rule is not None and rule.reviews is None:  # a second person of the proposing agency
@@ -634,8 +634,7 @@ def _approving_destruction(
     """Return the parties that may approve a destruction: other holders first, if there are any."""
     if protocol.edition < _HOLDERS_SINCE:
         return state.parties
-    author = next(act.agency for act in past if act.id == proposed.annulled)
-    others = holders(proposed.annulled, past, protocol) - {protocol.agencies_by_id[author].party}
+    others = other_holders(proposed.annulled, past, protocol)
     return [party for party in state.parties if not others or party in others]
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from uuid import UUID
 
-from ledger.procedure.case_fold import holders, withheld_ids
+from ledger.procedure.approving_parties import other_holders
+from ledger.procedure.case_fold import withheld_ids
 from ledger.procedure.case_state import Destruction
 from ledger.procedure.checks.erasure import check_unheld
 from ledger.procedure.checks.proposal import (
@@ -70,8 +71,7 @@ def _approved_by_holder(p: Proposal, proposed: Destruction) -> None:
         raise not_allowed(
             "second-party", f"{proposed.by} proposed this; an agency does not approve it itself."
         )
-    author = p.protocol.agencies_by_id[p.history[proposed.annulled].agency].party
-    others = holders(proposed.annulled, p.history.values(), p.protocol) - {author}
+    others = other_holders(proposed.annulled, p.history.values(), p.protocol)
     if others and p.agency.party not in others:
         raise not_allowed(
             "second-party",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from ledger.procedure.approving_parties import other_parties
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.checks.proposal import (
     CLOCK_SKEW,
@@ -160,9 +161,7 @@ def _approved_by_another_party(p: Proposal, proposing: str) -> None:
 
     Where no other country has a part in the cases, the own oversight body approves.
     """
-    others = [
-        one for one in p.state.parties if one != proposing and one not in p.protocol.left_parties
-    ]
+    others = other_parties(p.state, proposing, p.protocol)
     if others and p.agency.party == proposing:
         raise not_allowed(
             "other-party",
