@@ -75,7 +75,7 @@ class ParcelDelivery:
         self.is_outdated = False
         """Whether the ledger node runs an earlier program."""
         self.is_awaiting = False
-        """Whether something was to be handed in, or outcomes were awaited, at the last step."""
+        """True if the last step had something to hand in, or awaited outcomes."""
         self.when_sent: Callable[[], None] = lambda: None
         """Called after a message was handed in, whose outcome is to be collected."""
 

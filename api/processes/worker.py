@@ -79,9 +79,9 @@ from ledger.verification.policy_history import keep_trusted
 from projections.upkeep.runner import ViewRunner
 
 _SOON_SECONDS = 0.2
-"""So soon a worker looks at a new event whose work a person may wait for."""
+"""The seconds until a worker for which a person may wait looks at a new event."""
 _SELDOM_SECONDS = 1.0
-"""So soon other workers look at it: one step for many events."""
+"""The seconds until other workers look at it: one step for many events."""
 
 
 class NodeWorker:

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     person_keys: Path | None = None
     """Each person's data key: never into a backup of the database. Unset: with the other keys."""
     document_store: Annotated[str | None, Field(pattern=r"^s3://[^\s?#@]+$")] = None
-    """Where the encrypted contents of documents lie: ``s3://BUCKET/PREFIX``. Unset: the database.
+    """The place of the encrypted documents: ``s3://BUCKET/PREFIX``. Unset: the database.
 
     Credentials and endpoint are those of the environment (``AWS_ENDPOINT`` and others)."""
     ledger_url: Annotated[str | None, Field(pattern=r"^https?://")] = None

@@ -63,7 +63,7 @@ class ReadingByDuty:
     groups: tuple[str, ...]
     after: tuple[str, ...]
     abroad: bool
-    """Whether the roles may also release the groups to other countries."""
+    """True if the roles may also release the groups to other countries."""
     standing: str
     source: str
 

@@ -56,7 +56,7 @@ class TrailRow:
     """Fields of these that do not open: somebody changed the vault's rows."""
     annulled: bool
     undone: bool
-    """Whether it merged two cases, and the merge was undone."""
+    """True if it merged two cases, and the merge was undone."""
     answers: int | None
     """The number of the other country's action that this one takes over or answers."""
 

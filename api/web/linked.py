@@ -35,7 +35,7 @@ class Linked:
     continues_in: UUID | None
     """The case that a proposal names, where the reader's agency has part in it."""
     is_taken_in: bool
-    """Whether the case that a proposal names has accepted it, and this case has not ended yet."""
+    """True if the case that a proposal names has accepted it, and this case has not ended yet."""
     going_on: frozenset[UUID]
     """The cases that this one took in and that have not ended yet."""
 

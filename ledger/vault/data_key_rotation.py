@@ -78,7 +78,7 @@ class Replacement:
     disclosures: int
     """How many were sealed again."""
     damaged: int
-    """How many, or keys of documents, open with neither key. They are as they were."""
+    """The number of these, and of keys of documents, that open with neither key. They stay."""
     kept: int
     """Persons whose replaced key was kept: a disclosure does not open, or no new key is there."""
 

@@ -33,7 +33,7 @@ class CaseTally:
     """Whole days from formal identification to reception."""
     cases: int
     left_out: bool = False
-    """Whether they were merged into others, which count the persons, or were opened in error."""
+    """True if they were merged into others, which count the persons, or were opened in error."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class Obligation(LedgerModel):
     outcome: ObligationOutcome | None = None
     closed: Deed | None = None
     late: bool | None = None
-    """Whether it was discharged, by when that was done, after it was due.
+    """True if it was discharged, by when that was done, after it was due.
 
     Of an obligation that a merge ended it is ``True`` if its due date had passed, and else
     ``None``."""

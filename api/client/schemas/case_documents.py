@@ -37,7 +37,7 @@ class ListedDocument(Document):
     received_from: Country | None
     """The country that disclosed it; ``None`` for the caller's own."""
     is_here: bool
-    """Whether this node has the content."""
+    """True if this node has the content."""
     document: CaseDocument
 
 

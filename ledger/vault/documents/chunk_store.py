@@ -18,7 +18,7 @@ class ChunkStore(Protocol):
     """
 
     in_database: bool
-    """Whether the chunks are rows of the vault's own database."""
+    """True if the chunks are rows of the vault's own database."""
 
     def put(
         self,

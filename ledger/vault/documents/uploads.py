@@ -40,9 +40,9 @@ from ledger.vault.erasures import erased_case
 from ledger.vocabulary.documents import MEDIA_TYPES
 
 _UNUSED_AGE = timedelta(days=1)
-"""So long an upload that no action has is kept after its last byte."""
+"""The time for which an upload that no action has is kept after its last byte."""
 MOST_UNUSED = 500
-"""So many uploads to one case an agency has at most that no action has."""
+"""The most uploads to one case of an agency that no action has."""
 _log = structlog.get_logger(__name__)
 
 
