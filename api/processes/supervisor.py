@@ -5,11 +5,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
-from typing import NoReturn
+from typing import NoReturn, Self
 
 import structlog
 
@@ -17,6 +17,7 @@ _FORKS = get_context("fork")
 _LOOK_SECONDS = 0.5
 _GRACE_SECONDS = 30.0
 _SOON_SECONDS = 1.0
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 AGAIN = 75
 """The exit code of a part that asks to be started again."""
 _log = structlog.get_logger(__name__)
@@ -37,22 +38,15 @@ def run_together(
 
     A part that was killed is started again. ``meanwhile`` is called now and then. There must be no
     thread when this is called, nor may ``meanwhile`` start one: a fork would lose it. Raises
-    ``EndedError``, and ``SystemExit`` as the signal handlers of this process do.
+    ``EndedError``, and ``SystemExit`` after SIGTERM or SIGINT.
     """
-    lives, its_end = os.pipe()
-    running: dict[str, _ChildProcess] = {}
-    try:
+    with _told_to_stop() as told, _Family() as family:
         for name, work in parts.items():
-            running[name] = _ChildProcess(name, work, lives, its_end)
-        while True:
-            wait([part.process.sentinel for part in running.values()], _LOOK_SECONDS)
+            family.start(name, work)
+        while told not in wait([told, *family.sentinels()], _LOOK_SECONDS):
             meanwhile()
-            for part in running.values():
-                part.look()
-    finally:
-        _stop([part.process for part in running.values()])
-        os.close(lives)
-        os.close(its_end)
+            family.look()
+    _leave()
 
 
 @contextmanager
@@ -61,14 +55,8 @@ def beside(name: str, work: Callable[[], None]) -> Iterator[int]:
 
     As with :func:`run_together`, there must be no thread yet.
     """
-    lives, its_end = os.pipe()
-    part = _ChildProcess(name, work, lives, its_end)
-    try:
-        yield part.process.pid or 0
-    finally:
-        _stop([part.process])
-        os.close(lives)
-        os.close(its_end)
+    with _Family() as family:
+        yield family.start(name, work).process.pid or 0
 
 
 def leave_when_told() -> None:
@@ -77,8 +65,39 @@ def leave_when_told() -> None:
     The HTTP server finishes its requests first, then hands the signal on to this handler. A second
     signal does not interrupt the closing.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOPPING:
         signal.signal(number, _leave)
+
+
+class _Family:
+    """The processes of the parts. They end with the block, or with this process if it is killed."""
+
+    def __init__(self) -> None:
+        self._parts: list[_ChildProcess] = []
+
+    def start(self, name: str, work: Callable[[], None]) -> "_ChildProcess":
+        part = _ChildProcess(name, work, *self._lifeline)
+        self._parts.append(part)
+        part.start()
+        return part
+
+    def sentinels(self) -> list[int]:
+        """Return what becomes ready when a process ends."""
+        return [part.process.sentinel for part in self._parts]
+
+    def look(self) -> None:
+        """Start parts again. Raises as :meth:`_ChildProcess.look`."""
+        for part in self._parts:
+            part.look()
+
+    def __enter__(self) -> Self:
+        self._lifeline = os.pipe()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _stop([part.process for part in self._parts if part.process.pid is not None])
+        for end in self._lifeline:
+            os.close(end)
 
 
 class _ChildProcess:
@@ -87,8 +106,21 @@ class _ChildProcess:
     def __init__(self, name: str, work: Callable[[], None], lives: int, its_end: int) -> None:
         self._name = name
         self._work = work
-        self._pipe = lives, its_end
-        self._start()
+        self._lifeline = lives, its_end
+        self.process: ForkProcess = self._new()
+
+    def start(self) -> None:
+        """Fork the process.
+
+        Signals wait meanwhile. An exception of a signal's handler is lost where it is raised in a
+        callback of the fork.
+        """
+        self._began = time.monotonic()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def look(self) -> None:
         """Start it again where a signal ended it, or where it asks for that.
@@ -103,20 +135,43 @@ class _ChildProcess:
         _log.error("a process is started again", part=self._name, code=code)
         if time.monotonic() - self._began < _SOON_SECONDS:
             time.sleep(_SOON_SECONDS)
-        self._start()
+        self.process = self._new()
+        self.start()
 
-    def _start(self) -> None:
-        self._began = time.monotonic()
-        self.process: ForkProcess = _FORKS.Process(target=self._run, name=self._name)
-        self.process.start()
+    def _new(self) -> ForkProcess:
+        return _FORKS.Process(target=self._run, name=self._name)
 
     def _run(self) -> None:
         """Run the work in the new process."""
-        lives, its_end = self._pipe
+        lives, its_end = self._lifeline
         os.close(its_end)
         threading.Thread(target=_end_with, args=(lives,), name="parent", daemon=True).start()
         leave_when_told()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
         self._work()
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[int]:
+    """Note signals to stop instead of raising an exception wherever this process is just then.
+
+    Gives a descriptor, readable once there was a signal.
+    """
+    told, note = os.pipe()
+    os.set_blocking(note, False)
+
+    def noted(*_: object) -> None:
+        with suppress(BlockingIOError):
+            os.write(note, b"s")
+
+    before = [(number, signal.signal(number, noted)) for number in _STOPPING]
+    try:
+        yield told
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+        os.close(told)
+        os.close(note)
 
 
 def _end_with(lives: int) -> None:
@@ -141,6 +196,6 @@ def _stop(processes: list[ForkProcess]) -> None:
 
 
 def _leave(*_: object) -> NoReturn:
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOPPING:
         signal.signal(number, signal.SIG_IGN)
     raise SystemExit(0)

@@ -83,6 +83,11 @@ def test_nobody_outlives_the_parent(
     assert len(noted(one)) == 1
 
 
+def test_a_signal_in_the_middle_of_a_fork_is_not_lost(program: Program) -> None:
+    """Python drops an exception that is raised in a callback of the fork."""
+    assert program("told").wait(30) == 0
+
+
 def test_one_beside_ends_with_the_block(program: Program, tmp_path: Path) -> None:
     assert program("beside").wait(120) == 0
     (pid,) = noted(tmp_path / "one")

@@ -1,12 +1,14 @@
 """A program of several processes, for tests to kill: forked where no other thread runs.
 
-    python -m tests.support.parts DIRECTORY [CODE | beside]
+    python -m tests.support.parts DIRECTORY [CODE | beside | told]
 
 Each part writes its id into a file of its name. With a code, the first one ends with it as soon as
-the other has begun; with ``beside``, one runs beside this program, and ends with it.
+the other has begun; with ``beside``, one runs beside this program, and ends with it. With
+``told``, this program is told to stop in the middle of each fork.
 """
 
 import os
+import signal
 import sys
 import time
 from functools import partial
@@ -43,7 +45,9 @@ def main(directory: Path, how: str | None = None) -> None:
                 time.sleep(0.02)
         return
     leave_when_told()
-    first = partial(note, one) if how is None else partial(end, int(how), other)
+    if how == "told":
+        os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    first = partial(end, int(how), other) if how and how.isdigit() else partial(note, one)
     try:
         run_together({"one": first, "other": partial(note, other)}, partial(look, directory / "l"))
     except EndedError as ended:
