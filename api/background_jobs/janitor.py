@@ -1,6 +1,7 @@
 """Removes what a node need not keep: what is over, and disclosures of what was never recorded.
 
-Uploads of documents that no action has are removed after a day.
+Uploads of documents that no action has are removed after a day, and objects without a document
+after a week.
 """
 
 import time
@@ -24,6 +25,7 @@ _DECIDED_AGE = timedelta(days=30)
 _ACKNOWLEDGED_AGE = timedelta(days=90)
 """So long the acknowledgement of a parcel is kept."""
 _EVERY = timedelta(minutes=10)
+_ORPHANED_CHUNKS_SECONDS = 24 * 3600.0
 _log = structlog.get_logger(__name__)
 
 
@@ -57,6 +59,8 @@ class Janitor(PeriodicWorker):
         self._assertions = assertions
         self._sessions = sessions
         self._mailbox = mailbox
+        self._chunks_at = time.monotonic()
+        """When chunks without a document are looked for next, by the monotonic clock."""
         super().__init__(
             "sweep", self._step, every=_EVERY.total_seconds(), backoff=Backoff(1.0, 60.0)
         )
@@ -84,6 +88,11 @@ class Janitor(PeriodicWorker):
             vault.sent.forget(_ACKNOWLEDGED_AGE)
             if unused := vault.documents.sweep():
                 _log.info("uploads that no action has removed", uploads=unused)
+        if time.monotonic() >= self._chunks_at:
+            for vault in self._vaults:
+                if orphans := vault.documents.remove_orphans():
+                    _log.warning("chunks without a document removed", documents=orphans)
+            self._chunks_at = time.monotonic() + _ORPHANED_CHUNKS_SECONDS
         return sum(self._sweep(vault) for vault in self._vaults)
 
     def _sweep(self, vault: Vault) -> int:

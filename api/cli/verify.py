@@ -330,13 +330,21 @@ def readings(
 @app.command()
 def vault(
     party: Annotated[str, typer.Argument(help="The country whose vault it is, such as XK.")],
+    documents: Annotated[
+        bool,
+        typer.Option(
+            "--documents",
+            help="Read the content of each document too, as the database's owner, and compare it"
+            " with the signed digest.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Verify a country's vault: every disclosure is there, as it was deposited and signed.
 
-    Opens nothing. Each row is compared with the vault's inventory, which is authenticated under the
-    person's data key, and with the digests that the ledger has. Fields that the country must hold
-    by the ledger, and that are not there, are named too.
+    Opens nothing without --documents. Each row is compared with the vault's inventory, which is
+    authenticated under the person's data key, and with the digests that the ledger has. Fields that
+    the country must hold by the ledger, and that are not there, are named too.
     """
 
     from api.background_jobs.vault_checker import vault_check
@@ -351,26 +359,33 @@ def vault(
     from ledger.replication.outbox import Outbox
     from ledger.store.database import Database
     from ledger.system import clock
+    from ledger.vault.documents.content_check import ContentCheck
     from ledger.vault.missing_disclosures import MissingPart
     from ledger.vault.required_disclosures import FieldPart
+    from ledger.vault.vault_check import VaultFinding
 
     settings = Settings()
     with failures(as_json), open_store(settings) as store:
         if party not in own_parties(settings):
             raise ValueError(f"this is no node of {party} (CASE_LEDGER_COUNTRIES)")
         keys = person_keys(settings, country_keys(settings, [party]))[party]
+        chunks = document_chunks(settings)(party)
         with (
             Ledger(environment(store.conninfo)) as ledger,
             Database(store.conninfo) as database,
             progress_bar("Checking", None, as_json) as progress,
         ):
-            check = vault_check(
-                ledger, database, Outbox(database), party, keys, document_chunks(settings)(party)
-            )
+            check = vault_check(ledger, database, Outbox(database), party, keys, chunks)
             findings, registry = [], ledger.adopted()
             for finding in check.findings(registry.directory, registry.protocol_today(clock.now())):
                 findings.append(finding)
                 progress(check.actions)
+        contents = ContentCheck(party, keys, chunks)
+        if documents:
+            with progress_bar("Reading documents", None, as_json) as progress:
+                for row, what in contents.findings(store.owner_conninfo, progress):
+                    where = {"case_id": row["case_id"], "action": row["action_id"]}
+                    findings.append(VaultFinding(what=what, field=row["field"], **where))
     awaited_since = clock.now() - timedelta(seconds=settings.missing_after_seconds)
     missing = tuple(
         MissingPart.of(lack)
@@ -378,7 +393,12 @@ def vault(
         if lack.due.part is FieldPart.OWN or lack.due.recorded_at <= awaited_since
     )
     if as_json:
-        verified = VaultVerified(actions=check.actions, findings=tuple(findings), missing=missing)
+        verified = VaultVerified(
+            actions=check.actions,
+            documents=contents.checked if documents else None,
+            findings=tuple(findings),
+            missing=missing,
+        )
         print_json(verified)
     if findings and not as_json:
         table = Table("Case", "Action", "Kind", "Field", "What does not hold")
@@ -392,4 +412,5 @@ def vault(
     if findings or missing:
         raise typer.Exit(DOES_NOT_HOLD)
     if not as_json:
-        out.print(f"[green]Holds[/]: the disclosures of {check.actions} actions.")
+        read = f" The contents of {contents.checked} documents were read." if documents else ""
+        out.print(f"[green]Holds[/]: the disclosures of {check.actions} actions.{read}")

@@ -30,6 +30,7 @@ from ledger.vault.data_keys import DataKeys
 from ledger.vault.documents.documents import rewrapped
 from ledger.vault.field_encryption import seal, unseal
 from ledger.vault.inventory import InventoryRow, key_id, list_mac, row_mac
+from ledger.vault.ownership import NotOwnerError, check_owner
 
 _LOCK_SECONDS = 60
 """For so long a chunk of an import, which holds the same lock, is waited for."""
@@ -288,14 +289,10 @@ def _alone(conninfo: str, party: str) -> Iterator[Connection[DictRow]]:
     No other process replaces keys of this vault until the block ends.
     """
     with psycopg.connect(conninfo, autocommit=True, row_factory=dict_row) as connection:
-        schema = vault_schema(party)
-        owns = "SELECT pg_has_role(nspowner, 'USAGE') AS owns FROM pg_namespace WHERE nspname = %s"
-        found = connection.execute(owns, (schema,)).fetchone()
-        if found is None or not found["owns"]:
-            raise ReplacementError(
-                f"the login does not own the schema {schema}: name the database's owner in "
-                "CASE_LEDGER_OWNER_DATABASE_URL"
-            )
+        try:
+            check_owner(connection, party)
+        except NotOwnerError as error:
+            raise ReplacementError(str(error)) from error
         connection.execute("SET synchronous_commit = on")
         connection.execute(f"SET lock_timeout = '{_LOCK_SECONDS}s'")
         try:

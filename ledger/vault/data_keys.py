@@ -44,6 +44,8 @@ class DataKeys:
         """Each file of replaced keys that this process read. None is ever used twice."""
         self._destroyed = KeyStore(directory / "destroyed-disclosures", _ID_BYTES)
         """Actions whose disclosures were destroyed, each with its case."""
+        self._uploads = KeyStore(directory / "upload-keys", sealed_size(_BYTES))
+        """The key of each case's uploads, under which documents are until an action has them."""
         self._files = KeyFiles(directory)
         """Where an earlier version kept each key, which are left there."""
         self._party = party
@@ -133,13 +135,33 @@ class DataKeys:
         """
         return sum(place.rewrite(self._resealed) for place in self._places())
 
-    def seal_to_country(self, content: bytes, context: bytes) -> bytes:
-        """Seal bytes that are no person's yet to the country's newest key."""
-        return self._public.seal(content, context)
+    def upload_key(self, case_id: UUID) -> bytes | None:
+        """Return the key of a case's uploads, or ``None`` if there is none.
 
-    def open_of_country(self, sealed: bytes, context: bytes) -> bytes:
-        """Open what :meth:`seal_to_country` sealed. Raises ``SealError`` if it does not open."""
-        return self._key.open(sealed, context)
+        Raises ``SealError`` as :meth:`get` does.
+        """
+        sealed = self._uploads.read(case_id)
+        return None if sealed is None else self._key.open(sealed, self._context(case_id))
+
+    def make_upload_key(self, case_id: UUID) -> bytes:
+        """Return the key of a case's uploads, and make it if it does not exist. It is durable.
+
+        It is no data key: an upload is of no person's until an action has it. Raises ``SealError``
+        as :meth:`get` does.
+        """
+        while (key := self.upload_key(case_id)) is None:
+            self._uploads.add({case_id: self._new(case_id).sealed})
+        return key
+
+    def destroy_upload_key(self, case_id: UUID) -> bool:
+        """Destroy the key of a case's uploads, durably, and return whether there was one."""
+        return self._uploads.destroy(case_id)
+
+    def cases_with_upload_key(self) -> list[UUID]:
+        """Return the cases whose uploads have a key."""
+        found: list[UUID] = []
+        self._uploads.each(lambda case_id, _: found.append(case_id))
+        return found
 
     def begin_replacement(self, case_id: UUID | None = None) -> bool:
         """Replace every data key, or one person's, by a new key, and keep the replaced keys.
@@ -223,10 +245,11 @@ class DataKeys:
             self._files.destroy(one)
 
     def _places(self) -> Iterator[KeyFiles | KeyStore]:
-        """Return every place of keys, in the order in which a replacement moves keys."""
+        """Return every place of keys: data keys in the order in which a replacement moves them."""
         yield self._files
         yield self._book
         yield from self._replaced_books()
+        yield self._uploads
 
     def _replaced_paths(self) -> list[Path]:
         return sorted(self._directory.glob(f"{_REPLACED}*"))
@@ -257,8 +280,12 @@ class DataKeys:
         return len(wrong)
 
     def destroy(self, case_id: UUID) -> bool:
-        """Remove a person's key, durably, and return whether there was one."""
+        """Remove a person's key and that of the uploads, durably.
+
+        Returns whether there was a key of the person.
+        """
         had_one = self._book.destroy(case_id) | self._files.destroy(case_id)
+        self.destroy_upload_key(case_id)
         self.forget_replaced(case_id)  # last: until then a replacement may keep the key there
         with self._lock:
             self._opened.pop(case_id, None)

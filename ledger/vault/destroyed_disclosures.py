@@ -58,6 +58,12 @@ class DestroyedDisclosures:
             )
             connection.execute(note, (action, case_id, order, is_confirmed))
         self._keys.note_destroyed(action, case_id)
+        documents = self._sql("SELECT FROM {}.documents WHERE action_id = %s")
+        with self._database.transaction(role=self._role) as connection:
+            has_documents = connection.execute(documents, (action,)).fetchone() is not None
+        if has_documents:
+            # A backup of the time of the upload has the document under this key.
+            self._keys.destroy_upload_key(case_id)
         return self._remove([action])
 
     def remove_returned(self) -> int:

@@ -148,7 +148,8 @@ class Vault(Disclosures):
             held = {row["case_id"] for row in connection.execute(persons).fetchall()}
             gone = {row["case_id"] for row in connection.execute(erased).fetchall()}
         missing = {case_id for case_id in held - gone if not self.keys.has(case_id)}
-        return missing, {case_id for case_id in gone if self.keys.has(case_id)}
+        back = {*self.keys.cases_with_upload_key()} & gone
+        return missing, back | {case_id for case_id in gone if self.keys.has(case_id)}
 
     def key_identity(self) -> tuple[int, int] | None:
         """Return the inode and size in bytes of the data key file, or ``None`` without a file."""
@@ -171,7 +172,7 @@ class Vault(Disclosures):
         )
 
     def destroy_keys(self, case_ids: Iterable[UUID]) -> int:
-        """Destroy the keys of erased persons again, and return how many there were."""
+        """Destroy the keys of erased persons again, and return of how many there was a data key."""
         return sum(self.keys.destroy(case_id) for case_id in case_ids)
 
     def take_in(

@@ -8,11 +8,18 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
 
 from api.background_jobs.vault_checker import vault_check
 from api.client.errors import RefusedError
 from api.client.schemas import Receipt
 from api.paper.subject_access.wording import wording
+from ledger.vault.documents.chunk_encryption import seal_chunk
+from ledger.vault.documents.content_check import ContentCheck
+from ledger.vault.documents.documents import opened_content_key
+from ledger.vault.documents.uploads import place_of
+from ledger.vault.ownership import NotOwnerError
 from ledger.vocabulary.coordination import ConsentGiven, Correction
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import (
@@ -241,6 +248,52 @@ def test_an_annulled_document_does_not_open_and_a_lost_one_is_found(
         with pytest.raises(RefusedError) as refused:
             client.download(case, other.action_id, file.with_name("no"), purpose=Purpose.PROTECTION)
     assert refused.value.problem.rule == "unknown-document"
+
+
+def test_the_contents_of_a_vault_are_compared_with_the_signed_digests(
+    served: Server, file: Path
+) -> None:
+    case, _ = opened(served)
+    receipt = added(served, case, 1, file)
+    vault, conninfo = served.node.vaults.of("XK"), served.node.conninfo
+
+    def findings() -> list[str]:
+        check = ContentCheck("XK", vault.keys, vault.documents.chunks)
+        found = [
+            what for row, what in check.findings(conninfo) if row["action_id"] == receipt.action_id
+        ]
+        assert check.checked > 0
+        return found
+
+    def changed(sealed: bytes | None = None) -> None:
+        """Change a chunk as the database's owner can."""
+        new = "overlay(sealed placing '\\x00'::bytea from 50)" if sealed is None else "%(new)s"
+        statement = (
+            f"UPDATE vault_xk.document_chunks c SET sealed = {new} FROM vault_xk.documents d"
+            " WHERE d.document_id = c.document_id AND d.action_id = %(action)s AND number = 0"
+        )
+        values = {"action": receipt.action_id, "new": sealed}
+        with psycopg.connect(conninfo) as connection:
+            assert connection.execute(statement.encode(), values).rowcount == 1
+
+    assert findings() == []
+    with psycopg.connect(conninfo, row_factory=dict_row) as connection:
+        row = connection.execute(
+            "SELECT * FROM vault_xk.documents WHERE action_id = %s", (receipt.action_id,)
+        ).fetchone()
+    assert row is not None
+    place, content = place_of(row), file.read_bytes()[: place_of(row).length(0)]
+    changed()
+    assert findings() == ["a chunk of the document was changed"]
+    # Whoever has the keys too seals another content at the place.
+    content_key = opened_content_key(vault.keys, row)
+    changed(seal_chunk(content_key, content[:-1] + b"?", place, 0))
+    assert findings() == ["the content has another digest than the action that was signed"]
+    changed(seal_chunk(content_key, content, place, 0))
+    assert findings() == []
+    named = make_conninfo(conninfo, options="-c role=case_ledger_vault_xk")
+    with pytest.raises(NotOwnerError):
+        list(ContentCheck("XK", vault.keys, vault.documents.chunks).findings(named))
 
 
 def test_subject_access_lists_documents(served: Server, file: Path) -> None:

@@ -213,16 +213,50 @@ def test_after_an_erasure_no_document_opens_from_a_backup_either(world: World) -
     world.upload(case_id, pdf(2000))  # an upload that was not used
     world.execute("CREATE TABLE public.backup AS SELECT * FROM vault_xk.documents")
     world.execute("CREATE TABLE public.chunks AS SELECT * FROM vault_xk.document_chunks")
+    other = uuid4()
+    assert world.upload(other, pdf(2000)).is_whole
     assert world.vault.erase(case_id)
-    assert world.execute("SELECT FROM vault_xk.documents") == 0
-    assert world.execute("SELECT FROM vault_xk.document_chunks") == 0
+    assert world.execute("SELECT FROM vault_xk.documents WHERE case_id = %s", case_id) == 0
+    assert world.execute("SELECT FROM vault_xk.document_chunks") == 1
     world.execute("INSERT INTO vault_xk.documents SELECT * FROM public.backup")
     world.execute("INSERT INTO vault_xk.document_chunks SELECT * FROM public.chunks")
     with pytest.raises(SealError):
         world.read(case_id, action)
+    # An upload does not open either: neither a key file nor the country's key opens its key.
+    assert world.vault.documents.with_content(case_id, AGENCY, *_declared(pdf(2000))) == []
+    assert world.vault.documents.with_content(other, AGENCY, *_declared(pdf(2000))) != []
     with pytest.raises(Refusal) as refused:
         world.upload(case_id, content)
     assert refused.value.rule == "erased-case"
+
+
+def test_a_refusal_after_an_erasure_gives_no_upload_back(world: World) -> None:
+    case_id, content = uuid4(), pdf(1000)
+    world.upload(case_id, content)
+    action, deposit = world.act(case_id, content)
+    with patch.object(world.vault.documents, "remove_of_case", lambda *_: None):
+        world.vault.erase(case_id)  # as if it was stopped between the key and the rows
+    world.vault.withdraw(action, deposit)
+    assert world.execute("SELECT FROM vault_xk.documents") == 0
+    assert world.vault.keys.upload_key(case_id) is None
+
+
+def test_the_key_of_a_cases_uploads_goes_with_the_last_of_them(world: World) -> None:
+    used, unused, content = uuid4(), uuid4(), pdf(1000)
+    for case_id in (used, unused):
+        world.upload(case_id, content)
+    action, _ = world.act(used, content)
+    world.execute("CREATE TABLE public.backup AS SELECT * FROM vault_xk.documents")
+    world.vault.documents.sweep(timedelta(0))
+    assert world.vault.keys.cases_with_upload_key() == []
+    assert world.read(used, action) == content
+    # A destruction of what an action disclosed closes the upload in a backup too.
+    world.upload(used, pdf(2000))
+    world.vault.destroyed.destroy(used, action, uuid4())
+    assert world.vault.keys.upload_key(used) is None
+    # An upload whose key is gone is begun anew.
+    assert world.upload(used, pdf(2000)).is_whole
+    assert world.vault.keys.reseal() == 2  # the person's key, and that of the uploads
 
 
 def test_who_writes_to_the_database_moves_no_document_to_another_group(world: World) -> None:
@@ -360,6 +394,35 @@ def test_another_content_than_the_declared_one_is_refused_and_removed(world: Wor
     with pytest.raises(Refusal) as full:
         documents.begin(case_id, AGENCY, 1, digest, most_of_case=1000)
     assert full.value.rule == "case-documents-full"
+
+
+@pytest.mark.parametrize("world", ["objects"], indirect=True)
+def test_an_object_without_a_document_is_removed_when_it_is_old(
+    world: World, tmp_path: Path
+) -> None:
+    """As a process leaves it that is killed between an object and the commit of its row."""
+    case_id, content = uuid4(), pdf(1000)
+    world.upload(case_id, content)
+    action, _ = world.act(case_id, content)
+    documents, store = world.vault.documents, tmp_path / "objects"
+    gone = world.upload(case_id, pdf(2000))
+    put = world.store.put
+    with (
+        patch.object(world.store, "put", side_effect=lambda *a: (put(*a), 1 / 0)),
+        pytest.raises(ZeroDivisionError),
+    ):
+        world.upload(case_id, pdf(3000))
+    world.vault.documents.remove(gone)
+    world.execute("DELETE FROM vault_xk.documents WHERE action_id IS NULL")
+    world.execute("DELETE FROM vault_xk.removed_documents")
+    (store / "xk" / "notes").mkdir()
+    (store / "xk" / "notes" / "of-another-program").write_bytes(b"kept")
+    assert documents.sweep() == 0
+    assert (documents.remove_orphans(), len([*store.rglob("000000-*")])) == (0, 3)
+    assert (documents.remove_orphans(timedelta(0)), len([*store.rglob("000000-*")])) == (2, 1)
+    assert (store / "xk" / "notes" / "of-another-program").exists()
+    assert world.read(case_id, action) == content
+    assert documents.remove_orphans(timedelta(0)) == 0
 
 
 @in_each_store

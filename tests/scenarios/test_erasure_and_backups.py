@@ -3,8 +3,10 @@
 By the commands that people use; the server is a real one.
 """
 
+import hashlib
 import json
 import re
+from collections import Counter
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -29,16 +31,19 @@ from ledger.signing import keys
 from ledger.signing.country_key import SealError, sealed_size
 from ledger.store.database import Database
 from ledger.vault.deposits import KeyMissingError
+from ledger.vault.documents.documents import opened_content_key
 from ledger.vault.field_encryption import unseal
 from ledger.vault.sealed_parcels import Parcel, ParcelError, unpack
 from ledger.vault.vault import Vaults
 from ledger.vocabulary.coordination import CaseClosed
 from ledger.vocabulary.erasure import LegalHoldPlaced
-from ledger.vocabulary.picklists import ClosureReason, HoldGround
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import ClosureReason, DocumentKind, HoldGround
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.cosigned import cosigned
 from tests.support.databases import new_database
+from tests.support.papers import pdf
 from tests.support.serving import Server, running
 from tests.support.sharing import register_country_keys
 from tests.support.vaults import everything
@@ -94,7 +99,10 @@ def test_after_an_erasure_no_key_opens_any_of_it_from_a_backup_either(
         erased, kept = uuid4(), uuid4()
         with running(there.settings, database, agencies) as served:
             register_country_keys(served)
-            tell(served, erased, kept)
+            (paper := directory / "paper.pdf").write_bytes(pdf(400_000))
+            tell(served, erased, kept, paper)
+            with served.client("xk-dhtqnj") as police:
+                assert police.upload(erased, paper).is_whole  # no action has it
         keys_before = [k for p in ("XK", "ME") if (k := there.person_key(p, erased))]
         assert len(keys_before) == 2
         backup = f"{conninfo_to_dict(database)['dbname']}_backup"
@@ -110,6 +118,12 @@ def test_after_an_erasure_no_key_opens_any_of_it_from_a_backup_either(
             assert json.loads(verified.stdout)["findings"] == []
             read_log = there.command(served, "verify", "readings", "XK", "--json")
             assert json.loads(read_log.stdout)["findings"] == []
+            vault = there.command(served, "verify", "vault", "XK", "--documents", "--json")
+            assert json.loads(vault.stdout)["findings"] == []
+            assert json.loads(vault.stdout)["documents"] == 2
+        assert documents_that_open(there, database) == {kept: 2}
+        assert documents_that_open(there, restored) == {kept: 2}
+        assert uploads_that_open(there, restored, erased, paper) == 0
         for holding in (database, restored):
             check_closed(there, holding, erased)
             check_open(there, holding, kept)
@@ -153,13 +167,15 @@ def test_nodes_erase_by_themselves_what_is_kept_too_long(
                 kept_longer: ClosureReason.REINTEGRATED,
             }
             with served.client("xk-dhtqnj") as police, served.client("xk-nac") as coordinator:
+                (paper := directory / "paper.pdf").write_bytes(pdf(1000))
                 for case_id, reason in reasons.items():
                     told = opening(("XK", "ME"), first_name=NAME, indicators_note=NOTE)
                     police.append(told, case_id, 0)
-                    coordinator.append(CaseClosed(acted_at=START, reason=reason), case_id, 1)
+                    add_document(served, case_id, 1, paper, None)
+                    coordinator.append(CaseClosed(acted_at=START, reason=reason), case_id, 2)
             with served.client("xk-court-prishtina") as court:
                 hold = LegalHoldPlaced(acted_at=START, ground=HoldGround.PROCEEDINGS)
-                court.append(hold, held, 2)
+                court.append(hold, held, 3)
             with served.client("me-nac") as montenegro:
                 until(lambda: all(montenegro.case(c).disclosed for c in reasons))
             monkeypatch.setattr("api.background_jobs.eraser._RETENTION_EVERY_SECONDS", 0.0)
@@ -196,6 +212,7 @@ def test_nodes_erase_by_themselves_what_is_kept_too_long(
             for case_id in (held, kept_longer):
                 assert montenegro.case(case_id).view.erasure is None
                 assert montenegro.case(case_id).disclosed
+        assert documents_that_open(there, database) == {held: 1, kept_longer: 1}
     # The database is gone by now; so are the person's keys, and no others.
     for party in ("xk", "me"):
         book = (there.settings.key_directory / "persons" / party / "data-keys").read_bytes()
@@ -244,15 +261,17 @@ def opened_as_parcel(there: Installation, row: Parcel) -> bool:
     return False
 
 
-def tell(served: Server, erased: UUID, kept: UUID) -> None:
-    """Two children's cases, known to both countries, one of them closed."""
+def tell(served: Server, erased: UUID, kept: UUID, paper: Path) -> None:
+    """Two children's cases with two documents each, known to both countries, one of them closed."""
     with served.client("xk-dhtqnj") as police, served.client("xk-nac") as coordinator:
         for case_id in (erased, kept):
             police.append(opening(("XK", "ME"), first_name=NAME, indicators_note=NOTE), case_id, 0)
+            add_document(served, case_id, 1, paper, FieldGroup.IDENTITY)
+            add_document(served, case_id, 2, paper, None)
         closed = CaseClosed(
             acted_at=START + timedelta(hours=1), reason=ClosureReason.LOST_CONTACT, summary=NOTE
         )
-        coordinator.append(closed, erased, 1)
+        coordinator.append(closed, erased, 3)
     with served.client("me-nac") as montenegro:
         until(lambda: all(len(montenegro.case(c).disclosed) > 0 for c in (erased, kept)))
 
@@ -297,6 +316,42 @@ def check_open(there: Installation, database: str, case_id: UUID) -> None:
         vaults = Vaults(pool, held)
         values = [one.value for p in ("XK", "ME") for one in everything(vaults.of(p), case_id)]
     assert values.count(NOTE) == 2
+
+
+def add_document(
+    served: Server, case_id: UUID, version: int, file: Path, group: FieldGroup | None
+) -> None:
+    with served.client("xk-dhtqnj") as police:
+        police.add_document(
+            case_id, version, file, kind=DocumentKind.CONSENT_FORM, title=NOTE, group=group
+        )
+
+
+def documents_that_open(there: Installation, database: str) -> dict[UUID, int]:
+    """Return how many documents of each case open, with any key that is on the node."""
+    keys = person_keys(there.settings, country_keys(there.settings, ["XK"]))["XK"]
+    with psycopg.connect(database, row_factory=dict_row) as connection:
+        rows = connection.execute(
+            "SELECT * FROM vault_xk.documents WHERE action_id IS NOT NULL"
+        ).fetchall()
+    found: Counter[UUID] = Counter()
+    for row in rows:
+        with suppress(SealError):
+            opened_content_key(keys, row)
+            found[row["case_id"]] += 1
+    return dict(found)
+
+
+def uploads_that_open(there: Installation, database: str, case_id: UUID, file: Path) -> int:
+    keys = person_keys(there.settings, country_keys(there.settings, ["XK"]))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    with psycopg.connect(database) as connection:
+        select = "SELECT FROM vault_xk.documents WHERE case_id = %s AND action_id IS NULL"
+        assert connection.execute(select, (case_id,)).rowcount == 1
+    with Database(database) as pool:
+        uploads = Vaults(pool, keys).of("XK").documents
+        found = uploads.with_content(case_id, "xk-dhtqnj", file.stat().st_size, digest)
+    return len(found)
 
 
 def every_key(there: Installation, case_id: UUID) -> list[bytes]:

@@ -148,6 +148,8 @@ class VaultVerified(LedgerModel):
     """The findings of a verification of a vault; none if all holds."""
 
     actions: int
+    documents: int | None = None
+    """How many contents were read; ``None`` where none was to be read."""
     findings: tuple[VaultFinding, ...]
     """The fields that are not as they were deposited and signed."""
     missing: tuple[MissingPart, ...]

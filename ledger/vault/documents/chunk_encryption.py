@@ -120,9 +120,14 @@ def unwrap(data_key: bytes, wrapped: bytes, place: DocumentPlace, by: NamedBy) -
     return _open(data_key, wrapped, _bound(place, by.text))
 
 
-def upload_context(place: DocumentPlace, party: str) -> bytes:
-    """Return the context in which the content key of an upload is sealed to the country's key."""
-    return _bound(place, f"upload to {party}")
+def wrap_upload(upload_key: bytes, content_key: bytes, place: DocumentPlace) -> bytes:
+    """Encrypt the content key of a document that no action has, under the key of such uploads."""
+    return _seal(upload_key, content_key, _bound(place, "upload"))
+
+
+def unwrap_upload(upload_key: bytes, wrapped: bytes, place: DocumentPlace) -> bytes:
+    """Decrypt the content key of an upload. Raises ``SealError`` as :func:`open_chunk` does."""
+    return _open(upload_key, wrapped, _bound(place, "upload"))
 
 
 def _chunk(place: DocumentPlace, number: int, length: int) -> bytes:

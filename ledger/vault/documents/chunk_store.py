@@ -1,6 +1,7 @@
 """Stores of the encrypted chunks of documents: PostgreSQL, or a store of objects."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -37,6 +38,15 @@ class ChunkStore(Protocol):
 
     def remove(self, documents: Sequence[UUID]) -> None:
         """Remove all chunks of documents whose rows were removed. Repeating it is harmless."""
+
+    def remove_orphans(
+        self, known: Callable[[Sequence[UUID]], set[UUID]], age: timedelta
+    ) -> Sequence[UUID]:
+        """Remove chunks whose document has no row, and that are older than ``age``.
+
+        ``known`` returns the documents that have a row. Returns the documents whose chunks were
+        removed.
+        """
 
     def held(self, document: UUID) -> tuple[int, int] | None:
         """Return the number of a document's chunks and their bytes; ``None`` if in the database."""
@@ -83,6 +93,14 @@ class PostgresChunks:
 
     def remove(self, documents: Sequence[UUID]) -> None:
         """Do nothing: the rows went with the document's."""
+
+    def remove_orphans(
+        self,
+        known: Callable[[Sequence[UUID]], set[UUID]],  # noqa: ARG002
+        age: timedelta,  # noqa: ARG002
+    ) -> Sequence[UUID]:
+        """Return nothing: no chunk is in the database without the row of its document."""
+        return ()
 
     def held(self, document: UUID) -> None:  # noqa: ARG002
         """Return ``None``: the check of the vault asks the database."""

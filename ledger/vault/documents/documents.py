@@ -21,8 +21,8 @@ from ledger.vault.documents.chunk_encryption import (
     NamedBy,
     open_chunk,
     unwrap,
-    upload_context,
     wrap,
+    wrap_upload,
 )
 from ledger.vault.documents.chunk_store import ChunkStore
 from ledger.vault.documents.uploads import Metadata, Sought, Uploads, opened_metadata, place_of
@@ -133,28 +133,35 @@ class Documents(Uploads):
     def let_go(self, connection: Connection[DictRow], action: UUID) -> None:
         """Make the documents of a refused action uploads again, unless the action has a deposit.
 
-        A document whose key does not open is removed.
+        A document whose key does not open, or whose person was erased, is removed.
         """
         select = self._sql(
             "SELECT * FROM {0}.documents WHERE action_id = %(action)s AND NOT EXISTS"
             " (SELECT FROM {0}.deposits WHERE action_id = %(action)s) FOR UPDATE"
         )
+        erased = self._sql("SELECT FROM {}.erased WHERE case_id = %s")
         update = self._sql(
             "UPDATE {}.documents SET content_key = NULL, upload_key = %s, action_id = NULL,"
             " field = NULL, level = NULL, field_group = NULL, touched_at = now()"
             " WHERE document_id = %s"
         )
         delete = self._sql("DELETE FROM {}.documents WHERE document_id = %s")
+        cases = self._sql("SELECT DISTINCT case_id FROM {}.documents WHERE action_id = %s")
+        for row in connection.execute(cases, (action,)).fetchall():
+            # Before the rows are locked: who replaces data keys takes this lock first too.
+            self._hold_off_erasure(connection, row["case_id"])
         for row in connection.execute(select, {"action": action}).fetchall():
             place = place_of(row)
             try:
-                content_key = self._content_key(row, place)
+                if connection.execute(erased, (place.case_id,)).fetchone() is not None:
+                    raise SealError("the person was erased")
+                content_key = opened_content_key(self._keys, row)
+                upload_key = self._keys.make_upload_key(place.case_id)
             except SealError:
                 connection.execute(delete, (place.document_id,))
                 continue
-            context = upload_context(place, self._party)
-            sealed = self._keys.seal_to_country(content_key, context)
-            connection.execute(update, (sealed, place.document_id))
+            wrapped = wrap_upload(upload_key, content_key, place)
+            connection.execute(update, (wrapped, place.document_id))
 
     def held(self, action_ids: Collection[UUID]) -> dict[UUID, UUID]:
         """Return the document of each action that has one here, by action. Nothing is opened."""
@@ -189,7 +196,7 @@ class Documents(Uploads):
         if row is None:
             return None
         place = place_of(row)
-        content_key = self._content_key(row, place)
+        content_key = opened_content_key(self._keys, row)
 
         def content(number: int) -> bytes:
             length = place.length(number)
@@ -209,23 +216,6 @@ class Documents(Uploads):
         """Remove all documents and uploads of a case, within the caller's transaction."""
         connection.execute(self._sql("DELETE FROM {}.documents WHERE case_id = %s"), (case_id,))
 
-    def _content_key(self, row: DictRow, place: DocumentPlace) -> bytes:
-        """Open the content key of a row with the person's key, or with the replaced one.
-
-        Raises ``SealError`` if neither is here or opens it.
-        """
-        wrapped = bytes(row["content_key"])
-        for find in (self._keys.get, self._keys.replaced, self._keys.get):
-            # A replacement may be completed between the first two.
-            data_key = find(place.case_id)
-            if data_key is None:
-                continue
-            try:
-                return unwrap(data_key, wrapped, place, _named_by(row))
-            except SealError:
-                continue
-        raise SealError("the key of the document does not open")
-
     def _is_bound(self, action: UUID, name: str) -> bool:
         with self._database.transaction(role=self._role) as connection:
             return self._has(connection, action, name)
@@ -235,6 +225,24 @@ class Documents(Uploads):
             "SELECT FROM {}.documents WHERE action_id = %s AND field = %s FOR UPDATE"
         )
         return connection.execute(select, (action, name)).fetchone() is not None
+
+
+def opened_content_key(keys: DataKeys, row: DictRow) -> bytes:
+    """Open the content key of a document's row with the person's key, or with the replaced one.
+
+    Raises ``SealError`` if neither is here or opens it.
+    """
+    place, wrapped = place_of(row), bytes(row["content_key"])
+    for find in (keys.get, keys.replaced, keys.get):
+        # A replacement may be completed between the first two.
+        data_key = find(place.case_id)
+        if data_key is None:
+            continue
+        try:
+            return unwrap(data_key, wrapped, place, _named_by(row))
+        except SealError:
+            continue
+    raise SealError("the key of the document does not open")
 
 
 def rewrapped(row: DictRow, old: bytes, new: bytes) -> bytes:

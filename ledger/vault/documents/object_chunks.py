@@ -5,13 +5,18 @@ content. A piece of an unfinished chunk has a name of its own, so a crash betwee
 object and the commit in the database leaves the acknowledged piece as it was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import obstore
 from obstore.store import ObjectStore
 from psycopg import Connection
+
+from ledger.system import clock
+
+_FOLDERS_AT_ONCE = 1_000
 
 
 class ObjectChunks:
@@ -54,6 +59,25 @@ class ObjectChunks:
             for page in obstore.list(self._store, prefix=self._folder(document)):
                 obstore.delete(self._store, [one["path"] for one in page])
 
+    def remove_orphans(
+        self, known: Callable[[Sequence[UUID]], set[UUID]], age: timedelta
+    ) -> Sequence[UUID]:
+        """Remove chunks whose document has no row, and that are older than ``age``.
+
+        A process that is killed between the writing of an object and the commit in the database may
+        leave such chunks. A row is committed before the first chunk of its document is written, so
+        the folders are listed before the rows are read.
+        """
+        removed: list[UUID] = []
+        stored = list(self._documents())
+        for first in range(0, len(stored), _FOLDERS_AT_ONCE):
+            documents = stored[first : first + _FOLDERS_AT_ONCE]
+            without_row = sorted({*documents} - known(documents))
+            old = [document for document in without_row if self._is_older(document, age)]
+            self.remove(old)
+            removed += old
+        return removed
+
     def held(self, document: UUID) -> tuple[int, int]:
         """Return the number of chunks of a document, without older pieces, and their bytes."""
         largest: dict[str, int] = {}
@@ -62,6 +86,22 @@ class ObjectChunks:
                 number = one["path"].rpartition("/")[2].partition("-")[0]
                 largest[number] = max(one["size"], largest.get(number, 0))
         return len(largest), sum(largest.values())
+
+    def _documents(self) -> Iterator[UUID]:
+        """Yield each document that has an object here."""
+        for folder in obstore.list_with_delimiter(self._store, prefix=self._party)[
+            "common_prefixes"
+        ]:
+            try:
+                yield UUID(folder.rpartition("/")[2])
+            except ValueError:
+                continue  # not of this program
+
+    def _is_older(self, document: UUID, age: timedelta) -> bool:
+        """Return whether a document has objects, each written longer ago than ``age``."""
+        pages = obstore.list(self._store, prefix=self._folder(document))
+        written = [one["last_modified"] for page in pages for one in page]
+        return bool(written) and max(written) <= clock.now() - age
 
     def _folder(self, document: UUID) -> str:
         return f"{self._party}/{document}"

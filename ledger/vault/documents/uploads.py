@@ -1,7 +1,8 @@
 """Uploads: documents that come in piece by piece, before any action has them.
 
-Every acknowledged byte is durable. The content key of an upload is sealed to the country's public
-key, so that no person's key is made for a document that is never used.
+Every acknowledged byte is durable. The content key of an upload is encrypted under a key of the
+case's uploads, which lies beside the data keys and is destroyed with them. So no person's key is
+made for a document that is never used, and no backup opens an upload of a person who was erased.
 """
 
 import hashlib
@@ -32,7 +33,8 @@ from ledger.vault.documents.chunk_encryption import (
     open_metadata,
     seal_chunk,
     seal_metadata,
-    upload_context,
+    unwrap_upload,
+    wrap_upload,
 )
 from ledger.vault.documents.chunk_store import ChunkStore
 from ledger.vault.documents.media_types import media_type
@@ -41,6 +43,7 @@ from ledger.vocabulary.documents import MEDIA_TYPES
 
 _UNUSED_AGE = timedelta(days=1)
 """The time for which an upload that no action has is kept after its last byte."""
+_ORPHAN_AGE = timedelta(days=7)
 MOST_UNUSED = 500
 """The most uploads to one case of an agency that no action has."""
 _log = structlog.get_logger(__name__)
@@ -109,14 +112,8 @@ class Uploads:
         metadata = Metadata(sha256=sha256)
         upload = Upload(place, agency, 0, False, metadata, content_key)
         with self._database.transaction(role=self._role) as connection:
-            # An erasure takes the first lock exclusively; a second upload waits for the other lock.
-            for lock, name in (("_shared", str(case_id)), ("", f"documents of {case_id}")):
-                connection.execute(
-                    SQL("SELECT pg_advisory_xact_lock{}(hashtextextended(%s, 0))").format(
-                        SQL(lock)
-                    ),
-                    (name,),
-                )
+            self._hold_off_erasure(connection, case_id)
+            self._alone_in_case(connection, case_id)
             erased = self._sql("SELECT FROM {}.erased WHERE case_id = %s")
             if connection.execute(erased, (case_id,)).fetchone() is not None:
                 raise erased_case()
@@ -149,9 +146,9 @@ class Uploads:
                 "INSERT INTO {}.documents (document_id, case_id, agency, size, upload_key,"
                 " metadata) VALUES (%s, %s, %s, %s, %s, %s)"
             )
-            sealed = self._keys.seal_to_country(content_key, upload_context(place, self._party))
+            wrapped = wrap_upload(self._keys.make_upload_key(case_id), content_key, place)
             connection.execute(
-                insert, (place.document_id, case_id, agency, size, sealed, _sealed(upload))
+                insert, (place.document_id, case_id, agency, size, wrapped, _sealed(upload))
             )
         return upload
 
@@ -268,7 +265,8 @@ class Uploads:
     def sweep(self, age: timedelta = _UNUSED_AGE) -> int:
         """Remove uploads without use, and the objects of documents that were removed.
 
-        Returns how many uploads were removed.
+        The key of a case's uploads is destroyed once the case has no upload without use. Returns
+        how many uploads were removed.
         """
         unused = self._sql(
             "DELETE FROM {}.documents WHERE action_id IS NULL AND touched_at < now() - %s::interval"
@@ -277,6 +275,8 @@ class Uploads:
         done = self._sql("DELETE FROM {}.removed_documents WHERE document_id = ANY(%s)")
         with self._database.transaction(role=self._role) as connection:
             count = connection.execute(unused, (age,)).rowcount
+        if count:
+            self._destroy_unused_keys()
         while True:
             with self._database.transaction(role=self._role) as connection:
                 gone = [row["document_id"] for row in connection.execute(removed).fetchall()]
@@ -285,6 +285,41 @@ class Uploads:
             self.chunks.remove(gone)
             with self._database.transaction(role=self._role) as connection:
                 connection.execute(done, (gone,))
+
+    def remove_orphans(self, age: timedelta = _ORPHAN_AGE) -> int:
+        """Remove chunks in an object store whose document has no row. Returns of how many.
+
+        The age leaves time to put back a newer backup of the database, which has their rows.
+        """
+        select = self._sql("SELECT document_id FROM {}.documents WHERE document_id = ANY(%s)")
+
+        def known(documents: Sequence[UUID]) -> set[UUID]:
+            with self._database.transaction(role=self._role) as connection:
+                rows = connection.execute(select, (list(documents),)).fetchall()
+            return {row["document_id"] for row in rows}
+
+        return len(self.chunks.remove_orphans(known, age))
+
+    def _destroy_unused_keys(self) -> None:
+        """Destroy the keys of the uploads of cases in which an action has each document."""
+        select = self._sql(
+            "SELECT FROM {}.documents WHERE case_id = %s AND action_id IS NULL LIMIT 1"
+        )
+        for case_id in self._keys.cases_with_upload_key():
+            with self._database.transaction(role=self._role) as connection:
+                self._alone_in_case(connection, case_id)
+                if connection.execute(select, (case_id,)).fetchone() is None:
+                    self._keys.destroy_upload_key(case_id)
+
+    def _hold_off_erasure(self, connection: Connection[DictRow], case_id: UUID) -> None:
+        """Let an erasure of the case wait until the transaction ends."""
+        lock = "SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))"
+        connection.execute(lock, (str(case_id),))
+
+    def _alone_in_case(self, connection: Connection[DictRow], case_id: UUID) -> None:
+        """Let other uploads to the case begin only when the transaction ends."""
+        lock = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+        connection.execute(lock, (f"documents of {case_id}",))
 
     def _of_content(self, connection: Connection[DictRow], sought: Sought) -> Iterator[Upload]:
         """Yield the uploads of a content, and lock their rows until the transaction ends."""
@@ -299,12 +334,13 @@ class Uploads:
                 yield upload
 
     def _upload(self, row: DictRow) -> Upload | None:
-        """Return the upload of a row; ``None`` if its key is sealed to a key that is gone."""
+        """Return the upload of a row; ``None`` if the key of the case's uploads is gone."""
         place = place_of(row)
         try:
-            content_key = self._keys.open_of_country(
-                bytes(row["upload_key"]), upload_context(place, self._party)
-            )
+            upload_key = self._keys.upload_key(place.case_id)
+            if upload_key is None:
+                raise SealError("the case's uploads have no key any more")
+            content_key = unwrap_upload(upload_key, bytes(row["upload_key"]), place)
             metadata = opened_metadata(content_key, row, place)
         except SealError:
             _log.warning("an upload does not open", party=self._party)
