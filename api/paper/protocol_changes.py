@@ -156,6 +156,7 @@ _SAYING: Mapping[str, Callable[[str, Wording], str]] = {
     "key_change": lambda value, words: words.picked(KeyChange(value)),
     "requires": lambda value, words: _each(value, lambda one: fact(one, words)),
     "forbidden": lambda value, words: _each(value, lambda one: fact(one, words)),
+    "facts": lambda value, words: _each(value, lambda one: fact(one, words)),
     "levels": lambda value, words: _each(value, lambda one: words.picked(RiskLevel(one))),
     "reasons": lambda value, words: _each(value, lambda r: words.picked(ClosureReason(r))),
 }

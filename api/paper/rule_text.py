@@ -26,7 +26,7 @@ def rule_sentences(kind: str, protocol: Protocol, words: Wording) -> tuple[str, 
         *(condition_sentence(name, kind, protocol, words) for name in protocol.conditions_of(rule)),
         *_one_of(rule, words),
         *(_where(one, kind, words) for one in rule.where),
-        *_bodies(rule, words),
+        *_bodies(rule, kind, words),
         *_parties(rule, protocol, words),
         *_reflection(rule, words),
         *([marked("", rule, words).strip()] if rule.standing is not None else []),
@@ -135,14 +135,30 @@ def _where(one: ValueRule, kind: str, words: Wording) -> str:
     return marked(words.text("rule.where", value=value, sentence=" ".join(told)), one, words)
 
 
-def _bodies(rule: ActionRule, words: Wording) -> Iterator[str]:
+def _bodies(rule: ActionRule, kind: str, words: Wording) -> Iterator[str]:
     for bodies in rule.by:
         said = words.text(
             "rule.bodies",
             countries=_countries(bodies.parties, words),
             roles=_roles(bodies.roles, words),
         )
-        yield marked(_together(said, bodies, words), bodies, words)
+        said = _together(said, bodies, words)
+        yield marked(_asked(said, bodies, kind, words), bodies, words)
+
+
+def _asked(said: str, bodies: Bodies, kind: str, words: Wording) -> str:
+    """Return the sentence on bodies with the actions that they decide."""
+    if bodies.field is not None and bodies.values:
+        values = values_text(kind, bodies.field, bodies.values, words)
+        value = words.text("rule.value", field=words.field(bodies.field), values=values)
+        said = words.text("rule.bodies_value", sentence=said, value=value)
+    if bodies.field is not None and bodies.lowers:
+        field = words.field(bodies.field)
+        said = words.text("rule.bodies_lower", sentence=said, field=field)
+    if bodies.not_while:
+        facts = _facts(bodies.not_while, words)
+        said = words.text("rule.bodies_not_while", sentence=said, facts=facts)
+    return said
 
 
 def _together(said: str, bodies: Bodies, words: Wording) -> str:

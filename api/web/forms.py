@@ -15,7 +15,7 @@ from ledger.procedure.dates import ADULT_AT_YEARS, quarter_end, quarter_of
 from ledger.procedure.protocol import NODE, OVERSIGHT, Protocol
 from ledger.system import clock
 from ledger.vocabulary import CASE_ACTIONS
-from ledger.vocabulary.action import Action, field_adapter
+from ledger.vocabulary.action import Action, field_adapter, values_of
 from ledger.vocabulary.iso_codes import COUNTRIES
 from ledger.vocabulary.levels import FieldGroup, Level
 from ledger.vocabulary.upcasting import upcasters
@@ -76,6 +76,8 @@ class FormField:
     pattern: str | None = None
     joining: Mapping[str, str] = field(default_factory=dict)
     """Of values that bring a new country into the case: the value, and the country's name."""
+    withheld: tuple[str, ...] = ()
+    """The names of the values of its picklist that the rules refuse now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,18 @@ def _field(
         maximum=item.get("maximum"),
         max_length=_ID_LENGTH if name in _CASES else item.get("maxLength"),
         pattern=_pattern(item),
+        withheld=_withheld(model.kind, name, offer, words),
+    )
+
+
+def _withheld(kind: str, name: str, offer: Offer, words: Wording) -> tuple[str, ...]:
+    """Return the names of the values of a picklist that the rules refuse now."""
+    offered, values = offer.choices.get(name), shape(kind, name)
+    if offered is None or isinstance(values, Plain):
+        return ()
+    possible = values_of(CASE_ACTIONS[kind], name)
+    return tuple(
+        words.picked(one) for one in values if one.value in possible and one.value not in offered
     )
 
 

@@ -151,7 +151,8 @@ class _Asked:
         """Return the values that the rules accept now, of fields of which they refuse some."""
         found: dict[str, tuple[str, ...]] = {}
         rule = self.protocol.actions[kind]
-        for name in dict.fromkeys(one.field for one in rule.where):
+        named = (*(one.field for one in rule.where), *(bodies.field for bodies in rule.by))
+        for name in dict.fromkeys(filter(None, named)):
             values = values_of(CASE_ACTIONS[kind], name)
             accepted = tuple(
                 value

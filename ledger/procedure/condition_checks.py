@@ -5,7 +5,7 @@ Only data of the protocol decides here: a text without these parts refuses nothi
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import UUID
 
 from ledger.events.act import Act
@@ -14,6 +14,7 @@ from ledger.procedure.case_state import CaseState
 from ledger.procedure.conditions import Bodies, Condition, FieldValue, Persons
 from ledger.procedure.protocol import ActionRule, Agency, Protocol
 from ledger.refusals import Ground, Refusal
+from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.picklists import ProtectionMeasureKind
 
 CONDITION = "condition-"
@@ -186,7 +187,12 @@ def check_bodies(
     Raises ``Refusal`` (``deciding-body``, ``requires-…`` or ``together``).
     """
     day = act.acted_at.date()
-    bodies = [one for one in rule.bodies_of(agency.party) if one.since is None or day >= one.since]
+    bodies = [
+        one
+        for one in rule.bodies_of(agency.party)
+        if (one.since is None or day >= one.since)
+        and _are_asked(one, act, agency.party, state, history, protocol)
+    ]
     if not bodies:
         return
     own = [one for one in bodies if agency.role in one.roles]
@@ -202,6 +208,41 @@ def check_bodies(
     refusals = [_missing(act, agency, one, state, history, protocol) for one in own]
     if all(refusals) and refusals[0] is not None:
         raise refusals[0]
+
+
+def _are_asked(
+    bodies: Bodies,
+    act: Act,
+    party: str,
+    state: CaseState,
+    history: Mapping[UUID, Act],
+    protocol: Protocol,
+) -> bool:
+    """Return whether an action is one that these bodies of a party decide."""
+    if any(fact in state.facts for fact in bodies.not_while):
+        return False
+    if bodies.field is None:
+        return True
+    if bodies.values and not _has(act, FieldValue(field=bodies.field, values=bodies.values)):
+        return False
+    return not bodies.lowers or _lowers(bodies, act, party, history, protocol)
+
+
+def _lowers(
+    bodies: Bodies, act: Act, party: str, history: Mapping[UUID, Act], protocol: Protocol
+) -> bool:
+    """Return whether an action has a lower value than the newest such action of the party."""
+    annulled, field = annulled_ids(history.values()), bodies.field or ""
+    said = [
+        one.fields.get(field)
+        for one in history.values()
+        if one.kind == act.kind
+        and one.id not in annulled
+        and protocol.agencies_by_id[one.agency].party == party
+    ]
+    order = bodies.lowers
+    before, now = (said[-1] if said else None), act.fields.get(field)
+    return before in order and now in order and order.index(now) < order.index(before)
 
 
 def _missing(
@@ -267,11 +308,16 @@ def _proposals(act: Act, bodies: Bodies, history: Mapping[UUID, Act]) -> Iterato
             return  # proposals of before led to that decision
         if earlier.kind != PROPOSED or earlier.agency != act.agency:
             continue
-        value = act.fields.get(bodies.field) if bodies.field is not None else None
+        value = act.fields.get(bodies.field) if _is_proposed(bodies.field) else None
         if earlier.fields["decision"] == act.kind and (
             value is None or earlier.fields.get(bodies.field or "") == value
         ):
             yield earlier
+
+
+def _is_proposed(field: str | None) -> TypeGuard[str]:
+    """Return whether a proposed decision names the value of a field."""
+    return field is not None and field in CASE_ACTIONS[PROPOSED].ledger_fields()
 
 
 def check_proposed(act: Act, agency: Agency, state: CaseState, protocol: Protocol) -> None:
@@ -288,7 +334,7 @@ def check_proposed(act: Act, agency: Agency, state: CaseState, protocol: Protoco
             f"{agency.role} of {agency.party} does not decide {kind} together with others.",
             "act.decision",
         )
-    if all(one.field is not None and one.field not in act.fields for one in joint):
+    if all(_is_proposed(one.field) and one.field not in act.fields for one in joint):
         raise Refusal(
             Ground.INVALID,
             "outcome-not-named",

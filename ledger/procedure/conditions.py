@@ -104,6 +104,13 @@ class Bodies(Marked):
     """Further such roles, where the person counts as a child."""
     field: FieldName | None = None
     """The field whose value all of them confirm."""
+    values: tuple[bool | str, ...] = ()
+    """The values of ``field`` that these bodies decide; without any, every value."""
+    lowers: tuple[str, ...] = ()
+    """The values of ``field``, the lowest first. With it, these bodies decide only an action whose
+    value is lower than that of the newest action of this kind by their party."""
+    not_while: tuple[Fact, ...] = ()
+    """Facts while one of which these bodies are not asked, and the roles of the rule decide."""
     requires: tuple[Fact, ...] = ()
     """The facts that these bodies need, besides those of the rule."""
     since: date | None = None

@@ -279,6 +279,8 @@ class Retention(Marked):
     days: RetentionDays
     reasons: tuple[ClosureReason, ...] = ()
     """For cases closed for these reasons; without any, for all others."""
+    unless: tuple[Fact, ...] = ()
+    """Facts with one of which a case has the rule of all others: such as an investigation."""
     grace_days: Annotated[int, Field(ge=1, le=3660)] = 30
     """For how many days an erasure by this rule stands announced on the ledger before it.
 
@@ -523,6 +525,12 @@ class Protocol(LedgerModel):
             if undeclared := {*confirmation.roles, *confirmation.by} - self.roles.keys():
                 raise ValueError(f"confirmed_keys: roles {sorted(undeclared)} are not declared")
         check_forms(self.forms or (), self.roles)
+        for kept in self.retention:
+            for fact in kept.unless:
+                if not any(covers(pattern, fact) for pattern in established):
+                    raise ValueError(f"retention: no action establishes {fact!r}")
+            if kept.unless and not kept.reasons:
+                raise ValueError("retention: a rule with unless names the reasons for which it is")
         for closing in self.closings:
             for fact in (*closing.requires, *closing.forbidden_while):
                 if not any(covers(pattern, fact) for pattern in established):
@@ -557,9 +565,20 @@ class Protocol(LedgerModel):
                 raise ValueError(f"{kind}: by names {sorted(strangers)}, which roles does not")
             if others := set(bodies.parties) - {party.code for party in self.parties}:
                 raise ValueError(f"{kind}: by names {sorted(others)}, which are not parties")
-            if bodies.field is not None and bodies.field not in _ledger_fields(kind):
+            if bodies.field is None:
+                if bodies.values or bodies.lowers:
+                    raise ValueError(f"{kind}: by names values without the field that has them")
+                continue
+            if bodies.field not in _ledger_fields(kind):
                 raise ValueError(f"{kind}: there is no ledger field {bodies.field!r} to confirm")
-            if bodies.field is not None and bodies.field not in _ledger_fields("decision_proposed"):
+            for values in filter(None, (bodies.values, bodies.lowers)):
+                _check_value(f"{kind}: by", kind, FieldValue(field=bodies.field, values=values))
+            # With one value there is nothing else that a proposal could mean.
+            if (
+                bodies.field not in _ledger_fields("decision_proposed")
+                and len(bodies.values) != 1
+                and (bodies.together or bodies.together_for_child)
+            ):
                 raise ValueError(f"{kind}: a proposed decision has no field {bodies.field!r}")
 
     def _check_conditions_of(self, kind: str, rule: ActionRule) -> None:
@@ -976,7 +995,7 @@ def _facts_of(rule: ActionRule) -> tuple[str, ...]:
         *rule.forbidden_while,
         *(fact for fact in rule.party_that_established if "{" not in fact),
         *rule.or_party_that_established,
-        *(fact for bodies in rule.by for fact in bodies.requires),
+        *(fact for bodies in rule.by for fact in (*bodies.requires, *bodies.not_while)),
         *(fact for one in rule.where for fact in (*one.requires, *one.forbidden_while)),
         *(fact for one in rule.where for fact in one.party_that_established),
         *([wished] if wished is not None else []),

@@ -101,6 +101,7 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "duty_abroad_no_more": ("role", "group", "after"),
     "retention": ("reasons", "days", "grace_days"),
     "retention_no_more": ("reasons", "days"),
+    "retention_unless": ("reasons", "facts"),
     "key_confirmation": ("role", "key_change", "by"),
     "key_confirmation_no_more": ("role", "key_change", "by"),
     "quorum": ("witnesses", "coordinators", "notice_days"),
@@ -717,6 +718,8 @@ def _retention(
             yield _change("retention_no_more", reasons=reasons, days=rule.days)
         else:
             yield _change("retention", reasons=reasons, days=rule.days, grace_days=rule.grace_days)
+            if rule.unless:
+                yield _change("retention_unless", reasons=reasons, facts=rule.unless)
 
 
 def _confirmations(

@@ -1,6 +1,6 @@
 """The end of a case's period of retention, and the announcement of its erasure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol as Interface
 
@@ -22,6 +22,9 @@ class Closed(Interface):
 
     @property
     def parties(self) -> tuple[str, ...]: ...
+
+    @property
+    def facts(self) -> Mapping[str, object]: ...
 
 
 def retention_rule(state: Closed, protocol: Protocol) -> Retention | None:
@@ -107,6 +110,10 @@ def is_to_be_announced(state: CaseState, protocol: Protocol, moment: datetime) -
 
 
 def _rule(rules: Iterable[Retention], state: Closed) -> Retention | None:
-    of_reason = [r for r in rules if state.closure in r.reasons]
+    of_reason = [
+        rule
+        for rule in rules
+        if state.closure in rule.reasons and not any(fact in state.facts for fact in rule.unless)
+    ]
     of_others = [r for r in rules if not r.reasons]
     return next(iter((*of_reason, *of_others)), None)

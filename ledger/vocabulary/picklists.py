@@ -714,6 +714,7 @@ class JointDecision(StrEnum):
     VICTIM_IDENTIFIED = "victim_identified"
     VICTIM_STATUS_CHANGED = "victim_status_changed"
     NOT_A_VICTIM = "not_a_victim"
+    INDICATORS_ASSESSED = "indicators_assessed"
     RISK_ASSESSED = "risk_assessed"
     BEST_INTERESTS_ASSESSED = "best_interests_assessed"
     SHELTER_LEFT = "shelter_left"

@@ -70,7 +70,7 @@ def story() -> Iterator[tuple[str, Action]]:
             decided_by="Police", types_of_exploitation=("ForcedLabour",),
         ),
     )  # fmt: skip
-    yield "xk-csw-peja", RiskAssessed(acted_at=next(at), risk_level="low")
+    yield "xk-csw-peja", RiskAssessed(acted_at=next(at), risk_level="high")
     yield (
         "xk-csw-peja",
         Sheltered(acted_at=next(at), shelter_kind="high_security", provider=SHELTER),

@@ -146,7 +146,7 @@ def test_an_act_of_now_is_not_earlier_than_what_was_recorded_in_the_same_minute(
         opened = client.open_case(opening(acted_at=now))
         case = client.case(opened.case_id, at_least=opened.position).view.case_id
     page = person(POLICE).goto(f"/cases/{case}/act/risk_assessed")
-    page.locator("#f-risk_level").select_option("low")
+    page.locator("#f-risk_level").select_option("high")
     page.get_by_role("button", name="See what will be signed").click()
     page.get_by_role("button", name="Sign and record").click()
     page.wait_for_url(f"**/cases/{case}?at_least=*")
@@ -254,7 +254,7 @@ def test_a_case_that_moved_on_keeps_what_was_typed(
     assess(page, "typed before it moved on")
     with node.client(POLICE) as client:
         version = client.case(case).view.version
-        client.append(RiskAssessed(acted_at=datetime.now(UTC), risk_level="low"), case, version)
+        client.append(RiskAssessed(acted_at=datetime.now(UTC), risk_level="high"), case, version)
     page.get_by_role("button", name="See what will be signed").click()
     page.get_by_role("button", name="Sign and record").click()
     expect(page.locator("#trouble")).to_contain_text("Somebody recorded something")

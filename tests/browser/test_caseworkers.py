@@ -149,7 +149,7 @@ def test_a_page_follows_the_ledger_and_says_so(person: People, story: Told, node
     page.wait_for_load_state("load")
     with node.client(POLICE) as police:
         version = police.case(story.cases["B"]).view.version
-        risk = RiskAssessed(acted_at=datetime.now(UTC), risk_level="low")
+        risk = RiskAssessed(acted_at=datetime.now(UTC), risk_level="high")
         police.append(risk, story.cases["B"], version)
     expect(page.locator("table.lanes tbody tr")).to_have_count(before + 1)
     expect(page.locator("#announce")).to_have_text("This case has changed; the page is up to date.")

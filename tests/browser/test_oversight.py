@@ -30,7 +30,7 @@ def grow(node: Server, story: Told) -> None:
     with node.client("xk-dhtqnj") as police:
         version = police.case(story.cases["B"]).view.version
         receipt = police.append(
-            RiskAssessed(acted_at=datetime.now(UTC), risk_level="low"), story.cases["B"], version
+            RiskAssessed(acted_at=datetime.now(UTC), risk_level="high"), story.cases["B"], version
         )
         published = 0
         while published < receipt.position:

@@ -20,7 +20,7 @@ PROTOCOL = shipped_protocol()
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 NEEDED = {
     "identity_recorded": {"ground": "rectification"},
-    "decision_proposed": {"status": "PossibleVictimOfTrafficking"},
+    "decision_proposed": {"status": "PossibleVictimOfTrafficking", "risk_level": "low"},
     "outcome_overridden": {"destination": "ME"},
 }
 """What else an act must say where a choice is taken."""

@@ -78,7 +78,7 @@ BY_RULE = {
     "ended before it began": (consent(expires=YESTERDAY), "ends-before-it-begins"),
     "due before asked": (asked(answer_by=YESTERDAY), "ends-before-it-begins"),
     "review before": (
-        RiskAssessed(acted_at=NOW, risk_level="low", review_by=YESTERDAY), "ends-before-it-begins"
+        RiskAssessed(acted_at=NOW, risk_level="high", review_by=YESTERDAY), "ends-before-it-begins"
     ),
     "never given": (withdrawal(), "never-given"),
     "of age already": (identity(of_age_from=date(2030, 1, 1)), "of-age-already"),

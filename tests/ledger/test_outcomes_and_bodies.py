@@ -111,7 +111,7 @@ def test_the_newest_risk_of_each_country_counts() -> None:
     case.take(POLICE, "risk_assessed", risk_level="immediate")
     case.take("me-police-thb", "risk_assessed", risk_level="low")
     case.refused("condition-risk_allows_return", SOCIAL, "return_requested", destination="ME")
-    case.take(POLICE, "risk_assessed", risk_level="high")
+    case.jointly("risk_assessed", POLICE, ADVOCATE, SOCIAL, risk_level="high")
     case.take(SOCIAL, "return_requested", destination="ME")
 
 
@@ -403,7 +403,7 @@ def test_kosovo_identifies_by_police_and_advocate_together_for_a_child_with_soci
 
 def test_a_confirmation_serves_one_decision() -> None:
     case = Played().identified("adult")
-    case.take("xk-nac", "not_a_victim", decided_by="Police", ground="new_evidence")
+    case.jointly("not_a_victim", POLICE, ADVOCATE, decided_by="Police", ground="new_evidence")
     case.refused("together", POLICE, "victim_identified", status="ActualVictimOfTrafficking")
 
 

@@ -4,6 +4,7 @@ Each test plays actions of one case by the rules of the shipped protocol alone.
 """
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -27,7 +28,7 @@ from ledger.vocabulary.picklists import TraffickingStatus
 from projections.folds.expected_steps import expected_steps
 from projections.folds.obligation_terms import ObligationOutcome
 from projections.folds.obligations import obligations
-from tests.support.played import GUARDIAN, PERSON, POLICE, PROTOCOL, SOCIAL, Played
+from tests.support.played import ADVOCATE, GUARDIAN, PERSON, POLICE, PROTOCOL, SOCIAL, Played
 
 AT_RISK = {"protected_as": "PersonAtRiskOfTrafficking"}
 POTENTIAL = {"protected_as": "PossibleVictimOfTrafficking"}
@@ -134,7 +135,7 @@ def test_the_status_changes_by_events_and_is_never_rewritten() -> None:
     case.take(POLICE, "indicators_assessed", **POTENTIAL)
     assert status(case) is TraffickingStatus.POSSIBLE
     case.take(POLICE, "investigated", state="opened")
-    case.take(POLICE, "indicators_assessed", **AT_RISK)
+    case.jointly("indicators_assessed", POLICE, ADVOCATE, **AT_RISK)
     assert status(case) is TraffickingStatus.AT_RISK
     case.refused("not-while-at_risk", "xk-prosecution-prishtina", "charged")
     case.take(POLICE, "investigated", state="completed")
@@ -147,7 +148,7 @@ def test_the_status_changes_by_events_and_is_never_rewritten() -> None:
         case.refused("not-while-victim_identified", POLICE, "indicators_assessed", **again)
     case.take(POLICE, "indicators_assessed")
     assert status(case) is TraffickingStatus.ACTUAL, "a later assessment leaves the status"
-    case.take("xk-nac", "not_a_victim", decided_by="Police", ground="new_evidence")
+    case.jointly("not_a_victim", POLICE, ADVOCATE, decided_by="Police", ground="new_evidence")
     assert status(case) is TraffickingStatus.NOT_A_VICTIM
     case.take(SOCIAL, "indicators_assessed", **AT_RISK)
     assert status(case) is TraffickingStatus.AT_RISK
@@ -171,7 +172,7 @@ def test_no_country_lowers_the_status_that_another_found() -> None:
     case.refused("other-party", "me-police-thb", "indicators_assessed", **AT_RISK)
     case.refused("other-party", "me-identification-team", "not_a_victim", decided_by="Other",
                  ground="statement")  # fmt: skip
-    case.take(POLICE, "indicators_assessed", **AT_RISK)
+    case.jointly("indicators_assessed", POLICE, ADVOCATE, **AT_RISK)
     case.take("me-police-thb", "indicators_assessed", **POTENTIAL)
     assert status(case) is TraffickingStatus.POSSIBLE, "any country may see more"
 
@@ -185,14 +186,14 @@ def test_no_country_lowers_the_suspicion_on_which_another_opened_the_case() -> N
     assert status(case) is TraffickingStatus.POSSIBLE
     case.take("me-police-thb", "indicators_assessed", **POTENTIAL)
     case.refused("other-party", POLICE, "indicators_assessed", **AT_RISK)
-    case.take("me-police-thb", "indicators_assessed", **AT_RISK)
+    case.jointly("indicators_assessed", "me-police-thb", "me-csw-podgorica", **AT_RISK)
     assert status(case) is TraffickingStatus.AT_RISK, "a country takes back what it found"
 
 
 def test_a_lowered_status_ends_no_reflection_period() -> None:
     case = opened()
     case.take(POLICE, "indicators_assessed", **POTENTIAL)
-    case.take(NGO, "indicators_assessed", **AT_RISK)
+    case.jointly("indicators_assessed", POLICE, ADVOCATE, **AT_RISK)
     agreed(case)
     case.refused("reflection", "xk-border", "departed", days=30)
     case.take("xk-border", "departed", days=91)
@@ -213,7 +214,7 @@ def test_no_file_opens_by_a_statement_that_an_investigation_was_completed() -> N
 
 def test_no_case_is_closed_as_one_of_a_person_at_risk_while_an_appeal_is_pending() -> None:
     case = opened()
-    case.take("xk-nac", "not_a_victim", decided_by="Police", ground="statement")
+    case.jointly("not_a_victim", POLICE, ADVOCATE, decided_by="Police", ground="statement")
     case.take(NGO, "appeal_filed")
     case.take(SOCIAL, "indicators_assessed", **AT_RISK)
     case.take(SOCIAL, "risk_assessed", risk_level="low")
@@ -223,7 +224,7 @@ def test_no_case_is_closed_as_one_of_a_person_at_risk_while_an_appeal_is_pending
 def test_a_potential_victim_returns_after_a_screening_and_the_reflection_period() -> None:
     case = opened()
     assert status(case) is TraffickingStatus.POSSIBLE
-    case.take(SOCIAL, "risk_assessed", risk_level="low")
+    case.jointly("risk_assessed", POLICE, ADVOCATE, risk_level="low")
     case.take(SOCIAL, "consent_given", scopes=["assistance", "return"], **PERSON)
     refusal = case.refused("one-of-victim_identified", SOCIAL, "return_requested",
                            destination="ME")  # fmt: skip
@@ -257,7 +258,7 @@ def test_what_is_owed_to_a_person_at_risk() -> None:
 def test_a_person_who_becomes_at_risk_is_owed_no_identification() -> None:
     case = opened()
     assert "victim_identified" in owed(case)
-    case.take(POLICE, "indicators_assessed", **AT_RISK)
+    case.jointly("indicators_assessed", POLICE, ADVOCATE, **AT_RISK)
     assert "victim_identified" not in owed(case)
     folded = obligations(case.acts, Agreement.of(PROTOCOL)).by_id.values()
     (gone,) = (one for one in folded if one.action == "victim_identified")
@@ -281,8 +282,22 @@ def test_a_case_of_a_person_at_risk_is_closed_as_such_and_kept_a_year() -> None:
     assert kept is not None
     assert kept.days == 365
     other = opened()
-    other.take(SOCIAL, "risk_assessed", risk_level="low")
+    other.jointly("risk_assessed", POLICE, ADVOCATE, risk_level="low")
     other.refused("closing-reason", "xk-nac", "case_closed", reason="no_longer_at_risk")
+
+
+def test_a_case_in_which_a_crime_was_investigated_is_kept_as_that_of_a_victim() -> None:
+    case = opened(**AT_RISK)
+    case.take(POLICE, "indicators_assessed", **POTENTIAL)
+    case.take(POLICE, "investigated", state="opened")
+    case.take(POLICE, "investigated", state="completed")
+    case.jointly("indicators_assessed", POLICE, ADVOCATE, **AT_RISK)
+    case.take(SOCIAL, "risk_assessed", risk_level="low")
+    case.take("xk-nac", "case_closed", reason="no_longer_at_risk")
+    assert case.state is not None
+    kept = retention_rule(case.state, PROTOCOL)
+    assert kept is not None
+    assert kept.days == 3650
 
 
 def test_pages_offer_the_statuses_that_the_rules_accept() -> None:
@@ -305,7 +320,7 @@ def test_pages_offer_the_statuses_that_the_rules_accept() -> None:
     assert offered("investigated").choices == {"state": ("opened", "extended")}
     case.take(POLICE, "investigated", state="opened")
     assert offered("investigated").choices == {}
-    case.take(POLICE, "indicators_assessed", **AT_RISK)
+    case.jointly("indicators_assessed", POLICE, ADVOCATE, **AT_RISK)
     assert offered("investigated").choices == {"state": ("suspended", "completed")}
     case.take(POLICE, "indicators_assessed", **POTENTIAL)
     case.jointly("victim_identified", POLICE, "xk-victim-advocate")
@@ -318,6 +333,7 @@ def earlier() -> Protocol:
     for rule in text["actions"].values():
         for part in _NO_STATUS:
             rule.pop(part, None)
+        rule["by"] = [one for one in rule.get("by", ()) if "not_while" not in one]
         for part in _NAMING_FACTS:
             rule[part] = [one for one in rule.get(part, ()) if one not in _STATUSES]
     text["actions"]["investigated"]["establishes"] = ["investigated"]
@@ -350,7 +366,7 @@ def test_a_text_that_does_not_know_persons_at_risk_takes_no_such_status() -> Non
         case.refused("status-not-agreed", POLICE, "indicators_assessed", **said)
     case.take(POLICE, "indicators_assessed")
     case.protocol = shipped_protocol()
-    case.take(POLICE, "indicators_assessed", **AT_RISK)
+    case.jointly("indicators_assessed", POLICE, ADVOCATE, **AT_RISK)
     assert status(case) is TraffickingStatus.AT_RISK
 
 
@@ -394,7 +410,8 @@ def test_a_merge_waits_until_both_cases_say_the_same_status() -> None:
     assert "at_risk" not in missing(other)
     screened, later = opened(), opened()
     screened.take(POLICE, "indicators_assessed", **POTENTIAL)
-    later.take(POLICE, "indicators_assessed", days=1, **AT_RISK)
+    later.now += timedelta(days=1)
+    later.jointly("indicators_assessed", POLICE, ADVOCATE, **AT_RISK)
     assert later.state is not None
     history = {one.id: one for one in screened.acts}
     assert "at_risk" in lacking(later.state, history, PROTOCOL), "said later in the case that ends"

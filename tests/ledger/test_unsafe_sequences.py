@@ -49,6 +49,14 @@ def _played(so_far: str) -> tuple[Any, ...]:
     match so_far:
         case "opened child" | "opened adult":
             case.take(POLICE, "case_opened", age_group=so_far.split()[1], countries=["XK", "ME"])
+        case "opened by al-police-thb" | "opened by me-police-thb":
+            by = so_far.split()[-1]
+            case.take(by, "case_opened", age_group="adult", countries=[by[:2].upper()])
+        case "identified in AL":
+            police, social = "al-police-thb", "al-social-tirana"
+            case.take(police, "case_opened", age_group="adult", countries=["AL"])
+            case.take(social, "identification_requested", requested_by="person")
+            case.jointly("victim_identified", police, social)
         case "identified child" | "identified adult":
             case.identified(so_far.split()[1])
             case.take(SOCIAL, "information_requested", addressee="me-nac", topics=["risk"],
@@ -131,13 +139,43 @@ SAFEGUARDS = (
     Unsafe("assessed", SOCIAL, "return_decided", "requires-return_accepted", REQUEST),
 )  # fmt: skip
 VICTIM = {"status": "ActualVictimOfTrafficking"}
+POTENTIAL = {"protected_as": "PossibleVictimOfTrafficking"}
+AT_RISK = {"protected_as": "PersonAtRiskOfTrafficking"}
+NOT_ALONE: tuple[Unsafe, ...] = (
+    Unsafe("identified adult", POLICE, "not_a_victim", "together"),
+    Unsafe("identified adult", "xk-court-prishtina", "not_a_victim", "deciding-body"),
+    Unsafe("opened by al-police-thb", "al-police-thb", "not_a_victim", "together"),
+    Unsafe("identified adult", POLICE, "victim_status_changed", "together", VICTIM),
+    Unsafe("identified in AL", "al-police-thb", "victim_status_changed", "together", VICTIM),
+    Unsafe("opened adult", POLICE, "indicators_assessed", "together", AT_RISK),
+    Unsafe("opened adult", "xk-ngo-support", "indicators_assessed", "deciding-body", AT_RISK),
+    Unsafe("opened adult", POLICE, "indicators_assessed", "together", AT_RISK,
+           ((POLICE, "indicators_assessed", POTENTIAL),)),
+    Unsafe("opened by me-police-thb", "me-police-thb", "indicators_assessed", "together", AT_RISK),
+    Unsafe("opened by me-police-thb", "me-csw-podgorica", "indicators_assessed", "together",
+           AT_RISK),
+    Unsafe("opened adult", POLICE, "risk_assessed", "together", {"risk_level": "medium"}),
+    Unsafe("opened adult", "xk-ngo-support", "risk_assessed", "deciding-body",
+           {"risk_level": "low"}),
+    Unsafe("opened adult", POLICE, "risk_assessed", "together", {"risk_level": "high"},
+           ((SOCIAL, "risk_assessed", {"risk_level": "immediate"}),)),
+    Unsafe("opened by me-police-thb", "me-police-thb", "risk_assessed", "together",
+           {"risk_level": "low"}, (("me-shelter", "risk_assessed", {"risk_level": "high"}),)),
+    Unsafe("opened by me-police-thb", "me-csw-podgorica", "risk_assessed", "together",
+           {"risk_level": "high"}, (("me-border", "risk_assessed", {"risk_level": "immediate"}),)),
+    Unsafe("opened by me-police-thb", "me-shelter", "risk_assessed", "deciding-body",
+           {"risk_level": "low"}, (("me-border", "risk_assessed", {"risk_level": "medium"}),)),
+)  # fmt: skip
+"""Decisions that lower a status or a risk, by one body of the country alone."""
 WHOSE = (
+    *NOT_ALONE,
     Unsafe("opened adult", "xk-nac", "victim_identified", "deciding-body", VICTIM),
     Unsafe("opened adult", POLICE, "victim_identified", "together", VICTIM),
     Unsafe("opened adult", "me-police-thb", "victim_identified", "deciding-body", VICTIM),
     Unsafe("identified adult", "me-nac", "victim_status_changed", "other-party", VICTIM),
-    Unsafe("opened adult", "me-nac", "not_a_victim", "deciding-body"),
+    Unsafe("opened by me-police-thb", "me-nac", "not_a_victim", "deciding-body"),
     Unsafe("identified adult", "me-identification-team", "not_a_victim", "other-party"),
+    Unsafe("opened adult", "me-identification-team", "not_a_victim", "other-party"),
     Unsafe("opened adult", "me-police-thb", "indicators_assessed", "other-party",
            {"protected_as": "PersonAtRiskOfTrafficking"},
            ((POLICE, "indicators_assessed", {"protected_as": "PossibleVictimOfTrafficking"}),)),
@@ -202,3 +240,57 @@ def test_every_rule_on_whose_decision_it_is_has_an_attempt() -> None:
         or any(one.party_that_established for one in rule.where)
     }
     assert of_somebody <= {one.kind for one in WHOSE}
+
+
+def test_every_decision_of_several_bodies_has_an_attempt_of_each_alone() -> None:
+    tried = {
+        (
+            one.kind,
+            PROTOCOL.agencies_by_id[one.agency].party,
+            PROTOCOL.agencies_by_id[one.agency].role,
+        )
+        for one in WHOSE
+        if one.rule == "together"
+    }
+    for kind, rule in PROTOCOL.actions.items():
+        named = {party for one in rule.by for party in one.parties}
+        for bodies in rule.by:
+            if not bodies.together:
+                continue
+            parties = set(bodies.parties) or {"ME"} - named
+            for role in bodies.roles:
+                missing = {(kind, party, role) for party in parties} - tried
+                assert kind == "victim_identified" or not missing
+
+
+@pytest.mark.parametrize("kind", ["indicators_assessed", "not_a_victim", "risk_assessed"])
+def test_two_bodies_lower_what_one_does_not(kind: str) -> None:
+    case = played("opened adult")
+    case.take("xk-border", "risk_assessed", risk_level="immediate")
+    fields: dict[str, Any] = {"risk_level": "low"} if kind == "risk_assessed" else {}
+    fields |= AT_RISK if kind == "indicators_assessed" else {}
+    case.refused("together", POLICE, kind, **fields)
+    case.jointly(kind, POLICE, "xk-victim-advocate", **fields)
+
+
+def test_one_body_alone_raises_the_risk_at_any_time() -> None:
+    case = played("opened adult")
+    case.jointly("risk_assessed", POLICE, "xk-victim-advocate", risk_level="low")
+    for level in ("high", "immediate"):
+        case.take("xk-ngo-support", "risk_assessed", risk_level=level)
+
+
+def test_a_low_risk_of_another_country_opens_no_shelter() -> None:
+    case = played("opened adult")
+    case.take("xk-isf", "sheltered")
+    case.take(POLICE, "risk_assessed", risk_level="high")
+    case.take("me-police-thb", "risk_assessed", risk_level="low")
+    case.refused("shelter-exit", "xk-isf", "shelter_left")
+
+
+def test_no_country_takes_a_suspicion_away_on_which_another_opened_the_case() -> None:
+    """The country that stated a status later takes that back."""
+    case = played("opened adult")
+    case.refused("other-party", "me-identification-team", "not_a_victim")
+    case.take("me-police-thb", "indicators_assessed", **POTENTIAL)
+    case.take("me-identification-team", "not_a_victim")

@@ -196,7 +196,7 @@ def insert_with_a_stolen_key(rows: Rows, random: Random, world: World) -> int:
     index = of_a_case(rows, random, world)
     row = rows[index]
     action_id = uuid4()
-    assessed = RiskAssessed(acted_at=row.recorded_at, risk_level=RiskLevel.LOW)
+    assessed = RiskAssessed(acted_at=row.recorded_at, risk_level=RiskLevel.HIGH)
     signed = world.agencies.sign("xk-csw-prishtina", assessed, row.originator_id, action_id)
     made = sealed(replace(row, kind="risk_assessed", action_id=action_id), f"{signed.jwt}~")
     rows.insert(index, made)
@@ -230,7 +230,7 @@ def sign_with_a_key_of_ones_own(rows: Rows, random: Random, world: World) -> int
     index = of_a_case(rows, random, world)
     row = rows[index]
     action = signed_action.read_recorded(text_of(row))
-    assessed = RiskAssessed(acted_at=action.acted_at, risk_level=RiskLevel.LOW)
+    assessed = RiskAssessed(acted_at=action.acted_at, risk_level=RiskLevel.HIGH)
     signed = signed_action.sign(
         assessed,
         agency=action.agency,

@@ -78,16 +78,19 @@ class Played:
         if age_group == "child":
             self.take(SOCIAL, "guardian_appointed", guardian_kind="social_work_centre")
             others.append(SOCIAL)
-        self.take(POLICE, "risk_assessed", **RISK)
+        self.jointly("risk_assessed", POLICE, *others, **RISK)
         self.jointly("victim_identified", POLICE, *others)
         return self
 
-    def jointly(self, kind: str, by: str, *others: str) -> None:
-        status = {"status": "ActualVictimOfTrafficking"}
-        proposal = self.take(by, "decision_proposed", decision=kind, **status)
+    def jointly(self, kind: str, by: str, *others: str, **fields: Any) -> UUID:
+        """Have other bodies confirm a decision, and take it."""
+        if kind == "victim_identified":
+            fields = {"status": "ActualVictimOfTrafficking", **fields}
+        named = {name: v for name, v in fields.items() if name in ("status", "risk_level")}
+        proposal = self.take(by, "decision_proposed", decision=kind, **named)
         for other in others:
             self.take(other, "decision_confirmed", proposal=proposal)
-        self.take(by, kind, **status)
+        return self.take(by, kind, **fields)
 
     def assessed(
         self,

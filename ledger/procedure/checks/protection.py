@@ -45,18 +45,21 @@ def _exit_approved(p: Proposal) -> None:
         if act.kind == "shelter_exit_approved" and act.position > since
         for agency in [p.protocol.agencies_by_id[act.agency]]
     }
+    newest = {p.protocol.agencies_by_id[act.agency].party: act for act in risks}
+    # From edition 2 on, a low risk that one country states does not hide the high one of another.
+    judged = list(newest.values()) if p.protocol.edition >= 2 else risks[-1:]
     for needed in p.protocol.shelter_exits:
-        if needed.party != sheltered.party or risks[-1].fields["risk_level"] not in (
-            needed.risk_levels
-        ):
+        levels = [act.fields["risk_level"] for act in judged]
+        high = [level for level in levels if level in needed.risk_levels]
+        if needed.party != sheltered.party or not high:
             continue
         missing = [one for one in needed.approved_by if (needed.party, one) not in approving]
         if missing:
             raise out_of_procedure(
                 "shelter-exit",
-                f"A person whose risk is {risks[-1].fields['risk_level']} leaves a shelter of"
-                f" {needed.party} for good once each of these approved: {', '.join(missing)}. Let"
-                " them record shelter_exit_approved.",
+                f"A person whose risk is {high[0]} leaves a shelter of {needed.party} for good once"
+                f" each of these approved: {', '.join(missing)}. Let them record"
+                " shelter_exit_approved.",
             )
 
 
