@@ -30,6 +30,13 @@ def act(
         int | None, typer.Option(help="The case version acted on.", show_default="the present one")
     ] = None,
     file: Annotated[Path | None, typer.Option(help="A JSON file with the fields.")] = None,
+    document: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE[:KIND[:GROUP[:TITLE]]]",
+            help="A document of the action. May be repeated. GROUP may be `case`.",
+        ),
+    ] = None,
     list_kinds: Annotated[bool, typer.Option("--list", help="List every action.")] = False,
     resend: Annotated[
         bool,
@@ -45,12 +52,15 @@ def act(
     If the node's answer does not come, the action may be recorded or not. The command keeps the
     signed action, and --resend sends it again. The ledger records it once, however often it is
     sent.
+
+    The first document goes with the action, in the same act, if the kind takes a document. Each
+    other one is an act document_added that belongs to the action.
     """
 
+    from api.cli.steps.attached import attached
     from api.cli.steps.building import build, fields_table, kinds_table
-    from api.cli.steps.sending import present_version, resend_all, send_kept
-    from api.cli.steps.unsent import UnsentAction, UnsentActions
-    from api.runtime.settings import Settings
+    from api.cli.steps.sending import present_version, resend_all, send_together
+    from api.cli.steps.transfers import transfer_bar
     from ledger.vocabulary import CASE_ACTIONS
 
     with failures(asked.as_json):
@@ -78,19 +88,10 @@ def act(
             else:
                 case_id = case
                 acted_on = version if version is not None else present_version(client, case)
-            action_id = uuid4()
-            unsent = UnsentAction(
-                action_id=action_id,
-                kind=kind,
-                agency=acting,
-                url=asked.url,
-                case_id=case_id,
-                case_version=acted_on,
-                signed=str(client.sign(action, case_id, action_id)),
-            )
-            kept = UnsentActions(Settings().data_directory)
-            kept.keep(unsent)
-            send_kept(client, kept, unsent, asked.as_json)
+            papers = [attached(one) for one in document or ()]
+            with transfer_bar("Uploading", asked.as_json or not papers) as progress:
+                acts = client.acts_with_documents(action, uuid4(), case_id, papers, progress)
+            send_together(client, asked.url, case_id, acted_on, acts, asked.as_json)
 
 
 def _acting(agency: str | None) -> str:

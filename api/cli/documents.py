@@ -1,5 +1,6 @@
 """Commands on documents: adding a file to a case, listing documents, downloading one."""
 
+import hashlib
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID, uuid4
@@ -14,7 +15,7 @@ from ledger.vocabulary.picklists import DocumentKind, LegalBasis, Purpose
 app = typer.Typer(
     name="document",
     no_args_is_help=True,
-    help="Documents of a case: add a file, list what there is, download one.",
+    help="Documents of a case: add a file, list what there is, download or sign one.",
 )
 
 CaseArgument = Annotated[UUID, typer.Argument(help="The case.")]
@@ -49,10 +50,8 @@ def add(
 ) -> None:
     """Upload a file, and add it to a case. A command that was stopped goes on where it was."""
 
-    from api.cli.steps.sending import present_version, send_kept
+    from api.cli.steps.sending import present_version, send_together
     from api.cli.steps.transfers import transfer_bar
-    from api.cli.steps.unsent import UnsentAction, UnsentActions
-    from api.runtime.settings import Settings
 
     with failures(asked.as_json), asked.client() as client:
         if (group is None) is not case_level:
@@ -68,19 +67,39 @@ def add(
                 belongs_to=belongs_to,
                 progress=progress,
             )
-        action_id = uuid4()
-        unsent = UnsentAction(
-            action_id=action_id,
-            kind=action.kind,
-            agency=client.agency,
-            url=asked.url,
-            case_id=case_id,
-            case_version=present_version(client, case_id),
-            signed=str(client.sign(action, case_id, action_id)),
-        )
-        kept = UnsentActions(Settings().data_directory)
-        kept.keep(unsent)
-        send_kept(client, kept, unsent, asked.as_json)
+        version = present_version(client, case_id)
+        send_together(client, asked.url, case_id, version, [(uuid4(), action)], asked.as_json)
+
+
+@app.command()
+@asks
+def sign(
+    asked: AsAgencyOrJson,
+    case_id: CaseArgument,
+    document_id: Annotated[UUID, typer.Argument(help="The action that added the document.")],
+    file: Annotated[
+        Path, typer.Argument(help="The content that was read.", exists=True, dir_okay=False)
+    ],
+) -> None:
+    """Sign another agency's document too, such as the minutes of a meeting, by its SHA-256.
+
+    The file must be the signed one, byte for byte. The document must be at the case level.
+    """
+
+    from api.cli.steps.sending import present_version, send_together
+
+    with failures(asked.as_json), asked.client() as client:
+        listed = {one.id: one for one in client.documents(case_id).documents}
+        document = listed.get(document_id)
+        if document is None:
+            fail("there is no such document at the case level; see `case-ledger document list`")
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        if digest != document.document.sha256:
+            fail(f"{file} is not the document: its SHA-256 is {digest}")
+        action = client.sign_document(document)
+        version = present_version(client, case_id)
+        send_together(client, asked.url, case_id, version, [(uuid4(), action)], asked.as_json)
 
 
 @app.command("list")

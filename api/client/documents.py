@@ -2,21 +2,30 @@
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, NotRequired, TypedDict, Unpack
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from api.client.actions import ActionsClient
 from api.client.bounded_answers import bounds, read_bounded
 from api.client.errors import RefusedError, is_no_answer, problem_of
 from api.client.schemas import Receipt
-from api.client.schemas.case_documents import DocumentPage, UploadState
+from api.client.schemas.case_documents import DocumentPage, ListedDocument, UploadState
 from ledger.system.backoff import Backoff
 from ledger.system.retrying import retrying
-from ledger.vocabulary.documents import DocumentAdded
-from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary import Action
+from ledger.vocabulary.documents import (
+    USUAL_KINDS,
+    CaseDocument,
+    DocumentAdded,
+    document_field,
+    document_of,
+    field_of,
+)
+from ledger.vocabulary.levels import FieldGroup, FieldLevel
 from ledger.vocabulary.picklists import DocumentKind, LegalBasis, Purpose
 
 _PART_BYTES = 1024 * 1024
@@ -42,6 +51,19 @@ class Described(TypedDict):
     belongs_to: NotRequired[UUID | None]
     """The action that it belongs to; the case itself without one."""
     progress: NotRequired[Progress]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFile:
+    """A file that goes with an action in the same act, and its description."""
+
+    file: Path
+    title: str
+    kind: DocumentKind | None = None
+    """``None``: the usual kind of document of the kind of action."""
+    level: FieldLevel | None = None
+    """The field group of the content, or the ``case`` level; ``None``: that of the action."""
+    language: str | None = None
 
 
 class DocumentsClient(ActionsClient):
@@ -102,23 +124,118 @@ class DocumentsClient(ActionsClient):
         The media type is the one that the node found by the content.
         """
         progress = described.get("progress", lambda _, __: None)
+        document = self._described(
+            case_id,
+            file,
+            kind=described["kind"],
+            title=described["title"],
+            language=described.get("language"),
+            progress=progress,
+        )
+        content = {
+            "acted_at": datetime.now(UTC),
+            "belongs_to": described.get("belongs_to"),
+            field_of(described["group"]): document,
+        }
+        return DocumentAdded.model_validate(content)
+
+    def act(
+        self,
+        action: Action,
+        case_id: UUID,
+        case_version: int,
+        documents: Sequence[DocumentFile] = (),
+    ) -> Sequence[Receipt]:
+        """Record an action on a case with its documents, and return a receipt for each act.
+
+        :meth:`acts_with_documents` says which acts there are. Raises ``RefusedError``: then the
+        acts before the refused one are recorded. Raises ``ValueError`` as that method does.
+        """
+        acts = self.acts_with_documents(action, uuid4(), case_id, documents)
+        return [
+            self.append(one, case_id, case_version + number, action_id)
+            for number, (action_id, one) in enumerate(acts)
+        ]
+
+    def acts_with_documents(
+        self,
+        action: Action,
+        action_id: UUID,
+        case_id: UUID,
+        documents: Sequence[DocumentFile],
+        progress: Progress = lambda _, __: None,
+    ) -> Sequence[tuple[UUID, Action]]:
+        """Upload the documents of an action, and return the acts to sign, each with its id.
+
+        The first act is the action itself. It takes the first document, if its kind takes one at
+        that level. Each other document is an act ``document_added`` that belongs to the action.
+        Raises ``ValueError`` if the kind or the level of a document must be said, and
+        ``RefusedError``.
+        """
+        own = document_field(type(action))
+        usual = USUAL_KINDS.get(action.kind)
+        placed: list[tuple[DocumentFile, str, DocumentKind]] = []
+        for one in documents:  # before the first upload
+            kind = one.kind or usual
+            field = field_of(one.level.group) if one.level is not None else own
+            if kind is None or field is None:
+                raise ValueError(
+                    f"{action.kind} takes no document in the same act: say the kind of"
+                    f" {one.file.name}, and its field group or the case level"
+                )
+            placed.append((one, field, kind))
+        acts: list[tuple[UUID, Action]] = [(action_id, action)]
+        for one, field, kind in placed:
+            document = self._described(
+                case_id,
+                one.file,
+                kind=kind,
+                title=one.title,
+                language=one.language,
+                progress=progress,
+            )
+            first = acts[0][1]
+            if field == own and document_of(first) is None:
+                content = first.model_dump(exclude_none=True) | {field: document}
+                acts[0] = (action_id, type(first).model_validate(content))
+                continue
+            added = {"acted_at": datetime.now(UTC), "belongs_to": action_id, field: document}
+            acts.append((uuid4(), DocumentAdded.model_validate(added)))
+        return acts
+
+    def sign_document(self, document: ListedDocument) -> DocumentAdded:
+        """Return the act that signs another agency's document too, by the same digest.
+
+        Read the content first: compare its SHA-256 with the document's.
+        """
+        return DocumentAdded(
+            acted_at=datetime.now(UTC),
+            belongs_to=document.belongs_to,
+            signs=document.id,
+            case_document=document.document,
+        )
+
+    def _described(
+        self,
+        case_id: UUID,
+        file: Path,
+        *,
+        kind: DocumentKind,
+        title: str,
+        language: str | None,
+        progress: Progress,
+    ) -> CaseDocument:
+        """Upload a file, and describe it with the media type that the node found."""
         state = self.upload(case_id, file, progress=progress)
         document = {
             "sha256": state.sha256,
             "size": state.size,
             "media_type": state.media_type,
-            "document_kind": described["kind"],
-            "language": described.get("language"),
-            "title": described["title"],
+            "document_kind": kind,
+            "language": language,
+            "title": title,
         }
-        group = described["group"]
-        field = f"{group.value}_document" if group is not None else "case_document"
-        content = {
-            "acted_at": datetime.now(UTC),
-            "belongs_to": described.get("belongs_to"),
-            field: document,
-        }
-        return DocumentAdded.model_validate(content)
+        return CaseDocument.model_validate(document)
 
     def documents(
         self,

@@ -1,34 +1,56 @@
 """The documents of a case that a caller may know of."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
-from api.client.schemas.case_documents import ListedDocument
+from api.client.schemas.case_documents import DocumentSignature, ListedDocument
 from ledger.procedure.case import Case
 from ledger.vault.held_fields import Held
 from ledger.vault.vault import Vault
-from ledger.vocabulary.documents import DOCUMENT_FIELDS, CaseDocument
+from ledger.vocabulary.documents import DOCUMENT_FIELDS, CaseDocument, DocumentAdded
 from ledger.vocabulary.types import RECORDED
 
 
 def listed_documents(vault: Vault, case: Case, held: Iterable[Held]) -> Sequence[ListedDocument]:
-    """Return the documents among opened fields, in the order in which they were recorded."""
+    """Return the documents among opened fields, in the order in which they were recorded.
+
+    An act that signs another act's document is no document of its own, but a signature of it.
+    """
     held = [one for one in held if one.action_id in case.history]
-    found = [one for one in held if one.field in DOCUMENT_FIELDS]
+    described = {
+        one.action_id: (one, CaseDocument.model_validate(one.value, context=RECORDED))
+        for one in held
+        if one.field in DOCUMENT_FIELDS
+    }
     belongs = {one.action_id: UUID(one.value) for one in held if one.field == "belongs_to"}
-    here = vault.documents.held([one.action_id for one in found])
-    return sorted(
-        (
-            ListedDocument(
-                id=one.action_id,
-                agency=case.history[one.action_id].agency,
-                belongs_to=belongs.get(one.action_id),
-                group=one.group,
-                received_from=one.received_from,
-                is_here=one.action_id in here,
-                document=CaseDocument.model_validate(one.value, context=RECORDED),
-            )
-            for one in found
-        ),
-        key=lambda one: case.history[one.id].position,
-    )
+    signs = {one.action_id: UUID(one.value) for one in held if one.field == "signs"}
+    first = [action for action in case.history if action in described and action not in signs]
+    here = vault.documents.held(first)
+
+    def signatures(action: UUID) -> Iterator[DocumentSignature]:
+        for other in (action, *(other for other in case.history if signs.get(other) == action)):
+            if other in described and described[other][1] == described[action][1]:
+                act = case.history[other]
+                yield DocumentSignature(
+                    action=other,
+                    agency=act.agency,
+                    acted_at=act.acted_at,
+                    recorded_at=act.recorded_at,
+                )
+
+    def listed(action: UUID) -> ListedDocument:
+        one, document = described[action]
+        act = case.history[action]
+        is_added = act.kind == DocumentAdded.kind
+        return ListedDocument(
+            id=action,
+            agency=act.agency,
+            belongs_to=belongs.get(action) if is_added else action,
+            group=one.group,
+            received_from=one.received_from,
+            is_here=action in here,
+            document=document,
+            signatures=tuple(signatures(action)),
+        )
+
+    return [listed(action) for action in first]

@@ -4,40 +4,49 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from ledger.application import Ledger
+from ledger.procedure.case import Case
+from ledger.procedure.deciding import case_of
+from ledger.procedure.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
 from ledger.signing.signed_action import SignedAction
 from ledger.vault.documents.documents import NamedDocument
 from ledger.vault.vault import Vault
 from ledger.vocabulary.action import Action
-from ledger.vocabulary.documents import DocumentAdded
+from ledger.vocabulary.documents import (
+    DOCUMENT_FIELDS,
+    CaseDocument,
+    DocumentAdded,
+    document_of,
+)
+from ledger.vocabulary.picklists import DocumentKind
+from ledger.vocabulary.types import RECORDED
 
 
 def named_documents(
     ledger: Ledger, vault: Vault, action: SignedAction, whole: Action | None, case_id: UUID
 ) -> Sequence[NamedDocument]:
-    """Return the documents that an action names, each of which is here in whole.
+    """Return the document that an action names, which is here in whole.
 
     A recorded action that is sent again, to a vault that was put back to an older copy, may come
-    without its document: then nothing is returned. Raises ``Refusal`` (``document-not-uploaded``,
-    ``document-type``, ``unknown-belonging``).
+    without its document: then nothing is returned. An act that signs another act's document has no
+    content of its own. Raises ``Refusal`` (``document-not-uploaded``, ``document-type``,
+    ``unknown-belonging``, ``unknown-signed``, ``another-document``, ``minutes-signature``).
     """
-    if not isinstance(whole, DocumentAdded):
+    found = document_of(whole) if whole is not None else None
+    if whole is None or found is None:
         return ()
-    field, document = whole.document
+    field, document = found
     level = whole.level(field)
     named = (NamedDocument(field, level, document.sha256, document.size, document.media_type),)
     is_recorded = ledger.receipt_of(action) is not None
     case = ledger.case(case_id)
-    belongs_to = whole.belongs_to
-    is_known = belongs_to is None or case is None or belongs_to in case.history
-    if not is_known and not is_recorded:
-        raise Refusal(
-            Ground.INVALID,
-            "unknown-belonging",
-            "This case has no such action for a document to belong to. Choose an action of this"
-            " case.",
-            "act.belongs_to",
-        )
+    if isinstance(whole, DocumentAdded):
+        if not is_recorded and case is not None:
+            _check_belongs(case, whole.belongs_to)
+        if whole.signs is not None:
+            if not is_recorded:
+                _check_signature(ledger, vault, action, document, whole.signs)
+            return ()
     try:
         vault.documents.check(case_id, action.agency, action.id, named)
     except Refusal:
@@ -45,3 +54,55 @@ def named_documents(
             raise
         return ()
     return named
+
+
+def _check_belongs(case: Case, belongs_to: UUID | None) -> None:
+    """Check that a document belongs to an action of the case. Raises ``Refusal``."""
+    if belongs_to is not None and belongs_to not in case.history:
+        raise Refusal(
+            Ground.INVALID,
+            "unknown-belonging",
+            "This case has no such action for a document to belong to. Choose an action of this"
+            " case.",
+            "act.belongs_to",
+        )
+
+
+def _check_signature(
+    ledger: Ledger, vault: Vault, action: SignedAction, document: CaseDocument, signs: UUID
+) -> None:
+    """Check that an act signs a document that this vault knows, by the same digest.
+
+    The first act of the document is the one to name, and not another signature of it. Raises
+    ``Refusal``.
+    """
+    case = ledger.case(case_of(action))
+    held = [one for one in vault.case_fields(case_of(action)) if one.action_id == signs]
+    first = next((one for one in held if one.field in DOCUMENT_FIELDS), None)
+    is_signature = any(one.field == "signs" for one in held)
+    if case is None or signs not in case.history or first is None or is_signature:
+        raise Refusal(
+            Ground.INVALID,
+            "unknown-signed",
+            "This country holds no such document that every agency of the case may read. Name the"
+            " action that added the document.",
+            "act.signs",
+        )
+    signed = CaseDocument.model_validate(first.value, context=RECORDED)
+    if signed != document:
+        raise Refusal(
+            Ground.INVALID,
+            "another-document",
+            "The named action has another document: a changed text is a document of its own. Sign"
+            " the document as it is, or add the changed one.",
+            f"act.{DOCUMENT_FIELDS[0]}",
+        )
+    signer = ledger.adopted().directory.agencies_by_id.get(action.agency)
+    is_minutes = document.document_kind is DocumentKind.MINUTES
+    if is_minutes and (signer is None or signer.role != COORDINATOR):
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "minutes-signature",
+            "Only the coordinator of a country signs the minutes of a meeting.",
+            "act.signs",
+        )

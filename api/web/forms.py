@@ -16,6 +16,7 @@ from ledger.procedure.protocol import NODE, OVERSIGHT, Protocol
 from ledger.system import clock
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.action import Action, field_adapter, values_of
+from ledger.vocabulary.documents import DOCUMENT_FIELDS
 from ledger.vocabulary.iso_codes import COUNTRIES
 from ledger.vocabulary.levels import FieldGroup, Level
 from ledger.vocabulary.upcasting import upcasters
@@ -106,7 +107,11 @@ def form(
     there is one.
     """
     model = CASE_ACTIONS[kind]
-    fields = [_field(model, name, offer, named, protocol, words) for name in model.model_fields]
+    fields = [
+        _field(model, name, offer, named, protocol, words)
+        for name in model.model_fields
+        if name not in DOCUMENT_FIELDS  # a document is uploaded, and has no control of its own
+    ]
     if parties is not None:
         fields = [
             replace(one, joining=_joining(one, protocol, words, parties))

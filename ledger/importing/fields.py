@@ -15,6 +15,7 @@ from uuid import UUID
 from pydantic import AwareDatetime
 
 from ledger.vocabulary import CASE_ACTIONS, Action
+from ledger.vocabulary.documents import DOCUMENT_FIELDS
 
 KINDS = (
     "case_opened",
@@ -224,6 +225,8 @@ def place(name: str) -> FieldPlace | None:
     if kind not in KINDS or (number > 1 and kind == "case_opened"):
         return None
     if field not in CASE_ACTIONS[kind].model_fields or field == ENDS.get(kind, ("",))[0]:
+        return None
+    if field in DOCUMENT_FIELDS:  # a table has no contents of documents
         return None
     return FieldPlace(kind, field, number)
 

@@ -315,8 +315,10 @@ class VaultCheck:
         here = {(row["action_id"], row["field"]) for row in documents}
         for action, deposits in of_actions.items():
             entries = [one.entry for one in deposits if one.entry and not one.received_from]
-            named = {name for entry in entries for name in entry["fields"]} & {*DOCUMENT_FIELDS}
-            for field_name in sorted(named):
+            fields = {name for entry in entries for name in entry["fields"]}
+            if "signs" in fields:
+                continue  # the content belongs to the act whose document this one signs
+            for field_name in sorted(fields & {*DOCUMENT_FIELDS}):
                 if (action, field_name) not in here:
                     what = "the content of the document is missing"
                     yield VaultFinding(what=what, case_id=case_id, action=action, field=field_name)

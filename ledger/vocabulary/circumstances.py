@@ -16,6 +16,7 @@ from ledger.vocabulary.action import (
     OnLedger,
     Whereabouts,
 )
+from ledger.vocabulary.documents import CaseDocument
 from ledger.vocabulary.identification import FurtherForms
 from ledger.vocabulary.picklists import (
     CitizenshipStatus,
@@ -59,6 +60,8 @@ class DeathRecorded(Action):
 
     died_on: OnCase[date | None] = None
     cause: Health[Text | None] = None
+    family_document: Family[CaseDocument | None] = None
+    """The certificate of the death."""
 
 
 class DeathNotified(Action):
@@ -81,6 +84,8 @@ class ChildBorn(Action):
     country_of_birth: OnCase[Country]
     born_on: Family[date | None] = None
     care_of_child: Care[Text | None] = None
+    family_document: Family[CaseDocument | None] = None
+    """The certificate of the birth."""
 
 
 class NewExploitationFound(Action):

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from ledger.vocabulary.action import Action, OnCase, OnLedger
+from ledger.vocabulary.documents import CaseDocument
 from ledger.vocabulary.picklists import Stage as S
 from ledger.vocabulary.types import ActionId, AgencyId, Text
 
@@ -28,6 +29,8 @@ class FormSent(Action):
     answers: OnLedger[ActionId | None] = None
     """The sending of the form that this one answers."""
     remarks: OnCase[Text | None] = None
+    case_document: OnCase[CaseDocument | None] = None
+    """The form on paper, as it was signed."""
 
 
 class FormAcknowledged(Action):

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from ledger.vocabulary.action import Action, Care, Identity, OnCase, OnLedger
+from ledger.vocabulary.documents import CaseDocument
 from ledger.vocabulary.picklists import (
     ClosureReason,
     ConsentForm,
@@ -56,6 +57,8 @@ class ConsentGiven(Action):
     """The other countries that they may be released to."""
     language: OnCase[Language | None] = None
     signed_by: Identity[Name | None] = None
+    identity_document: Identity[CaseDocument | None] = None
+    """The signed form of the consent."""
 
 
 class ConsentWithdrawn(Action):
@@ -129,6 +132,8 @@ class MeetingHeld(Action):
     agencies: OnCase[Annotated[tuple[AgencyId, ...], Field(min_length=1, max_length=40)]]
     minutes: OnCase[Text | None] = None
     participants: Identity[Text | None] = None
+    case_document: OnCase[CaseDocument | None] = None
+    """The minutes, which a coordinator of each country signs by their digest."""
 
 
 class JointActionAgreed(Action):

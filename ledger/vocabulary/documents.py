@@ -1,5 +1,7 @@
 """Documents: the paper that belongs to an action or to the case."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
@@ -17,6 +19,7 @@ from ledger.vocabulary.action import (
     Proceedings,
     Whereabouts,
 )
+from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import DocumentKind
 from ledger.vocabulary.picklists import Stage as S
 from ledger.vocabulary.types import ActionId, Language, Name
@@ -60,6 +63,8 @@ class DocumentAdded(Action):
 
     belongs_to: OnCase[ActionId | None] = None
     """The action of this case that the document belongs to."""
+    signs: OnCase[ActionId | None] = None
+    """The action whose document this act signs too: the same content, by the same digest."""
     case_document: OnCase[CaseDocument | None] = None
     identity_document: Identity[CaseDocument | None] = None
     contact_document: Contact[CaseDocument | None] = None
@@ -77,15 +82,61 @@ class DocumentAdded(Action):
                 "names exactly one document, in the field of its group: "
                 + ", ".join(DOCUMENT_FIELDS)
             )
+        if self.signs is not None and self.case_document is None:
+            raise ValueError("signs only a document at the case level: name it in case_document")
         return self
-
-    @property
-    def document(self) -> tuple[str, CaseDocument]:
-        """Return the document, with the name of its field."""
-        return next((n, d) for n in DOCUMENT_FIELDS if (d := getattr(self, n)) is not None)
 
 
 DOCUMENT_FIELDS: tuple[str, ...] = tuple(
     name for name in DocumentAdded.model_fields if name.endswith("_document")
 )
-"""The fields that may have the document; the first is at ``case`` level."""
+"""The fields that may have a document, of any kind of action; the first is at ``case`` level.
+
+``document_added`` has all of them. Each other kind that has paper has one.
+"""
+USUAL_KINDS: Mapping[str, DocumentKind] = MappingProxyType(
+    {
+        "age_assessed": DocumentKind.ASSESSMENT,
+        "best_interests_assessed": DocumentKind.ASSESSMENT,
+        "child_born": DocumentKind.CIVIL_STATUS_CERTIFICATE,
+        "consent_given": DocumentKind.CONSENT_FORM,
+        "death_recorded": DocumentKind.CIVIL_STATUS_CERTIFICATE,
+        "family_assessed": DocumentKind.ASSESSMENT,
+        "form_sent": DocumentKind.LETTER,
+        "guardian_appointed": DocumentKind.ADMINISTRATIVE_DECISION,
+        "handover_recorded": DocumentKind.REPORT,
+        "hearing_held": DocumentKind.MINUTES,
+        "judgment_given": DocumentKind.COURT_DECISION,
+        "meeting_held": DocumentKind.MINUTES,
+        "reintegration_monitored": DocumentKind.REPORT,
+        "reintegration_planned": DocumentKind.REPORT,
+        "risk_assessed": DocumentKind.ASSESSMENT,
+        "statement_taken": DocumentKind.MINUTES,
+        "travel_document_held": DocumentKind.TRAVEL_DOCUMENT,
+        "travel_document_issued": DocumentKind.TRAVEL_DOCUMENT,
+    }
+)
+"""The usual kind of document of each kind of action that takes its document in the same act."""
+
+
+def document_field(model: type[Action]) -> str | None:
+    """Return the field in which a kind of action takes its document in the same act.
+
+    It is ``None`` for a kind that takes none, and for ``document_added``, which has a choice.
+    """
+    found = [name for name in DOCUMENT_FIELDS if name in model.model_fields]
+    return found[0] if len(found) == 1 else None
+
+
+def document_of(action: Action) -> tuple[str, CaseDocument] | None:
+    """Return the document of an action with the name of its field, or ``None`` without one."""
+    for name in DOCUMENT_FIELDS:
+        document = getattr(action, name, None)
+        if isinstance(document, CaseDocument):
+            return name, document
+    return None
+
+
+def field_of(group: FieldGroup | None) -> str:
+    """Return the name of the field for a document of a group, or at ``case`` level."""
+    return f"{group.value}_document" if group is not None else DOCUMENT_FIELDS[0]

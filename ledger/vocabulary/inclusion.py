@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from ledger.vocabulary.action import Action, Care, OnCase, OnLedger, Whereabouts
+from ledger.vocabulary.documents import CaseDocument
 from ledger.vocabulary.picklists import MonitoringFinding, SupportPlanType
 from ledger.vocabulary.picklists import Stage as S
 from ledger.vocabulary.types import ActionId, Text
@@ -21,6 +22,8 @@ class ReintegrationPlanned(Action):
     planned_end_date: OnLedger[date | None] = None
     objectives: OnCase[Text | None] = None
     action_plan: Care[Text | None] = None
+    care_document: Care[CaseDocument | None] = None
+    """The plan."""
 
 
 class ReintegrationPlanAgreed(Action):
@@ -44,6 +47,8 @@ class ReintegrationMonitored(Action):
     report: OnCase[Text | None] = None
     care_note: Care[Text | None] = None
     home_address: Whereabouts[Text | None] = None
+    care_document: Care[CaseDocument | None] = None
+    """The report of the visit."""
 
 
 class MonitoringClosed(Action):

@@ -14,6 +14,7 @@ from ledger.vocabulary.action import (
     OnCase,
     OnLedger,
 )
+from ledger.vocabulary.documents import CaseDocument
 from ledger.vocabulary.picklists import (
     AgeGroup,
     AgeMethod,
@@ -105,6 +106,8 @@ class AgeAssessed(Action):
     """The lower bound of the estimated age, in years, at the time of the act."""
     age_to: Identity[Age | None] = None
     """The upper bound of the estimated age, in years, at the time of the act."""
+    identity_document: Identity[CaseDocument | None] = None
+    """The report."""
 
 
 class RectificationRequested(Action):

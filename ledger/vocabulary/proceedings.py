@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from ledger.vocabulary.action import Action, OnCase, OnLedger, Proceedings
+from ledger.vocabulary.documents import CaseDocument
 from ledger.vocabulary.picklists import (
     AppealOutcome,
     Appellant,
@@ -59,6 +60,8 @@ class HearingHeld(Action):
     victim_protected: OnLedger[bool]
     """Whether the victim was heard with protective measures, or not exposed at all."""
     minutes: Proceedings[Text | None] = None
+    proceedings_document: Proceedings[CaseDocument | None] = None
+    """The minutes of the hearing."""
 
 
 class JudgmentGiven(Action):
@@ -70,6 +73,8 @@ class JudgmentGiven(Action):
     final: OnLedger[bool]
     verdict: OnCase[Verdict]
     summary: Proceedings[Text | None] = None
+    proceedings_document: Proceedings[CaseDocument | None] = None
+    """The judgment."""
 
 
 class CompensationRecorded(Action):
@@ -95,6 +100,8 @@ class StatementTaken(Action):
     recorded_once: OnLedger[bool]
     """Whether the statement was recorded, so that it need not be given again."""
     testimony: Proceedings[Text | None] = None
+    proceedings_document: Proceedings[CaseDocument | None] = None
+    """The record of the statement."""
 
 
 class AppealFiled(Action):

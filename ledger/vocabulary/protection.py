@@ -14,6 +14,7 @@ from ledger.vocabulary.action import (
     OnLedger,
     Whereabouts,
 )
+from ledger.vocabulary.documents import CaseDocument
 from ledger.vocabulary.picklists import (
     BestInterestsOutcome,
     GuardianKind,
@@ -37,6 +38,8 @@ class GuardianAppointed(Action):
     decision_reference: OnCase[Name | None] = None
     guardian_name: Family[Name | None] = None
     guardian_contact: Contact[Text | None] = None
+    family_document: Family[CaseDocument | None] = None
+    """The decision on the guardian."""
 
 
 class BestInterestsAssessed(Action):
@@ -49,6 +52,8 @@ class BestInterestsAssessed(Action):
     child_heard: OnLedger[bool]
     reasoning: OnCase[Text | None] = None
     childs_view: Care[Text | None] = None
+    care_document: Care[CaseDocument | None] = None
+    """The report."""
 
 
 class RiskAssessed(Action):
@@ -61,6 +66,8 @@ class RiskAssessed(Action):
     review_by: OnLedger[date | None] = None
     risk_factors: OnCase[Text | None] = None
     threats: Care[Text | None] = None
+    care_document: Care[CaseDocument | None] = None
+    """The report."""
 
 
 class Sheltered(Action):

@@ -15,6 +15,7 @@ from ledger.vocabulary.action import (
     OnLedger,
     Whereabouts,
 )
+from ledger.vocabulary.documents import CaseDocument
 from ledger.vocabulary.picklists import (
     ConsentForm,
     EscortKind,
@@ -48,6 +49,8 @@ class FamilyAssessed(Action):
     suitable: OnLedger[bool]
     conditions: OnCase[Text | None] = None
     assessment: Family[Text | None] = None
+    family_document: Family[CaseDocument | None] = None
+    """The report."""
 
 
 class ReturnRequested(Action):
@@ -143,6 +146,8 @@ class TravelDocumentIssued(Action):
     document: OnLedger[TravelDocumentKind]
     valid_until: OnCase[date | None] = None
     document_number: Identity[Name | None] = None
+    identity_document: Identity[CaseDocument | None] = None
+    """A copy of the travel document."""
 
 
 class TravelDocumentHeld(Action):
@@ -154,6 +159,8 @@ class TravelDocumentHeld(Action):
     document: OnLedger[TravelDocumentKind]
     valid_until: OnCase[date | None] = None
     document_number: Identity[Name | None] = None
+    identity_document: Identity[CaseDocument | None] = None
+    """A copy of the travel document."""
 
 
 class Departed(Action):
@@ -195,6 +202,8 @@ class HandoverRecorded(Action):
     persons: Identity[Text | None] = None
     """The persons who handed over and took over."""
     state_of_person: Care[Text | None] = None
+    identity_document: Identity[CaseDocument | None] = None
+    """The record on paper, with its signatures."""
 
 
 class HandoverConfirmed(Action):

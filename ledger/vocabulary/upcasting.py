@@ -134,6 +134,27 @@ UPCASTERS = Upcasters(
     # A vote names a checkpoint of the history that it is given in.
     Upcaster("log_policy_adopted", 1, dict, digests=0),
     Upcaster("amendment_accepted", 1, dict, digests=0),
+    # The kinds that have paper take a document in the same act.
+    Upcaster("age_assessed", 1, dict, digests=6),
+    Upcaster("best_interests_assessed", 1, dict, digests=2),
+    Upcaster("child_born", 1, dict, digests=3),
+    Upcaster("consent_given", 1, dict, digests=2),
+    Upcaster("death_recorded", 1, dict, digests=2),
+    Upcaster("family_assessed", 1, dict, digests=2),
+    Upcaster("form_sent", 1, dict, digests=1),
+    Upcaster("guardian_appointed", 1, dict, digests=3),
+    Upcaster("handover_recorded", 1, dict, digests=7),
+    Upcaster("hearing_held", 1, dict, digests=1),
+    Upcaster("judgment_given", 1, dict, digests=2),
+    Upcaster("meeting_held", 2, dict, digests=3),
+    Upcaster("reintegration_monitored", 2, dict, digests=4),
+    Upcaster("reintegration_planned", 1, dict, digests=2),
+    Upcaster("risk_assessed", 1, dict, digests=2),
+    Upcaster("statement_taken", 1, dict, digests=1),
+    Upcaster("travel_document_held", 1, dict, digests=2),
+    Upcaster("travel_document_issued", 2, dict, digests=2),
+    # A second act may sign the document of a first one.
+    Upcaster("document_added", 1, dict, digests=10),
 )
 """The steps that every reader uses."""
 

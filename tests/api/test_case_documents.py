@@ -1,6 +1,7 @@
 """Documents of a case, from the file to the download: who gets what, and what is written down."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -12,16 +13,21 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from api.background_jobs.vault_checker import vault_check
+from api.client.client import LedgerClient
+from api.client.documents import DocumentFile
 from api.client.errors import RefusedError
 from api.client.schemas import Receipt
+from api.client.schemas.case_documents import ListedDocument
 from api.paper.subject_access.wording import wording
 from ledger.vault.documents.chunk_encryption import seal_chunk
 from ledger.vault.documents.content_check import ContentCheck
 from ledger.vault.documents.documents import opened_content_key
 from ledger.vault.documents.uploads import place_of
 from ledger.vault.ownership import NotOwnerError
-from ledger.vocabulary.coordination import ConsentGiven, Correction
-from ledger.vocabulary.levels import FieldGroup
+from ledger.vault.vault_check import VaultFinding
+from ledger.vocabulary.coordination import ConsentGiven, Correction, MeetingHeld
+from ledger.vocabulary.documents import document_of
+from ledger.vocabulary.levels import CASE, FieldGroup
 from ledger.vocabulary.picklists import (
     AgeGroup,
     ConsentForm,
@@ -36,13 +42,17 @@ from tests.api.test_document_uploads import authorised
 from tests.support.actions import START, opening
 from tests.support.papers import PDF, pdf
 from tests.support.serving import Server
+from tests.support.sharing import register_country_keys
+from tests.support.waiting import until
 
 AGENCY = "xk-dhtqnj"
 TITLE = "Consent of the mother"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served(served_once: Server) -> Server:
+    """A server whose countries can seal to each other."""
+    register_country_keys(served_once)
     return served_once
 
 
@@ -79,17 +89,19 @@ def added(
         )
 
 
+CONSENT = ConsentGiven(
+    acted_at=START,
+    scopes=tuple(ConsentScope),
+    given_by=ConsentGiver.PERSON,
+    form=ConsentForm.WRITTEN,
+    groups=(FieldGroup.IDENTITY, FieldGroup.HEALTH),
+)
+"""An adult consents to the reading of some groups, which is a legal basis."""
+
+
 def consented(served: Server, case: UUID, version: int) -> Receipt:
-    """An adult consents to the reading of some groups, which is a legal basis."""
-    consent = ConsentGiven(
-        acted_at=START,
-        scopes=tuple(ConsentScope),
-        given_by=ConsentGiver.PERSON,
-        form=ConsentForm.WRITTEN,
-        groups=(FieldGroup.IDENTITY, FieldGroup.HEALTH),
-    )
     with served.client(AGENCY) as client:
-        return client.append(consent, case, version)
+        return client.append(CONSENT, case, version)
 
 
 def test_a_document_is_added_listed_and_downloaded(served: Server, file: Path) -> None:
@@ -190,7 +202,8 @@ def test_an_action_without_its_upload_is_refused_and_nothing_is_kept(
         action = client.document_action(
             case, file, kind=DocumentKind.REPORT, title=TITLE, group=FieldGroup.HEALTH
         )
-        field, document = action.document
+        field, document = document_of(action) or ("", None)
+        assert document is not None
         other = action.model_copy(update={field: document.model_copy(update={"sha256": "0" * 64})})
         picture = document.model_copy(update={"media_type": "image/png"})
         wrong = action.model_copy(update={field: picture})
@@ -211,6 +224,113 @@ def test_an_action_without_its_upload_is_refused_and_nothing_is_kept(
         assert client.case(case).view.version == 2
 
 
+def checked(served: Server, party: str, case: UUID) -> Sequence[VaultFinding]:
+    """Return what the check of a country's vault finds of a case."""
+    vault, node = served.node.vaults.of(party), served.node
+    chunks = vault.documents.chunks
+    check = vault_check(node.ledger, node.database, node.outbox, party, vault.keys, chunks)
+    return check.check([case], served.agencies.protocol).findings
+
+
+def annulling(action: UUID) -> Correction:
+    return Correction(
+        acted_at=datetime.now(UTC),
+        corrects=action,
+        reason=next(iter(CorrectionReason)),
+        effect=CorrectionEffect.ANNULLED,
+    )
+
+
+def test_an_action_takes_its_document_in_the_same_act(served: Server, file: Path) -> None:
+    case, _ = opened(served)
+    (other := file.with_name("other.pdf")).write_bytes(pdf(900))
+    papers = [
+        DocumentFile(file, TITLE),
+        DocumentFile(other, "A letter", DocumentKind.LETTER, CASE),
+    ]
+    with served.client(AGENCY) as client:
+        with pytest.raises(ValueError, match="say the kind"):
+            client.acts_with_documents(annulling(case), uuid4(), case, papers[:1])
+        acts = client.acts_with_documents(CONSENT, action := uuid4(), case, papers)
+        assert len(acts) == 2
+        signed = [client.sign(one, case, action_id) for action_id, one in acts]
+        receipts = [client.send(one, case, 1 + number) for number, one in enumerate(signed)]
+        assert client.send(signed[0], case, 1) == receipts[0]  # as after a lost answer
+        asked = [FieldGroup.IDENTITY], Purpose.PROTECTION
+        own, letter = client.documents(case, *asked).documents
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        assert (own.id, own.belongs_to, own.group) == (action, action, FieldGroup.IDENTITY)
+        assert own.document.document_kind is DocumentKind.CONSENT_FORM
+        assert (letter.belongs_to, letter.group) == (action, None)
+        to = file.with_name("again.pdf")
+        assert client.download(case, action, to, purpose=Purpose.PROTECTION) == digest
+        # Without the upload nothing of the action is recorded.
+        lost = acts[0][1].model_copy(
+            update={"identity_document": own.document.model_copy(update={"sha256": "0" * 64})}
+        )
+        with pytest.raises(RefusedError) as refused:
+            client.append(lost, case, 3)
+        assert refused.value.problem.rule == "document-not-uploaded"
+        # A correction of the action is one of its document too.
+        client.append(annulling(action), case, 3)
+        page = client.documents(case).documents
+        assert [one.id for one in page] == [letter.id]
+        with pytest.raises(RefusedError) as refused:
+            client.download(case, action, file.with_name("no"), purpose=Purpose.PROTECTION)
+        assert refused.value.problem.rule == "unknown-document"
+
+
+def test_the_coordinators_of_both_sides_sign_the_minutes(served: Server, file: Path) -> None:
+    case, _ = opened(served)
+    held = MeetingHeld(
+        acted_at=START, host="XK", countries=("XK", "ME"), agencies=("xk-nac", "me-nac")
+    )
+    with served.client("xk-nac") as coordinator:
+        (met,) = coordinator.act(held, case, 1, [DocumentFile(file, "Minutes")])
+    assert met.action_id is not None
+
+    def minutes(client: LedgerClient) -> ListedDocument | None:
+        return next(
+            (one for one in client.documents(case).documents if one.id == met.action_id), None
+        )
+
+    with served.client("me-nac") as other:
+        until(lambda: minutes(other) is not None)
+        one = minutes(other)
+        assert one is not None
+        assert [by.agency for by in one.signatures] == ["xk-nac"]
+        signature = other.sign_document(one)
+        changed = one.document.model_copy(update={"sha256": "0" * 64})
+        for refused_act, rule in (
+            (signature.model_copy(update={"case_document": changed}), "another-document"),
+            (signature.model_copy(update={"signs": uuid4()}), "unknown-signed"),
+        ):
+            with pytest.raises(RefusedError) as refused:
+                other.append(refused_act, case, 2)
+            assert refused.value.problem.rule == rule
+        second = other.append(signature, case, 2)
+        by = minutes(other)
+        assert by is not None
+        assert [(one.agency, one.action) for one in by.signatures] == [
+            ("xk-nac", met.action_id),
+            ("me-nac", second.action_id),
+        ]
+        # A signature has no content of its own, and none signs a signature.
+        assert len(other.documents(case).documents) == 1
+        with pytest.raises(RefusedError) as refused:
+            other.append(signature.model_copy(update={"signs": second.action_id}), case, 3)
+        assert refused.value.problem.rule == "unknown-signed"
+        other.append(annulling(second.action_id), case, 3)
+        by = minutes(other)
+        assert by is not None
+        assert [one.agency for one in by.signatures] == ["xk-nac"]
+    with served.client(AGENCY) as police, pytest.raises(RefusedError) as refused:
+        police.append(signature, case, 4)
+    assert refused.value.problem.rule == "minutes-signature"
+    check = checked(served, "ME", case)
+    assert [finding.what for finding in check] == []
+
+
 def test_an_annulled_document_does_not_open_and_a_lost_one_is_found(
     served: Server, file: Path
 ) -> None:
@@ -222,28 +342,13 @@ def test_an_annulled_document_does_not_open_and_a_lost_one_is_found(
         ).fetchone()
         assert row is not None
         connection.commit()
-    vault = served.node.vaults.of("XK")
-    check = vault_check(
-        served.node.ledger,
-        served.node.database,
-        served.node.outbox,
-        "XK",
-        vault.keys,
-        vault.documents.chunks,
-    )
-    found = check.check([case], served.agencies.protocol).findings
+    found = checked(served, "XK", case)
     assert [(one.what, one.field) for one in found] == [
         ("the content of the document is missing", "case_document")
     ]
     other = added(served, case, 2, file)
     with served.client(AGENCY) as client:
-        correction = Correction(
-            acted_at=datetime.now(UTC),
-            corrects=other.action_id,
-            reason=next(iter(CorrectionReason)),
-            effect=CorrectionEffect.ANNULLED,
-        )
-        client.append(correction, case, 3)
+        client.append(annulling(other.action_id), case, 3)
         assert [one.id for one in client.documents(case).documents] == [receipt.action_id]
         with pytest.raises(RefusedError) as refused:
             client.download(case, other.action_id, file.with_name("no"), purpose=Purpose.PROTECTION)

@@ -264,11 +264,11 @@ def _as_text(agencies: Agencies) -> str:
 
 
 def test_a_later_version_is_not_guessed_at(agencies: Agencies) -> None:
-    """By the product's own registry, in which assessments are in their first version."""
-    signed = old_event(agencies, CASE_ID, SECOND, 2)
+    """By the product's own registry, in which assessments are in their second version."""
+    signed = old_event(agencies, CASE_ID, SECOND, 3)
     event = recorded(event_bytes.seal(signed, START), CASE_ID, 1, 1)
     assert (event.action.kind, event.action.mark) == (NOT_UNDERSTOOD, Mark.UNKNOWN_VERSION)
-    assert upcasters().version(OLD) == 1
+    assert upcasters().version(OLD) == 2
 
 
 def test_steps_follow_one_another() -> None:

@@ -28,6 +28,7 @@ from ledger.system.version import program_version
 from ledger.vocabulary import ALL_ACTIONS, CASE_ACTIONS
 from ledger.vocabulary.action import ledger_part
 from ledger.vocabulary.coordination import Correction
+from ledger.vocabulary.upcasting import upcasters
 from projections.columnar import cases, decoding, parquet_export, parquet_writer
 from projections.columnar.column_shapes import NotCanonicalError
 from projections.columnar.decoding import COMMON, Decoder, column_of, schema_of
@@ -159,6 +160,8 @@ def test_what_is_valid_in_another_way_of_writing_reads_the_same(
     key = generate()
     payload = {"iss": "xk-nac", "iat": 1767600000, "jti": str(uuid4()), "protocol": "p",
         "case": str(named), "kind": kind, "act": act, "_sd_alg": "sha-256"}  # fmt: skip
+    if (version := upcasters().version(kind)) > 1:
+        payload["version"] = version
     issued = sd_jwt.issue({"typ": "case-action+sd-jwt", "kid": key_id(key)}, payload, (), key)
     text = issued.without_disclosures()
     if pretty:

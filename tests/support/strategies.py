@@ -136,10 +136,11 @@ def actions(
     model = CASE_ACTIONS[kind]
     makes = _Maker(draw, tuple(agency_ids), sorted(party_codes), known_actions, acted_at)
     values = {"acted_at": acted_at, **fixed}
+    # A document is uploaded first: an action that is drawn has none, but for `document_added`.
+    values = dict.fromkeys(set(DOCUMENT_FIELDS) & set(model.model_fields)) | values
     if model is DocumentAdded:  # it has one document, in one of its fields
         chosen = draw(_one_of(DOCUMENT_FIELDS))
-        values |= dict.fromkeys(DOCUMENT_FIELDS)
-        values[chosen] = makes.value(CaseDocument, secret=True)
+        values |= {chosen: makes.value(CaseDocument, secret=True), "signs": None}
     if model is IndicatorsAssessed:
         listed = draw(_one_of(IndicatorList))
         values["indicator_list"] = listed

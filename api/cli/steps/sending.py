@@ -1,18 +1,20 @@
 """Send signed actions, and keep those without an outcome."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import NoReturn
 from uuid import UUID
 
 import httpx
 
-from api.cli.output import OUTCOME_UNKNOWN, fail, out, print_json
+from api.cli.output import OUTCOME_UNKNOWN, err, fail, out, print_json
 from api.cli.steps.kept_decisions import keep_decision
 from api.cli.steps.unsent import UnsentAction, UnsentActions
 from api.client import LedgerClient, RefusedError, WaitingError
 from api.client.errors import UNREADABLE
 from api.runtime.settings import Settings
 from ledger.log.signed_decision import DecisionError
+from ledger.vocabulary import Action
 
 
 def present_version(client: LedgerClient, case: UUID) -> int:
@@ -35,6 +37,50 @@ def resend_all(client: LedgerClient, url: str, as_json: bool) -> None:
             out.print(f"Nothing of {client.agency} waits to be sent to {url}.", soft_wrap=True)
         for unsent in waiting:
             send_kept(client, kept, unsent, as_json)
+
+
+def send_together(
+    client: LedgerClient,
+    url: str,
+    case_id: UUID,
+    case_version: int,
+    acts: Sequence[tuple[UUID, Action]],
+    as_json: bool,
+) -> None:
+    """Sign acts that follow one another on a case, keep them all, and send them in turn.
+
+    An act that is not sent, because the one before it was refused, is not kept.
+    """
+    kept = UnsentActions(Settings().data_directory)
+    unsent = [
+        UnsentAction(
+            action_id=action_id,
+            kind=action.kind,
+            agency=client.agency,
+            url=url,
+            case_id=case_id,
+            case_version=case_version + number,
+            signed=str(client.sign(action, case_id, action_id)),
+        )
+        for number, (action_id, action) in enumerate(acts)
+    ]
+    for one in unsent:
+        kept.keep(one)
+    for number, one in enumerate(unsent):
+        try:
+            send_kept(client, kept, one, as_json)
+        except RefusedError:
+            if not kept.has(one):  # refused for good
+                for other in unsent[number + 1 :]:
+                    kept.forget(other)
+                if number:
+                    err.print(
+                        f"The action {unsent[0].action_id} is recorded. Its further documents from"
+                        f" number {number + 1} on are not: add them with `case-ledger document add"
+                        f" --belongs-to {unsent[0].action_id}`.",
+                        soft_wrap=True,
+                    )
+            raise
 
 
 def send_kept(

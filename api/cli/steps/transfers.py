@@ -38,7 +38,7 @@ def documents_table(documents: Iterable[ListedDocument]) -> Table:
     """Return a table of documents."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("Document", no_wrap=True)  # the id that a download needs
-    for column in ("Title", "Kind", "Group", "Bytes", "From", "Here"):
+    for column in ("Title", "Kind", "Group", "Bytes", "Signed by", "Here"):
         table.add_column(column)
     for one in documents:
         table.add_row(
@@ -47,7 +47,7 @@ def documents_table(documents: Iterable[ListedDocument]) -> Table:
             one.document.document_kind.value.replace("_", " "),
             one.group.value if one.group is not None else "case",
             str(one.document.size),
-            one.agency,
+            "\n".join(f"{by.agency}, {by.acted_at:%d %b %Y}" for by in one.signatures),
             "yes" if one.is_here else "no",
         )
     return table

@@ -49,6 +49,10 @@ class UnsentActions:
         """Remove the action's file."""
         self._path(action.action_id).unlink(missing_ok=True)
 
+    def has(self, action: UnsentAction) -> bool:
+        """Return whether the action's file is here."""
+        return self._path(action.action_id).is_file()
+
     def of(self, agency: str, url: str) -> list[UnsentAction]:
         """Return an agency's actions for one node, the first kept first.
 

@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+from pydantic import AwareDatetime
+
 from api.client.schemas.document import Document
 from ledger.procedure.readings import Reading
 from ledger.vocabulary.documents import CaseDocument
@@ -24,6 +26,16 @@ class UploadState(Document):
     """By the content, once it is whole."""
 
 
+class DocumentSignature(Document):
+    """An act that signed a document by its digest."""
+
+    action: UUID
+    agency: AgencyId
+    acted_at: AwareDatetime
+    """When the agency signed it, as it says."""
+    recorded_at: AwareDatetime
+
+
 class ListedDocument(Document):
     """A document of a case, as the agency that added it signed it."""
 
@@ -31,7 +43,10 @@ class ListedDocument(Document):
     """The action that has the document."""
     agency: AgencyId
     belongs_to: UUID | None
-    """The action of the case that the document belongs to; ``None``: the case itself."""
+    """The action of the case that the document belongs to; ``None``: the case itself.
+
+    It is the same as ``id`` where the action took the document in the same act.
+    """
     group: FieldGroup | None
     """The field group; ``None`` at ``case`` level."""
     received_from: Country | None
@@ -39,6 +54,8 @@ class ListedDocument(Document):
     is_here: bool
     """True if this node has the content."""
     document: CaseDocument
+    signatures: tuple[DocumentSignature, ...]
+    """The first act, and the acts of others that signed the same content, as recorded."""
 
 
 class DocumentPage(Document):
