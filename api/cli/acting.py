@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import typer
 
-from api.cli.connection import AsAgencyOrJson, MayAsk, asks
+from api.cli.connection import CASE, AsAgencyOrJson, MayAsk, asks
 from api.cli.output import err, fail, failures, out, print_json
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 
@@ -25,7 +25,7 @@ def act(
         list[str] | None,
         typer.Argument(metavar="[FIELD=VALUE]...", help="The fields of the action."),
     ] = None,
-    case: Annotated[UUID | None, typer.Option(help="The case.", show_default="a new one")] = None,
+    case: Annotated[str | None, typer.Option(help=CASE, show_default="a new one")] = None,
     version: Annotated[
         int | None, typer.Option(help="The case version acted on.", show_default="the present one")
     ] = None,
@@ -86,8 +86,8 @@ def act(
             if case is None:
                 case_id, acted_on = uuid4(), 0
             else:
-                case_id = case
-                acted_on = version if version is not None else present_version(client, case)
+                case_id = client.case_named(case)
+                acted_on = version if version is not None else present_version(client, case_id)
             papers = [attached(one) for one in document or ()]
             with transfer_bar("Uploading", asked.as_json or not papers) as progress:
                 acts = client.acts_with_documents(action, uuid4(), case_id, papers, progress)
@@ -104,8 +104,8 @@ def _acting(agency: str | None) -> str:
 @asks
 def case(
     asked: AsAgencyOrJson,
-    case_id: Annotated[
-        UUID | None, typer.Argument(help="The case.", show_default="list all cases")
+    case: Annotated[
+        str | None, typer.Argument(metavar="CASE", help=CASE, show_default="list all cases")
     ] = None,
     as_of: Annotated[
         str | None,
@@ -123,7 +123,7 @@ def case(
 
     now = datetime.now(UTC)
     with asked.client() as client:
-        if case_id is None:
+        if case is None:
             found = list(
                 client.cases(status=status, stage=stage, priority=priority, awaits_us=awaits_us)
             )
@@ -133,6 +133,7 @@ def case(
                 out.print(case_list(found, now))
             return
         then = Moment.parse(as_of) if as_of else Moment()
+        case_id = client.case_named(case)
         seen = client.case(case_id, as_of_position=then.position, as_of_time=then.time)
         if asked.as_json:
             print_json(seen)
@@ -144,8 +145,9 @@ def case(
 @asks
 def trail(
     asked: AsAgencyOrJson,
-    case_id: Annotated[
-        UUID | None, typer.Argument(help="The case.", show_default="the protocol's own trail")
+    case: Annotated[
+        str | None,
+        typer.Argument(metavar="CASE", help=CASE, show_default="the protocol's own trail"),
     ] = None,
 ) -> None:
     """Show an audit trail: each event with its agency, its time and its changes."""
@@ -153,7 +155,8 @@ def trail(
     from api.cli.steps.case_tables import trail_table
 
     with asked.client() as client:
-        entries = list(client.trail(case_id) if case_id else client.protocol_trail())
+        named = None if case is None else client.case_named(case)
+        entries = list(client.protocol_trail() if named is None else client.trail(named))
         if asked.as_json:
             print_json([entry.model_dump(mode="json") for entry in entries])
         else:

@@ -49,6 +49,8 @@ Url = Annotated[
         callback=_default_url,
     ),
 ]
+CASE = "The case: its reference, such as K7Q-F3M-9XR, or its id."
+CaseName = Annotated[str, typer.Argument(metavar="CASE", help=CASE)]
 PATIENCE_SECONDS = 10.0
 """For so long a command sends a request again that gets no answer."""
 _AGENCY = typer.Option("--agency", "-a", envvar="CASE_LEDGER_AGENCY", help="The agency that asks.")

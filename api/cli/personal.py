@@ -7,14 +7,13 @@ from uuid import UUID
 
 import typer
 
-from api.cli.connection import AsAgency, AsAgencyOrJson, asks
+from api.cli.connection import AsAgency, AsAgencyOrJson, CaseName, asks
 from api.cli.output import fail, failures, out, print_json
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import ErasureGround, LegalBasis, Purpose
 
 app = typer.Typer()
 
-CaseArgument = Annotated[UUID, typer.Argument(help="The case.")]
 Groups = Annotated[
     list[FieldGroup], typer.Option("--group", "-g", help="A field group. May be repeated.")
 ]
@@ -25,7 +24,7 @@ ForPurpose = Annotated[Purpose, typer.Option(help="The purpose of the reading.")
 @asks
 def read(
     asked: AsAgencyOrJson,
-    case_id: CaseArgument,
+    case: CaseName,
     group: Groups,
     purpose: ForPurpose,
     basis: Annotated[
@@ -38,6 +37,7 @@ def read(
     from api.cli.steps.personal_tables import erased_line, fields_table
 
     with asked.client() as client:
+        case_id = client.case_named(case)
         opened = client.read(case_id, group, purpose, basis)
         if asked.as_json:
             print_json(opened)
@@ -55,13 +55,14 @@ def read(
 @asks
 def readings(
     asked: AsAgencyOrJson,
-    case_id: CaseArgument,
+    case: CaseName,
 ) -> None:
     """List the readings of a person's fields in this country, with their purposes and results."""
 
     from api.cli.steps.personal_tables import readings_table
 
     with asked.client() as client:
+        case_id = client.case_named(case)
         listed = client.readings(case_id)
         if asked.as_json:
             print_json(listed)
@@ -73,7 +74,7 @@ def readings(
 @asks
 def review_destruction(
     asked: AsAgencyOrJson,
-    case_id: CaseArgument,
+    case: CaseName,
     proposal: Annotated[UUID, typer.Argument(help="The action that proposed the destruction.")],
 ) -> None:
     """Open what a proposed destruction would remove, to decide on it.
@@ -81,6 +82,7 @@ def review_destruction(
     For courts, oversight bodies and coordinators. The access log records the reading.
     """
     with asked.client() as client:
+        case_id = client.case_named(case)
         opened = client.review_destruction(case_id, proposal)
         if asked.as_json:
             print_json(opened)
@@ -94,7 +96,7 @@ def review_destruction(
 @asks
 def subject_access(
     asked: AsAgency,
-    case_id: CaseArgument,
+    case: CaseName,
     file: Annotated[Path, typer.Argument(help="Where to write it: a .pdf, or a .json file.")],
     language: Annotated[str, typer.Option(help="One that the protocol names, by its code.")] = "en",
 ) -> None:
@@ -103,6 +105,7 @@ def subject_access(
     from ledger.signing.keys import write_private
 
     with asked.client() as client:
+        case_id = client.case_named(case)
         content = client.subject_access(case_id, language, pdf=file.suffix == ".pdf")
         write_private(file, content)
         out.print(f"[green]Written[/] to {file}. It holds all that is known of the person.")
@@ -112,7 +115,7 @@ def subject_access(
 @asks
 def release(
     asked: AsAgencyOrJson,
-    case_id: CaseArgument,
+    case: CaseName,
     to: Annotated[str, typer.Option(help="The receiving country.")],
     group: Groups,
     purpose: ForPurpose,
@@ -134,6 +137,7 @@ def release(
     from api.cli.steps.personal_tables import find_basis
 
     with asked.client() as client:
+        case_id = client.case_named(case)
         view = client.case(case_id).view
         stands_on = basis_action or find_basis(view, basis, to, group)
         held = client.read(case_id, group, purpose).fields
@@ -161,7 +165,7 @@ def release(
 @asks
 def erase(
     asked: AsAgencyOrJson,
-    case_id: CaseArgument,
+    case: CaseName,
     ground: Annotated[
         ErasureGround | None, typer.Option(help="The ground of the erasure. Proposes the erasure.")
     ] = None,
@@ -175,6 +179,7 @@ def erase(
     from ledger.vocabulary.erasure import ErasureProposed
 
     with asked.client() as client:
+        case_id = client.case_named(case)
         if approve:
             receipt = approve_erasure(client, case_id)
         elif ground is not None:

@@ -2,11 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
-from uuid import UUID
 
 import typer
 
-from api.cli.connection import AsAgencyOrJson, asks
+from api.cli.connection import AsAgencyOrJson, CaseName, asks
 from api.cli.output import fail, out, print_json
 
 app = typer.Typer(
@@ -53,7 +52,7 @@ def listed(
 @asks
 def announce(
     asked: AsAgencyOrJson,
-    case_id: Annotated[UUID, typer.Argument(help="The case.")],
+    case: CaseName,
     erase_from: Annotated[
         datetime | None,
         typer.Option(
@@ -67,6 +66,7 @@ def announce(
     from ledger.vocabulary.erasure import RetentionAnnounced
 
     with asked.client() as client:
+        case_id = client.case_named(case)
         version = client.case(case_id).view.version
         stands = next(iter(client.retention(case_id=case_id)), None)
         if stands is None or stands.closed_at is None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from api.client.connection import Connection
 from api.client.schemas import Case, CasePage, TrailPage
+from ledger.vocabulary.case_reference import read_reference
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_view import CaseView
@@ -61,6 +62,7 @@ class CasesClient(Connection):
         priority: Priority | None = None,
         lead_agency: str | None = None,
         awaits_us: bool | None = None,
+        reference: str | None = None,
         page: int = 100,
     ) -> Iterator[CaseView]:
         """Yield every case of this agency's country that fits, the last opened first."""
@@ -70,10 +72,27 @@ class CasesClient(Connection):
             "priority": priority,
             "lead_agency": lead_agency,
             "awaits_us": awaits_us,
+            "reference": reference,
             "limit": page,
         }
         for found in self._pages("/v1/cases", CasePage, params, "before"):
             yield from found.cases
+
+    def case_named(self, name: str) -> UUID:
+        """Return the id of the case that an id or a short reference names.
+
+        Raises ``ValueError`` if the text is neither, or if the reference is that of no case or of
+        more than one that this agency sees.
+        """
+        try:
+            return UUID(name)
+        except ValueError:
+            reference = read_reference(name)
+        found = [view.case_id for view in self.cases(reference=reference)]
+        if len(found) != 1:
+            named = ", ".join(str(case_id) for case_id in found) or "none that you may see"
+            raise ValueError(f"the reference {reference} is that of {len(found)} cases: {named}")
+        return found[0]
 
     def trail(self, case_id: UUID, *, at_least: int | None = None) -> Iterator[TrailEntry]:
         """Yield the audit trail of a case, from its opening."""

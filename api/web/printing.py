@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from api.http.access import Caller
+from api.paper.printing.case_number import case_number
 from api.paper.printing.glyphs import Line, shown
 from api.paper.printing.typesetting import PageFrame, set_pages, template
 from api.web.case_text import DueStep, FieldText, TrailRow, Urgency
@@ -58,7 +59,7 @@ class Printing:
         """
         texts = self.words.texts
         content = {
-            "about": [shown(f"{texts.text('case')} {self.case.case_id}"), *self._about()],
+            "about": [shown(f"{texts.text('case')} {self._number}"), *self._about()],
             "head": [shown(texts.text(text)) for text in _TRAIL],
             "events": [self._event(row) for row in self.rows],
         }
@@ -70,11 +71,15 @@ class Printing:
         return PageFrame(
             language=things.known,
             title=title,
-            number=str(self.case.case_id),
+            number=self._number,
             page=things.text("page", page="\0", pages="\0"),
             made_at=self.at,
             wide=wide,
         )
+
+    @property
+    def _number(self) -> str:
+        return case_number(self.case.case_id)
 
     def _about(self) -> list[Shown]:
         text, things = self.words.texts.text, self.words.things
@@ -92,7 +97,7 @@ class Printing:
 
     def _state(self) -> Iterator[tuple[str, str]]:
         text, things, case = self.words.texts.text, self.words.things, self.case
-        yield things.text("case.number"), str(case.case_id)
+        yield things.text("case.number"), self._number
         yield text("stage"), things.picked(case.stage)
         yield text("replay.status"), things.picked(case.status)
         person = f"{things.picked(case.age_group)}, {things.picked(case.trafficking_status)}"

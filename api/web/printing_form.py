@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
+from api.paper.printing.case_number import case_number
 from api.paper.printing.glyphs import Line, shown
 from api.paper.printing.typesetting import PageFrame, set_pages, template
 from api.paper.subject_access.wording import Wording
@@ -67,7 +68,7 @@ class PrintedForm:
         frame = PageFrame(
             language=here.things.known,
             title=_title(self.form, here),
-            number=str(self.sending.case_id),
+            number=case_number(self.sending.case_id),
             page=f"{self.code} · {here.things.text('page', page=NUL, pages=NUL)}",
             made_at=at,
         )
@@ -76,7 +77,7 @@ class PrintedForm:
     def _about(self, words: Words) -> Iterator[tuple[str, str]]:
         text, things, fields = words.texts.text, words.things, self.sending.fields
         yield text("forms.protocol"), things.proper_name(self.protocol.title)
-        yield things.text("case.number"), str(self.sending.case_id)
+        yield things.text("case.number"), case_number(self.sending.case_id)
         yield text("forms.step"), self.form.step_in(things.language)
         yield text("forms.from"), _agency(self.sending.agency, things)
         yield text("forms.to"), _agency(str(fields["addressee"]), things)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from api.http.access import Caller
+from api.paper.printing.case_number import case_number
 from api.paper.printing.glyphs import Line, shown
 from api.paper.printing.typesetting import PageFrame, set_pages, template
 from api.web.case_text import names
@@ -65,7 +66,7 @@ def print_sitting(
 
 def _case(one: SharedCase, words: Words) -> str:
     """Name a case by its whole number: on paper, there is no link to follow."""
-    return f"{words.texts.text('case')} {one.view.case_id}"
+    return f"{words.texts.text('case')} {case_number(one.view.case_id)}"
 
 
 def _left(cases: Sequence[SharedCase], words: Words) -> Iterator[str]:

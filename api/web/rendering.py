@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,6 +26,7 @@ from api.web.navigation import sections
 from api.web.texts import PageTexts, texts
 from api.web.timeline import stage_of
 from ledger.system import clock
+from ledger.vocabulary.case_reference import case_reference
 
 PAGE_HEADERS = {
     **ANSWER_HEADERS,
@@ -61,6 +63,7 @@ def _templates() -> Environment:
     )
     made.globals |= {
         "asset": assets().url,
+        "reference": lambda case: case_reference(UUID(str(case))),
         "stage_of": lambda entry: stage_of(entry).value,
     }
     return made

@@ -9,6 +9,7 @@ from psycopg.rows import DictRow
 from pydantic_core import to_json
 
 from ledger.procedure.retention import is_owed_erasure, period_end
+from ledger.vocabulary.case_reference import case_reference
 from projections.folds.case_folder import CaseStep, Step
 from projections.folds.case_view import CaseDocuments, Turn, viewers
 from projections.folds.indicator_key import counted_as
@@ -34,6 +35,7 @@ class CaseViews(View):
         "version": "int8",
         "position": "int8",
         "opened_position": "int8",
+        "reference": "text",
         "status": "text",
         "stage": "text",
         "priority": "text",
@@ -72,6 +74,7 @@ class CaseViews(View):
         documents = CaseDocuments(
             state, step.registry.agreement, step.after.history, step.document_after
         )
+        reference = case_reference(state.case_id)
         alike, met = counted_as(state), state.facts.get("meeting_held")
         due = period_end(state, step.registry.agreement.of_event(step.event))
         for viewer in viewers(state):
@@ -83,6 +86,7 @@ class CaseViews(View):
                 state.version,
                 state.position,
                 state.opened_position,
+                reference,
                 view["status"],
                 view["stage"],
                 view["priority"],

@@ -31,6 +31,7 @@ WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s
   AND (%(priority)s::text IS NULL OR priority = %(priority)s)
   AND (%(lead_agencies)s::text[] IS NULL OR lead_agency = ANY(%(lead_agencies)s))
   AND (%(awaits_us)s::boolean IS NULL OR awaits_us = %(awaits_us)s)
+  AND (%(reference)s::text IS NULL OR reference = %(reference)s)
 ORDER BY opened_position DESC LIMIT %(limit)s
 """
 
@@ -124,6 +125,7 @@ class ViewReader(ObligationQueries, MeetingQueries):
         priority: str | None = None,
         lead_agencies: Sequence[str] | None = None,
         awaits_us: bool | None = None,
+        reference: str | None = None,
     ) -> list[CaseView]:
         """Return the viewer's cases, newest first, below the opening position ``before``."""
         filters = {
@@ -135,6 +137,7 @@ class ViewReader(ObligationQueries, MeetingQueries):
             "priority": priority,
             "lead_agencies": None if lead_agencies is None else [*lead_agencies],
             "awaits_us": awaits_us,
+            "reference": reference,
         }
         rows = self._rows(_CASES, "case_views", filters)
         return self.documents.read(CaseView, "case_views", rows)

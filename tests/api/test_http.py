@@ -16,6 +16,7 @@ from api.client.assertion import TYPE, make_assertion
 from api.client.schemas import Case
 from api.web.texts import texts
 from ledger.signing import keys
+from ledger.vocabulary.case_reference import case_reference
 from ledger.vocabulary.coordination import InformationRequested
 from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.picklists import (
@@ -116,6 +117,15 @@ def test_an_action_travels_from_an_agency_to_each_countrys_view(alone: Server) -
     assert {e.signature for e in trail} == {"valid"}
     assert [c.case_id for c in montenegro.cases(awaits_us=True)] == [case_id]
     assert list(montenegro.cases(awaits_us=False)) == []
+    reference = case_reference(case_id)
+    for name in (reference, reference.lower(), str(case_id)):
+        assert montenegro.case_named(name) == case_id
+    with pytest.raises(ValueError, match="that of 0 cases: none that you may see"):
+        albania.case_named(reference)
+    with pytest.raises(RefusedError) as error:
+        list(montenegro.cases(reference="K7Q-F3M-9X0"))
+    assert refused(error) == (422, "case-reference")
+    assert error.value.problem.field == "reference"
     assert list(albania.cases()) == []
     for read in (albania.case, albania.trail):
         with pytest.raises(RefusedError) as error:

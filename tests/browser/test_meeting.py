@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from ledger.vocabulary.case_reference import case_reference
 from ledger.vocabulary.coordination import CasePrioritised
 from ledger.vocabulary.picklists import Priority
 from tests.browser.conftest import SECONDS, Person
@@ -90,7 +91,7 @@ def test_two_coordinators_go_through_a_sitting(
 
     # The first case: the joint action waits for the meeting.
     page.get_by_role("link", name="Begin with the first case").click()
-    expect(page.locator("h1")).to_contain_text(str(cases[0])[:8])
+    expect(page.locator("h1")).to_contain_text(case_reference(cases[0]))
     expect(page.locator("#record ~ details").nth(1)).to_contain_text(
         "First comes: Meeting of the teams held"
     )
@@ -116,7 +117,7 @@ def test_two_coordinators_go_through_a_sitting(
 
     # The second: who is present comes along, the minutes do not.
     page.get_by_role("link", name="Next case").click()
-    expect(page.locator("h1")).to_contain_text(str(cases[1])[:8])
+    expect(page.locator("h1")).to_contain_text(case_reference(cases[1]))
     part = form(page, "meeting_held")
     expect(part("f-participants")).to_have_value(SOMEBODY)
     expect(part("f-host")).to_have_value("ME")
@@ -126,7 +127,7 @@ def test_two_coordinators_go_through_a_sitting(
 
     # Montenegro is typing on it when Kosovo records: nothing typed is lost, the form opens.
     theirs.get_by_role("link", name="Next case").click()
-    expect(theirs.locator("h1")).to_contain_text(str(cases[1])[:8])
+    expect(theirs.locator("h1")).to_contain_text(case_reference(cases[1]))
     their_part = form(theirs, "meeting_held")
     expect(their_part("f-participants")).to_have_value("")  # each side has its own
     their_part("f-minutes").fill("Our side's minutes")
@@ -150,7 +151,7 @@ def test_two_coordinators_go_through_a_sitting(
             expect(shown.locator("#live")).to_contain_text(due)
         left = shown.locator("section[aria-labelledby=left]")
         for case in (cases[2], *story.cases.values()):
-            expect(left).to_contain_text(str(case)[:8])
+            expect(left).to_contain_text(case_reference(case))
     kosovo.sees_no_barrier()
     kosovo.picture("meeting-summary")
     page.get_by_role("link", name="Meeting with Montenegro").click()
@@ -229,7 +230,7 @@ def test_it_is_done_by_keyboard_alone(person: People, cases: Sequence[UUID]) -> 
     page.locator("#to-summary").focus()
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
-    expect(page.locator("h1")).to_contain_text(str(cases[2])[:8])
+    expect(page.locator("h1")).to_contain_text(case_reference(cases[2]))
     page.locator("details summary").first.focus()
     page.keyboard.press("Enter")
     expect(form(page, "meeting_held")("act")).to_be_hidden()

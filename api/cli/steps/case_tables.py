@@ -13,6 +13,7 @@ from rich.text import Text
 
 from api.client.schemas import AgencyWithKeys, DisclosedFields, Event, Outcome
 from ledger.procedure.erasures import ErasedData, ErasureReason, erased_data
+from ledger.vocabulary.case_reference import case_reference
 from projections.folds.audit_trail import Change, TrailEntry
 from projections.folds.case_view import CaseView, Turn
 from projections.folds.expected_steps import ExpectedStep
@@ -169,7 +170,8 @@ def agency_table(agencies: Iterable[AgencyWithKeys], now: datetime) -> Table:
 
 
 def short(case_id: UUID) -> str:
-    return str(case_id)[:8]
+    """Return the name of a case that people can say."""
+    return case_reference(case_id)
 
 
 def _standing(view: CaseView) -> Table:

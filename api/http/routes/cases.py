@@ -24,6 +24,7 @@ from api.node.node import Node
 from api.runtime.problem import problem
 from ledger.refusals import Ground, Refusal
 from ledger.vault.vault import Vault
+from ledger.vocabulary.case_reference import read_reference
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 from ledger.vocabulary.types import AgencyId
 from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView, case_view, viewers
@@ -74,6 +75,10 @@ def list_cases(
     awaits_us: Annotated[
         bool | None, Query(description="Only cases in which a step is, or is not, ours")
     ] = None,
+    reference: Annotated[
+        str | None,
+        Query(max_length=40, description="A case's short reference, such as `K7Q-F3M-9XR`"),
+    ] = None,
     before: Annotated[int | None, Query(ge=1, le=MAX_POSITION)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     at_least: AtLeast = None,
@@ -89,9 +94,18 @@ def list_cases(
         priority=priority,
         lead_agencies=None if lead_agency is None else caller.protocol.answers_for(lead_agency),
         awaits_us=awaits_us,
+        reference=None if reference is None else _reference(reference),
     )
     more = cases[-1].opened_position if len(cases) == limit else None
     return CasePage(cases=tuple(cases), next=more)
+
+
+def _reference(text: str) -> str:
+    """Return a reference as it is stored. Raises ``Refusal`` if it is none."""
+    try:
+        return read_reference(text)
+    except ValueError as error:
+        raise Refusal(Ground.INVALID, "case-reference", str(error), "reference") from None
 
 
 @router.get("/{case_id}", response_model=Case, responses=responses(401, 403, 404, 409, 422, 503))

@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any
 from uuid import UUID
 
+from api.paper.printing.case_number import case_number
 from api.paper.printing.glyphs import Line, has_codes, shown
 from api.paper.printing.typesetting import NotRendered, PageFrame, set_pages
 from api.paper.subject_access.document import Access, HeldField, SubjectFile, agency_names
@@ -42,7 +43,7 @@ def render(file: SubjectFile, words: Wording | None = None) -> bytes:
     frame = PageFrame(
         language=words.known,
         title=words.text("title"),
-        number=str(file.case_id),
+        number=case_number(file.case_id),
         page=words.text("page", page="\0", pages="\0"),
         made_at=file.made_at,
     )
@@ -91,7 +92,7 @@ class _AccessPage:
 
     def _facts(self) -> Iterable[tuple[str, str]]:
         file, words = self.file, self.words
-        yield "number", str(file.case_id)
+        yield "number", case_number(file.case_id)
         yield "protocol", words.proper_name(file.protocol_title)
         yield "parties", ", ".join(words.country(code) for code in file.parties)
         yield "country", words.country(file.country)

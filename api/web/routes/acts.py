@@ -26,6 +26,7 @@ from ledger.procedure.merged_cases import KnownCase
 from ledger.procedure.protocol import NODE, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
+from ledger.vocabulary.case_reference import case_reference
 from ledger.vocabulary.linking import (
     CaseMerged,
     CasesLinked,
@@ -114,7 +115,7 @@ def _form(
         named |= _named(case.history.values(), words)
     for one, known in around.items():
         named |= _named(known.history.values(), words)
-        named[str(one)] = str(one)[:8]  # as pages refer to a case
+        named[str(one)] = case_reference(one)
     return page(
         request,
         "act.html",
