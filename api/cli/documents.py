@@ -15,7 +15,7 @@ from ledger.vocabulary.picklists import DocumentKind, LegalBasis, Purpose
 app = typer.Typer(
     name="document",
     no_args_is_help=True,
-    help="Documents of a case: add a file, list what there is, download or sign one.",
+    help="Documents of a case: add a file, list what there is, download, sign or move one.",
 )
 
 CaseArgument = Annotated[UUID, typer.Argument(help="The case.")]
@@ -100,6 +100,56 @@ def sign(
         action = client.sign_document(document)
         version = present_version(client, case_id)
         send_together(client, asked.url, case_id, version, [(uuid4(), action)], asked.as_json)
+
+
+@app.command()
+@asks
+def move(
+    asked: AsAgencyOrJson,
+    case_id: CaseArgument,
+    document_id: Annotated[UUID, typer.Argument(help="The action that added the document.")],
+    to: Annotated[UUID, typer.Option(help="The right case; the same one to change the group.")],
+    purpose: Annotated[Purpose, typer.Option(help="The purpose of the reading.")],
+    group: Annotated[
+        FieldGroup | None,
+        typer.Option("--group", "-g", help="Its field group.", show_default="the case level"),
+    ] = None,
+    new_group: Annotated[
+        FieldGroup | None,
+        typer.Option(help="The right field group.", show_default="as it is"),
+    ] = None,
+    new_case_level: Annotated[
+        bool, typer.Option("--new-case-level", help="Put it at the case level.")
+    ] = False,
+    belongs_to: Annotated[
+        UUID | None,
+        typer.Option(help="The action of the right case.", show_default="the case itself"),
+    ] = None,
+    basis: ForBasis = None,
+) -> None:
+    """Move a document that was added to the wrong case, or under the wrong field group.
+
+    The node copies the content. The agency signs the document in the right place, and annuls it in
+    the wrong one, where it does not open any more. Run it again if it was stopped.
+    """
+
+    from api.cli.steps.moving_documents import found_document, recorder
+    from api.cli.steps.moving_documents import move as moved
+
+    with failures(asked.as_json), asked.client() as client:
+        record = recorder(client, asked.url, asked.as_json)
+        if new_group is not None and new_case_level:
+            fail("say --new-group or --new-case-level, not both")
+        target = None if new_case_level else new_group or group
+        if to == case_id and target is group:
+            fail("the document is there already; name another case, or another field group")
+        document = found_document(client, case_id, document_id, group, purpose, basis)
+        if document.belongs_to == document.id:
+            fail(
+                "the document was added with its action. Record the action in the right case with"
+                " the file (`case-ledger act --document`), and correct it here"
+            )
+        moved(client, document, to, target, belongs_to, purpose, basis, record)
 
 
 @app.command("list")

@@ -77,7 +77,8 @@ COMMANDS: Mapping[str, CommandPlace] = {
         ("personal",), "Write all that this country holds on a person into a file for that person."
     ),
     "document": CommandPlace(
-        ("documents",), "Documents of a case: add a file, list what there is, download one."
+        ("documents",),
+        "Documents of a case: add a file, list what there is, download, sign or move one.",
     ),
     "review-destruction": CommandPlace(
         ("personal",), "Open what a proposed destruction would remove, to decide on it."

@@ -13,7 +13,12 @@ from api.client.actions import ActionsClient
 from api.client.bounded_answers import bounds, read_bounded
 from api.client.errors import RefusedError, is_no_answer, problem_of
 from api.client.schemas import Receipt
-from api.client.schemas.case_documents import DocumentPage, ListedDocument, UploadState
+from api.client.schemas.case_documents import (
+    DocumentCopyRequest,
+    DocumentPage,
+    ListedDocument,
+    UploadState,
+)
 from ledger.system.backoff import Backoff
 from ledger.system.retrying import retrying
 from ledger.vocabulary import Action
@@ -250,6 +255,23 @@ class DocumentsClient(ActionsClient):
         """
         asked = {"group": [*groups] or None, "purpose": purpose, "basis": basis}
         return self._get(f"/v1/cases/{case_id}/documents", DocumentPage, asked)
+
+    def copy_document(
+        self,
+        case_id: UUID,
+        document_id: UUID,
+        to: UUID,
+        *,
+        purpose: Purpose,
+        basis: LegalBasis | None = None,
+    ) -> UploadState:
+        """Copy a document's content into an upload to another case, at the node.
+
+        It is a reading, which is written down. Raises ``RefusedError``.
+        """
+        asked = DocumentCopyRequest(to=to, purpose=purpose, basis=basis)
+        path = f"/v1/cases/{case_id}/documents/{document_id}/copies"
+        return UploadState.model_validate_json(self._send_document(path, asked).content)
 
     def download(
         self,

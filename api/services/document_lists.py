@@ -44,6 +44,7 @@ def listed_documents(vault: Vault, case: Case, held: Iterable[Held]) -> Sequence
         is_added = act.kind == DocumentAdded.kind
         return ListedDocument(
             id=action,
+            case_id=case.id,
             agency=act.agency,
             belongs_to=belongs.get(action) if is_added else action,
             group=one.group,

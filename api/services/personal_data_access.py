@@ -8,6 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from api.runtime.problem import problem
+from api.services.merged_pairs import merged_with
 from ledger.application import Ledger
 from ledger.events.act import Act
 from ledger.events.event import ActionRecorded
@@ -107,13 +108,15 @@ class PersonalDataAccess:
     ) -> OpenedDocument:
         """Open the content of a document that the reader's own country holds.
 
-        ``action`` is the action that has the document. The entry of the access log names it. A
-        document at ``case`` level needs no legal basis, and has an entry all the same. Raises
-        ``Refusal`` (``unknown-document``, ``document-damaged``) and as :meth:`read` does.
+        The document is of the case, or of one that was merged with it: then the matrix and the
+        basis are those of that case, and the entry of the access log is on that case. ``action`` is
+        the action that has the document. The entry of the access log names it. A document at
+        ``case`` level needs no legal basis, and has an entry all the same. Raises ``Refusal``
+        (``unknown-document``, ``document-damaged``) and as :meth:`read` does.
         """
-        case = self._case(reader, case_id)
+        case = self._case_of_document(reader, case_id, action)
         vault = self._vaults.of(reader.agency.party)
-        known = vault.documents.level_of(action, case_id)
+        known = vault.documents.level_of(action, case.id)
         if known is None or action not in case.history or reader.agency.role in (OVERSIGHT, NODE):
             raise _no_document()
         groups = () if known.group is None else (known.group,)
@@ -125,6 +128,15 @@ class PersonalDataAccess:
         if opened is None:
             raise _no_document()
         return opened
+
+    def _case_of_document(self, reader: Reader, case_id: UUID, action: UUID) -> Case:
+        """Return the case of an action: this one, or one that was merged with it."""
+        case = self._case(reader, case_id)
+        if action not in case.history and reader.agency.role not in (OVERSIGHT, NODE):
+            for other in merged_with(self._ledger, reader.agency, case_id):
+                if action in (merged := self._case(reader, other)).history:
+                    return merged
+        return case
 
     def _granted(
         self,

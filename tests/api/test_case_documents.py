@@ -11,14 +11,17 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
+from typer.testing import CliRunner
 
 from api.background_jobs.vault_checker import vault_check
+from api.cli import app
 from api.client.client import LedgerClient
 from api.client.documents import DocumentFile
 from api.client.errors import RefusedError
 from api.client.schemas import Receipt
 from api.client.schemas.case_documents import ListedDocument
 from api.paper.subject_access.wording import wording
+from ledger.signing import keys
 from ledger.vault.documents.chunk_encryption import seal_chunk
 from ledger.vault.documents.content_check import ContentCheck
 from ledger.vault.documents.documents import opened_content_key
@@ -399,6 +402,73 @@ def test_the_contents_of_a_vault_are_compared_with_the_signed_digests(
     named = make_conninfo(conninfo, options="-c role=case_ledger_vault_xk")
     with pytest.raises(NotOwnerError):
         list(ContentCheck("XK", vault.keys, vault.documents.chunks).findings(named))
+
+
+def test_a_document_of_the_wrong_case_is_moved_and_opens_there_no_more(
+    served: Server, file: Path, tmp_path: Path
+) -> None:
+    wrong, _ = opened(served)
+    right, _ = opened(served)
+    receipt = added(served, wrong, 1, file, FieldGroup.IDENTITY)
+    moved = ("document", "move", wrong, receipt.action_id, "--to", right)
+    asked = ("--purpose", "protection", "-g", "identity", "-a", AGENCY)
+    command(served, tmp_path, *moved, *asked)
+    with served.client(AGENCY) as client:
+        (there,) = client.documents(right, [FieldGroup.IDENTITY], Purpose.PROTECTION).documents
+        assert (there.agency, there.group) == (AGENCY, FieldGroup.IDENTITY)
+        assert (there.case_id, there.document.title) == (right, TITLE)
+        to = file.with_name("moved.pdf")
+        client.download(right, there.id, to, purpose=Purpose.PROTECTION)
+        assert to.read_bytes() == file.read_bytes()
+        assert client.documents(wrong, [FieldGroup.IDENTITY], Purpose.PROTECTION).documents == ()
+        with pytest.raises(RefusedError) as gone:
+            client.download(
+                wrong, receipt.action_id, file.with_name("no"), purpose=Purpose.PROTECTION
+            )
+        assert gone.value.problem.rule == "unknown-document"
+        # The copy was a reading in the wrong case, which names the document.
+        log = [one for one in client.readings(wrong).readings if one.granted]
+        assert receipt.action_id in {one.concerning for one in log}
+        kinds = [one.kind for one in client.trail(wrong)]
+        assert kinds[-1] == "correction"
+    # What a stopped move did is not done again: the document is in the right case already.
+    again = added(served, wrong, 3, file)
+    at_case = added(served, right, 2, file)
+    command(
+        served, tmp_path, "document", "move", wrong, again.action_id, "--to", right, "--purpose",
+        "protection", "-a", AGENCY,
+    )  # fmt: skip
+    with served.client(AGENCY) as client:
+        assert [one.id for one in client.documents(right).documents] == [at_case.action_id]
+        assert client.documents(wrong).documents == ()
+
+
+def test_a_document_gets_another_field_group(served: Server, file: Path, tmp_path: Path) -> None:
+    case, _ = opened(served)
+    receipt = added(served, case, 1, file)
+    consented(served, case, 2)
+    move = ("document", "move", case, receipt.action_id, "--to", case, "--purpose", "protection")
+    assert "there already" in command(served, tmp_path, *move, "-a", AGENCY, code=1)
+    # A group that the police do not read: they may still put the document where it belongs.
+    command(served, tmp_path, *move, "--new-group", "health", "-a", AGENCY)
+    with served.client("xk-csw-prishtina") as client:
+        page = client.documents(case, [FieldGroup.HEALTH], Purpose.PROTECTION)
+        assert [one.group for one in page.documents] == [FieldGroup.HEALTH]
+
+
+def command(served: Server, directory: Path, *words: object, code: int = 0) -> str:
+    """Run a command as an agency's person does, with the agency's key file."""
+    settings = served.settings.model_copy(update={"data_directory": directory / "own"})
+    settings.key_directory.mkdir(parents=True, exist_ok=True)
+    if not (file := settings.key_directory / f"{AGENCY}.jwk").exists():
+        keys.save(served.agencies.keys[AGENCY], file)
+    env = {
+        "CASE_LEDGER_URL": served.url,
+        "CASE_LEDGER_DATA_DIRECTORY": str(settings.data_directory),
+    }
+    done = CliRunner(env=env).invoke(app, [str(word) for word in words])
+    assert done.exit_code == code, done.output
+    return done.output
 
 
 def test_subject_access_lists_documents(served: Server, file: Path) -> None:

@@ -1,5 +1,6 @@
 """Cases are linked and merged through a running node: pages, lists, erasure."""
 
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -22,9 +23,11 @@ from ledger.vocabulary.linking import (
     MergeUndone,
 )
 from ledger.vocabulary.person import IdentityRecorded
+from ledger.vocabulary.picklists import DocumentKind, Purpose
 from tests.api.test_personal_data import later
 from tests.support.actions import opening
 from tests.support.cosigned import cosigned
+from tests.support.papers import pdf
 from tests.support.serving import Server
 from tests.support.waiting import until
 from tests.support.web import signed_in
@@ -51,6 +54,16 @@ class Scene:
             version = client.case(case_id).view.version
             action = kind.model_validate({"acted_at": later(self.hours), **fields})
             receipt = client.append(action, case_id, version)
+            client.case(case_id, at_least=receipt.position)
+        return receipt.action_id
+
+    def document(self, agency: str, case_id: UUID, file: Path, content: bytes) -> UUID:
+        file.write_bytes(content)
+        with self.server.client(agency) as client:
+            version = client.case(case_id).view.version
+            receipt = client.add_document(
+                case_id, version, file, kind=DocumentKind.REPORT, title="Report", group=None
+            )
             client.case(case_id, at_least=receipt.position)
         return receipt.action_id
 
@@ -192,6 +205,39 @@ def test_the_file_of_a_person_has_what_both_cases_hold(scene: Scene) -> None:
             assert names == {"Zqfirst", "Zqsecond"}
             assert {entry.case_id for entry in told.trail} == {ends, goes_on}
         assert client.subject_access(goes_on, "en", pdf=True).startswith(b"%PDF")
+
+
+def test_the_documents_of_merged_cases_are_read_through_both(scene: Scene, tmp_path: Path) -> None:
+    ends, goes_on = scene.opened(POLICE, "XK"), scene.opened(WORK, "XK")
+    files = {ends: pdf(1000), goes_on: pdf(2000)}
+    added = {
+        POLICE: scene.document(POLICE, ends, tmp_path / "first.pdf", files[ends]),
+        WORK: scene.document(WORK, goes_on, tmp_path / "second.pdf", files[goes_on]),
+    }
+    scene.merged(ends, goes_on, POLICE, WORK, ("XK",))
+    with scene.server.client(WORK) as client:
+        for case_id in (ends, goes_on):
+            page = client.documents(case_id)
+            assert {(one.id, one.case_id) for one in page.documents} == {
+                (added[POLICE], ends), (added[WORK], goes_on)
+            }  # fmt: skip
+            for one in page.documents:
+                to = tmp_path / f"{case_id}-{one.id}"
+                client.download(case_id, one.id, to, purpose=Purpose.PROTECTION)
+                assert to.read_bytes() == files[one.case_id]
+                # The entry is on the document's own case.
+                last = client.readings(one.case_id).readings[-1]
+                assert (last.concerning, last.asked.case_id) == (one.id, one.case_id)
+    with scene.server.client(THEIRS) as client, pytest.raises(RefusedError) as refused:
+        client.documents(goes_on)
+    assert refused.value.problem.rule == "unknown-case"
+    # An erasure destroys them in both cases.
+    scene.take(NAC, goes_on, CaseClosed, reason="reintegrated")
+    proposal = scene.take(WORK, goes_on, ErasureProposed, ground="persons_request")
+    scene.take("xk-ombudsperson", goes_on, ErasureApproved, proposal=proposal)
+    vault = scene.server.node.vaults.of("XK")
+    until(lambda: vault.erased([ends, goes_on]) == {ends, goes_on})
+    until(lambda: vault.documents.held([*added.values()]) == {})
 
 
 def test_an_erasure_destroys_what_both_cases_hold(scene: Scene) -> None:

@@ -8,6 +8,7 @@ from api.client.schemas.document import Document
 from ledger.procedure.readings import Reading
 from ledger.vocabulary.documents import CaseDocument
 from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import LegalBasis, Purpose
 from ledger.vocabulary.types import AgencyId, Country
 
 
@@ -41,6 +42,8 @@ class ListedDocument(Document):
 
     id: UUID
     """The action that has the document."""
+    case_id: UUID
+    """The case of that action: the one that was asked for, or one that was merged with it."""
     agency: AgencyId
     belongs_to: UUID | None
     """The action of the case that the document belongs to; ``None``: the case itself.
@@ -64,3 +67,16 @@ class DocumentPage(Document):
     reading: Reading | None
     """The entry of the access log, where groups were asked for."""
     documents: tuple[ListedDocument, ...]
+    not_opened: tuple[UUID, ...] = ()
+    """The cases merged with this one in which nothing recorded allows this reading of the groups.
+
+    Their documents at ``case`` level are listed all the same."""
+
+
+class DocumentCopyRequest(Document):
+    """The case that gets a copy of a document's content as an upload, and the reading of it."""
+
+    to: UUID
+    """The case. It may be the same one, where the document must get another field group."""
+    purpose: Purpose
+    basis: LegalBasis | None = None

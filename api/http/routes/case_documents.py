@@ -5,19 +5,19 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Body, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
-from api.client.schemas.case_documents import DocumentPage
+from api.client.schemas.case_documents import DocumentCopyRequest, DocumentPage, UploadState
 from api.http.access import TheCaller, TheNode
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import SANDBOX_POLICY, responses
 from api.http.parameters import CaseId
+from api.http.routes.document_uploads import upload_state
 from api.runtime.problem import problem
-from api.services.document_lists import listed_documents
+from api.services.document_copies import copied
+from api.services.document_pages import document_page
 from api.services.personal_data_access import document_damaged
-from ledger.procedure.protocol import NODE, OVERSIGHT
-from ledger.refusals import Ground, Refusal
 from ledger.signing.country_key import SealError
 from ledger.vault.documents.documents import OpenedDocument
 from ledger.vault.documents.media_types import SUFFIXES
@@ -50,25 +50,20 @@ def list_documents(
 ) -> DocumentPage:
     """List a case's documents that the caller's country has: those at `case` level.
 
-    With groups, it lists the documents of these groups too. This is a reading of personal fields:
-    it needs the access matrix and a legal basis, and is written into the access log.
+    The documents of cases that were merged with this one are listed too. With groups, it lists the
+    documents of these groups too. This is a reading of personal fields: it needs the access matrix
+    and a legal basis, and is written into the access log.
     """
-    case = node.disclosing.case_of(caller.reader, case_id)
-    if caller.agency.role in (NODE, OVERSIGHT):
-        raise Refusal(
-            Ground.NOT_ALLOWED,
-            "no-documents",
-            "Nodes and oversight bodies read no documents.",
-        )
-    vault = node.vaults.of(caller.agency.party)
-    reading, held = None, list(vault.case_fields(case_id))
-    if group:
-        if purpose is None:
-            raise Refusal(Ground.INVALID, "purpose", "Say the purpose of the reading.", "purpose")
-        opened = node.disclosing.read(caller.reader, case_id, group, purpose, basis)
-        reading, case = opened.reading, opened.case
-        held += opened.fields
-    return DocumentPage(reading=reading, documents=tuple(listed_documents(vault, case, held)))
+    return document_page(
+        node.ledger,
+        node.vaults.of(caller.agency.party),
+        node.disclosing,
+        caller.reader,
+        case_id,
+        group or (),
+        purpose,
+        basis,
+    )
 
 
 @router.get(
@@ -106,6 +101,33 @@ def get_document(
     return StreamingResponse(
         _begun(opened, first, last), 200 if is_whole else 206, headers, media_type
     )
+
+
+@router.post(
+    "/{case_id}/documents/{document_id}/copies",
+    status_code=201,
+    response_model=UploadState,
+    responses=responses(401, 403, 404, 409, 413, 422, 503, 507),
+)
+def copy_document(
+    case_id: CaseId,
+    document_id: UUID,
+    node: TheNode,
+    caller: TheCaller,
+    asked: Annotated[DocumentCopyRequest, Body()],
+    response: Response,
+) -> UploadState:
+    """Copy the content of a document into an upload to another case, for an action there.
+
+    For a document that was added to the wrong case: add it to the right one, and annul the action
+    in the wrong one. It is a reading of the document, as a download is.
+    """
+    opened = node.disclosing.read_document(
+        caller.reader, case_id, document_id, asked.purpose, asked.basis
+    )
+    upload = copied(node.uploads, caller.agency, asked.to, opened, caller.protocol)
+    response.headers["Location"] = f"/v1/cases/{asked.to}/documents/uploads/{upload.id}"
+    return upload_state(upload)
 
 
 def _begun(opened: OpenedDocument, first: int, last: int) -> Iterator[bytes]:

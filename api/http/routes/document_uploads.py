@@ -124,7 +124,7 @@ def begin_upload(
     response.headers["Tus-Max-Size"] = str(limits.max_bytes)
     response.headers["Tus-Extension"] = "creation,termination"
     response.headers.update(_offset(upload))
-    return _state(upload)
+    return upload_state(upload)
 
 
 @router.get(
@@ -139,7 +139,7 @@ def get_upload(
     upload = node.uploads.find(caller.agency, case_id, upload_id)
     response.headers.update(_offset(upload))
     response.headers["Upload-Length"] = str(upload.place.size)
-    return _state(upload)
+    return upload_state(upload)
 
 
 @router.patch(
@@ -263,7 +263,8 @@ def _offset(upload: Upload) -> dict[str, str]:
     return {"Upload-Offset": str(upload.received), "Cache-Control": "no-store"}
 
 
-def _state(upload: Upload) -> UploadState:
+def upload_state(upload: Upload) -> UploadState:
+    """Return the document of an upload."""
     return UploadState(
         id=upload.id,
         size=upload.place.size,

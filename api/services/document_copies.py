@@ -1,0 +1,44 @@
+"""Takes the content of a document in this node's vault for another upload, chunk by chunk.
+
+The content does not leave the node: no agency has to download what it sends again.
+"""
+
+from uuid import UUID
+
+from api.services.document_uploads import DocumentUploads
+from api.services.personal_data_access import document_damaged
+from ledger.procedure.protocol import Agency, Protocol
+from ledger.signing.country_key import SealError
+from ledger.vault.documents.documents import OpenedDocument
+from ledger.vault.documents.uploads import Upload
+
+
+def copied(
+    uploads: DocumentUploads,
+    agency: Agency,
+    case_id: UUID,
+    document: OpenedDocument,
+    protocol: Protocol,
+) -> Upload:
+    """Return an upload of an agency to a case that has the content of an opened document.
+
+    A copy that was stopped goes on where it was. Raises ``Refusal`` (``document-damaged``), and as
+    :meth:`DocumentUploads.begin` does.
+    """
+    size = document.place.size
+    upload = uploads.begin(agency, case_id, size, document.metadata.sha256, protocol)
+    if upload.is_whole:
+        return upload
+    writer = uploads.writer(agency, case_id, upload.id, upload.received)
+    try:
+        for part in document.part(upload.received, size - 1):
+            rest = memoryview(part)
+            while rest:
+                rest = writer.fill(rest)
+                if writer.is_full:
+                    writer.store()
+    except SealError:
+        raise document_damaged() from None
+    finally:
+        writer.store()
+    return writer.settle()
