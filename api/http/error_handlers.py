@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from rfc9457 import Problem
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from api.paper.languages.glyphs import ScriptNotInFontsError
 from api.paper.printing.typesetting import PdfNotInstalledError
@@ -96,6 +97,15 @@ InLanguage = Callable[[Request, Problem], Problem]
 def in_english(_: Request, told: Problem) -> Problem:
     """Return the problem as it is."""
     return told
+
+
+def refusing(
+    told: Problem, scope: Scope, in_language: InLanguage = in_english
+) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """Return the answer of a middleware that refuses a request before any route has it.
+
+    It is always problem details: a page would cost the node more than the request."""
+    return respond(in_language(Request(scope), told))
 
 
 def install(app: FastAPI, as_page: AsPage = no_page, in_language: InLanguage = in_english) -> None:

@@ -11,7 +11,14 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.error_handlers import ANSWER_HEADERS, PAGE_POLICY, SANDBOX_POLICY, respond
+from api.http.error_handlers import (
+    ANSWER_HEADERS,
+    PAGE_POLICY,
+    SANDBOX_POLICY,
+    InLanguage,
+    in_english,
+    refusing,
+)
 from api.http.http_protocol import Forwarders
 from api.runtime.problem import problem
 from api.runtime.rate_limit import STATUS, TITLE, Rate, asking_network
@@ -123,9 +130,10 @@ def _guarded(headers: Iterable[tuple[bytes, bytes]], by_someone: bool) -> list[R
 class FailedAuthentications:
     """Answers 429 to an address whose requests were too often not authentic (401)."""
 
-    def __init__(self, app: ASGIApp, per_minute: int) -> None:
+    def __init__(self, app: ASGIApp, per_minute: int, in_language: InLanguage = in_english) -> None:
         self._app = app
         self._failed = Rate(per_minute)
+        self._in_language = in_language
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not any(n == b"authorization" for n, _ in scope["headers"]):
@@ -133,7 +141,8 @@ class FailedAuthentications:
             return
         asks = asking_network(scope)
         if self._failed.is_met(asks):
-            await respond(self._failed.too_many(asks))(scope, receive, send)
+            refusal = self._failed.too_many(asks)
+            await refusing(refusal, scope, self._in_language)(scope, receive, send)
             return
 
         async def counting(message: Message) -> None:
@@ -147,8 +156,9 @@ class FailedAuthentications:
 class PlainParameters:
     """Refuses an address with a control character, of direction neither, however it is escaped."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, in_language: InLanguage = in_english) -> None:
         self._app = app
+        self._in_language = in_language
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not _is_plain(scope):
@@ -158,7 +168,7 @@ class PlainParameters:
                 "request",
                 "The address has a character that nobody can see; leave it out.",
             )
-            await respond(refusal)(scope, receive, send)
+            await refusing(refusal, scope, self._in_language)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -176,9 +186,10 @@ class RequestsOfAddresses:
     Behind a proxy each client's address counts; the proxy's own does not.
     """
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, most: int, in_language: InLanguage = in_english) -> None:
         self._app = app
         self._most = most
+        self._in_language = in_language
         self._forwarders = Forwarders()
         self._under_way: Counter[str] = Counter()
 
@@ -197,7 +208,7 @@ class RequestsOfAddresses:
                 "Too many requests of this address are under way; wait for their answers.",
                 {"Retry-After": "5"},
             )
-            await respond(refusal)(scope, receive, send)
+            await refusing(refusal, scope, self._in_language)(scope, receive, send)
             return
         self._under_way[asks] += 1
         try:

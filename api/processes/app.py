@@ -119,9 +119,11 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     error_handlers.install(app, web.as_page, web.in_language)
     app.add_middleware(ConditionalGet)
     app.add_middleware(BodyLimit, limit=MAX_BODY, is_upload=document_uploads.is_upload)
-    app.add_middleware(FailedAuthentications, per_minute=settings.failures_per_minute)
-    app.add_middleware(PlainParameters)
-    app.add_middleware(RequestsOfAddresses, most=settings.connections_per_address)
+    said = web.in_language
+    per_minute = settings.failures_per_minute
+    app.add_middleware(FailedAuthentications, per_minute=per_minute, in_language=said)
+    app.add_middleware(PlainParameters, in_language=said)
+    app.add_middleware(RequestsOfAddresses, most=settings.connections_per_address, in_language=said)
     app.add_middleware(AnswerHeaders, added=lambda: _trouble_headers(app))
     app.state.requests = CollectorRegistry()
     app.add_middleware(Requests, registry=app.state.requests)

@@ -8,7 +8,7 @@ that joined later is not. Deciding an event uses its position as well
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.protocol import Protocol
@@ -31,11 +31,12 @@ class Membership:
     since: datetime
     until: datetime | None
 
-    @property
-    def years(self) -> tuple[int, int]:
-        """Return the first and the last year, in UTC, in which the country is a party."""
-        last = self.until - timedelta(microseconds=1) if self.until is not None else datetime.max
-        return self.since.year, last.year
+    def years_in(self, zone: tzinfo) -> tuple[int, int]:
+        """Return the first and the last year of local time in which the country is a party."""
+        first = self.since.year if self.since == _ALWAYS else self.since.astimezone(zone).year
+        if self.until is None:
+            return first, _NEVER.year
+        return first, (self.until - timedelta(microseconds=1)).astimezone(zone).year
 
     def overlaps(self, first: datetime, last: datetime) -> bool:
         """Return whether the country is a party at any time from ``first`` to ``last``."""

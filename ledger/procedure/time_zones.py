@@ -25,13 +25,16 @@ def zone_of(protocol: Protocol | None, party: str | None) -> tzinfo:
 
     It is UTC too if this machine's database lacks the recorded zone; the log then has a warning.
     """
-    if protocol is None or party is None:
-        return UTC
+    name = None if protocol is None or party is None else zone_name(protocol, party)
+    return UTC if name is None else zone_or_utc(name)
+
+
+def zone_name(protocol: Protocol, party: str) -> str | None:
+    """Return the name of a party's time zone; ``None`` for a party without one."""
     for one in protocol.parties:
         if one.code == party:
-            name = one.time_zone or _DEFAULTS.get(party)
-            return UTC if name is None else zone_or_utc(name)
-    return UTC
+            return one.time_zone or _DEFAULTS.get(party)
+    return None
 
 
 def zone_of_days(protocol: Protocol | None, party: str | None) -> tzinfo:

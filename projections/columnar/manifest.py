@@ -80,8 +80,11 @@ class Manifest(LedgerModel):
     parties: tuple[str, ...] = ()
     """Every country that was a party up to there; none in exports of earlier programs."""
     party_years: Mapping[str, tuple[tuple[int, int], ...]] = {}
-    """The first and the last year of each time in which a country was a party, in UTC; none in
-    exports of earlier programs."""
+    """The first and the last year of each time in which a country was a party, at its local time;
+    none in exports of earlier programs."""
+    time_zones: Mapping[str, str] = {}
+    """The time zone of each country that has one, by its IANA name; none in exports of earlier
+    programs, whose years are of UTC."""
     tables: dict[str, TableDescription]
     files: tuple[FileEntry, ...]
     program_version: str | None = None

@@ -12,6 +12,7 @@ from typing import Any
 from ledger.events.newer_event import NewerEventError
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.parties_of_time import memberships
+from ledger.procedure.time_zones import zone_name, zone_of
 from ledger.system.version import program_version
 from ledger.vocabulary.upcasting import upcasters
 from projections.columnar.cases import CASES, CASES_VERSION, write_cases
@@ -89,11 +90,13 @@ def export(
             raise NoLedgerError("every event needs a later program than this one; update it")
         events = [*(before.files if before else ()), *made]
         made += write_cases(directory, events, made, agreement, stands + 1, target)
+        years, zones = _party_years(source, agreement, target)
         manifest = Manifest(
             protocol=agreement.protocol_id,
             ledger_id=str(agreement.ledger_id),
-            parties=tuple(sorted(years := _party_years(source, agreement, target))),
+            parties=tuple(sorted(years)),
             party_years=years,
+            time_zones=zones,
             upto=target,
             root=source.root(target).hex(),
             checkpoint=source.checkpoint(),
@@ -107,18 +110,22 @@ def export(
 
 def _party_years(
     source: SnapshotSource, agreement: Agreement, upto: int
-) -> dict[str, tuple[tuple[int, int], ...]]:
-    """Return the years in which each country was a party, by what was in force at a position.
+) -> tuple[dict[str, tuple[tuple[int, int], ...]], dict[str, str]]:
+    """Return the years in which each country was a party, and its time zone, at a position.
 
     A party that left stays, since the cases of its time are in the export. A party whose version of
-    the protocol is not in force by then is not among them.
+    the protocol is not in force by then is not among them. The years are of the country's local
+    time.
     """
     (last,) = source.rows(upto - 1, upto)
+    protocol = agreement.text_at(last.recorded_at)
     years: dict[str, tuple[tuple[int, int], ...]] = {}
     for one in memberships(agreement):
         if one.since <= last.recorded_at:
-            years[one.party] = (*years.get(one.party, ()), one.years)
-    return years
+            own = one.years_in(zone_of(protocol, one.party))
+            years[one.party] = (*years.get(one.party, ()), own)
+    named = ((party, zone_name(protocol, party)) for party in sorted(years))
+    return years, {party: name for party, name in named if name is not None}
 
 
 def descriptions() -> dict[str, TableDescription]:

@@ -4,14 +4,16 @@ Form of exploitation, means of control, gender and citizenship are not among the
 not hold them. A country that holds them may count records of its own; see :func:`count_records`.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from ledger.system.bounded_files import NotReadableError, open_ordinary
+from ledger.system.zones import zone_or_utc
 from ledger.vocabulary.picklists import (
     AgeGroup,
     CaseStatus,
@@ -27,8 +29,9 @@ OTHER = "other"
 NONE = "none"
 MISSING = "-99"
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CASES = """
-SELECT CAST(year(opened_at) AS VARCHAR), home, countries, age_group, stage, "cas_Status",
+SELECT epoch_us(opened_at), home, countries, age_group, stage, "cas_Status",
     "vic_TraffickingStatus", closure, return_destination
 FROM cases WHERE merged_into IS NULL AND closure IS DISTINCT FROM 'opened_in_error'
 """
@@ -72,7 +75,7 @@ def count_cases(
     with connect() as connection:
         put_tables(connection, directory, manifest)
         rows = connection.execute(_CASES).fetchall() if manifest.of_table("cases") else []
-    values = [_values(row, parties) for row in rows]
+    values = [_values(row, parties, manifest.time_zones) for row in rows]
     years = sorted({int(value["year"]) for value in values})
     known = _categories(parties, years)
     cube = Cube(tuple(dimensions), tuple(known[name] for name in dimensions))
@@ -170,8 +173,16 @@ def _corridors(parties: Sequence[str]) -> list[str]:
     ]
 
 
-def _values(row: tuple[Any, ...], parties: Collection[str]) -> dict[str, str]:
-    year, home, countries, age_group, stage, status, trafficking, closure, destination = row
+def _values(
+    row: tuple[Any, ...], parties: Collection[str], time_zones: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the value of each dimension of a case.
+
+    The year is that in which the case was opened, at the local time of the country that opened it.
+    """
+    opened, home, countries, age_group, stage, status, trafficking, closure, destination = row
+    zone = zone_or_utc(time_zones[home]) if home in time_zones else UTC
+    local = (_EPOCH + timedelta(microseconds=opened)).astimezone(zone)
     others = [country for country in countries or () if country != home]
     if not others:
         to = NONE
@@ -182,7 +193,7 @@ def _values(row: tuple[Any, ...], parties: Collection[str]) -> dict[str, str]:
     if destination is not None and destination not in parties:
         destination = OTHER
     return {
-        "year": year,
+        "year": str(local.year),
         "country": home,
         "corridor": f"{home}-{to}",
         "age_group": age_group,

@@ -1,8 +1,10 @@
 """The API as agencies use it, over a real socket."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -10,10 +12,13 @@ import psycopg
 import pytest
 from joserfc import jwt
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.responses import Response
 
 from api.client import RefusedError
 from api.client.assertion import TYPE, make_assertion
 from api.client.schemas import Case
+from api.http.middleware import FailedAuthentications, PlainParameters, RequestsOfAddresses
+from api.web import in_language
 from api.web.texts import texts
 from ledger.signing import keys
 from ledger.vocabulary.case_reference import case_reference
@@ -552,3 +557,33 @@ def test_a_refusal_is_in_the_language_that_is_asked_for(served: Server) -> None:
     bare = httpx.get(f"{served.url}/v1/cases/{case_id}", headers={"Accept-Language": "sq"})
     assert (bare.status_code, bare.headers["Content-Language"]) == (401, "sq")
     assert "Accept-Language" in bare.headers["Vary"]
+    hidden = httpx.get(f"{served.url}/v1/cases/%E2%80%AE", headers={"Accept-Language": "sq"})
+    assert hidden.json()["detail"] == texts("sq").text("why.request")
+    assert hidden.json()["detail_en"].startswith("The address has a character")
+
+
+@pytest.mark.parametrize(("language", "is_other"), [("cnr", True), ("sq", True), ("en", False)])
+def test_what_is_refused_before_any_route_is_in_the_language_too(
+    language: str, is_other: bool
+) -> None:
+    """Each of the middlewares refuses on its own."""
+
+    def refused_by(app: Any, path: str = "/") -> httpx.Response:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(app, client=("192.0.2.1", 1))
+            headers = {"Accept-Language": language, "Authorization": "Bearer none"}
+            async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+                return await client.get(path, headers=headers)
+
+        return asyncio.run(ask())
+
+    stranger = FailedAuthentications(Response(status_code=401), 1, in_language)
+    told = {
+        "request": refused_by(PlainParameters(Response(), in_language), "/%E2%80%AE"),
+        "too-many-at-once": refused_by(RequestsOfAddresses(Response(), 0, in_language)),
+        "too-many-requests": [refused_by(stranger) for _ in range(3)][-1],
+    }
+    for rule, answer in told.items():
+        assert answer.json()["rule"] == rule
+        assert ("Content-Language" in answer.headers) is is_other
+        assert (answer.json()["detail"] == texts(language).text(f"why.{rule}")) is is_other

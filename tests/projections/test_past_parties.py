@@ -124,10 +124,10 @@ def test_a_party_that_is_admitted_again_before_its_day_never_left(agreement: Agr
 
 
 def test_the_years_of_a_party_are_in_an_export(agreement: Agreement) -> None:
-    years = {one.party: one.years for one in memberships(agreement)}
+    years = {one.party: one.years_in(UTC) for one in memberships(agreement)}
     assert years == {"XK": (1, 9999), "ME": (1, 9999), "AL": (1, 2026), "MK": (2027, 9999)}
     until_new_year = Membership("AL", JOINED, datetime(2029, 1, 1, tzinfo=UTC))
-    assert until_new_year.years == (2027, 2028)
+    assert until_new_year.years_in(UTC) == (2027, 2028)
 
 
 def test_a_party_that_left_is_in_the_report_of_its_last_year_and_in_no_later_one(

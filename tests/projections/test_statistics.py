@@ -6,9 +6,11 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings
@@ -30,6 +32,7 @@ from projections.statistics.cube import Cell, Cube, TooLargeError
 from projections.statistics.publication_files import Record, publish_noisy, publish_suppressed
 from projections.statistics.publication_series import Published, Series, SeriesError, begin, publish
 from projections.statistics.reasoning import NotSafeError, check_bounds, ranges
+from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.disclosure import Attacker
 from tests.support.recorded import MemoryLedger
@@ -314,6 +317,26 @@ def persons(columns: Path) -> int:
         ).fetchall()
     assert 0 < wrong < 20
     return 120 - int(wrong)
+
+
+def test_a_case_is_of_the_year_at_the_local_time_of_the_country_that_opened_it(
+    tmp_path: Path,
+) -> None:
+    """Half an hour before midnight UTC the new year has begun in Kosovo."""
+    ledger = MemoryLedger(Agencies())
+    ledger.begin()
+    opened = datetime(2025, 12, 31, 23, 30, tzinfo=UTC)
+    for moment in (opened, opened - timedelta(hours=1)):
+        ledger.take("xk-dhtqnj", opening(acted_at=moment), uuid4())
+    export(ledger, tmp_path)
+    _, counts, _ = count_cases(tmp_path, {"XK", "ME", "AL"}, ["year", "country"])
+    assert counts == {("2026", "XK"): 1, ("2025", "XK"): 1}
+    # An export of an earlier program names no zones.
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest.pop("time_zones")["XK"] == "Europe/Belgrade"
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    _, counts, _ = count_cases(tmp_path, {"XK", "ME", "AL"}, ["year", "country"])
+    assert counts == {("2025", "XK"): 2}
 
 
 def test_cases_are_counted_once(columns: Path, persons: int) -> None:
