@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import typer
 
 from api.cli.connection import CASE, AsAgencyOrJson, MayAsk, asks
+from api.cli.documents import KeepMetadata
 from api.cli.output import err, fail, failures, out, print_json
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 
@@ -37,6 +38,7 @@ def act(
             help="A document of the action. May be repeated. GROUP may be `case`.",
         ),
     ] = None,
+    keep_metadata: KeepMetadata = False,
     list_kinds: Annotated[bool, typer.Option("--list", help="List every action.")] = False,
     resend: Annotated[
         bool,
@@ -54,12 +56,14 @@ def act(
     sent.
 
     The first document goes with the action, in the same act, if the kind takes a document. Each
-    other one is an act document_added that belongs to the action.
+    other one is an act document_added that belongs to the action. The command shows the metadata of
+    each file. A picture is added as a copy without them.
     """
 
     from api.cli.steps.attached import attached
     from api.cli.steps.building import build, fields_table, kinds_table
     from api.cli.steps.sending import present_version, resend_all, send_together
+    from api.cli.steps.told_metadata import metadata_teller
     from api.cli.steps.transfers import transfer_bar
     from ledger.vocabulary import CASE_ACTIONS
 
@@ -90,7 +94,17 @@ def act(
                 acted_on = version if version is not None else present_version(client, case_id)
             papers = [attached(one) for one in document or ()]
             with transfer_bar("Uploading", asked.as_json or not papers) as progress:
-                acts = client.acts_with_documents(action, uuid4(), case_id, papers, progress)
+                acts = client.acts_with_documents(
+                    action,
+                    uuid4(),
+                    case_id,
+                    papers,
+                    progress,
+                    keep_metadata=keep_metadata,
+                    uploaded=metadata_teller(
+                        client, case_id, keep=keep_metadata, as_json=asked.as_json
+                    ),
+                )
             send_together(client, asked.url, case_id, acted_on, acts, asked.as_json)
 
 

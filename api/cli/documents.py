@@ -18,6 +18,12 @@ app = typer.Typer(
     help="Documents of a case: add a file, list what there is, download, sign or move one.",
 )
 
+KeepMetadata = Annotated[
+    bool,
+    typer.Option(
+        "--keep-metadata", help="Send a picture with its metadata, such as place and camera."
+    ),
+]
 CaseArgument = Annotated[UUID, typer.Argument(help="The case.")]
 ForBasis = Annotated[
     LegalBasis | None, typer.Option(help="The legal basis.", show_default="any but danger")
@@ -47,10 +53,15 @@ def add(
         UUID | None,
         typer.Option(help="The action that it belongs to.", show_default="the case itself"),
     ] = None,
+    keep_metadata: KeepMetadata = False,
 ) -> None:
-    """Upload a file, and add it to a case. A command that was stopped goes on where it was."""
+    """Upload a file, and add it to a case. A command that was stopped goes on where it was.
+
+    It shows the file's metadata. A picture is added as a copy without them.
+    """
 
     from api.cli.steps.sending import present_version, send_together
+    from api.cli.steps.told_metadata import metadata_teller
     from api.cli.steps.transfers import transfer_bar
 
     with failures(asked.as_json), asked.client() as client:
@@ -66,6 +77,10 @@ def add(
                 language=language,
                 belongs_to=belongs_to,
                 progress=progress,
+                keep_metadata=keep_metadata,
+                uploaded=metadata_teller(
+                    client, case_id, keep=keep_metadata, as_json=asked.as_json
+                ),
             )
         version = present_version(client, case_id)
         send_together(client, asked.url, case_id, version, [(uuid4(), action)], asked.as_json)

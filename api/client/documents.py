@@ -2,11 +2,11 @@
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, NotRequired, TypedDict, Unpack
+from typing import BinaryIO, NamedTuple, NotRequired, TypedDict, Unpack
 from uuid import UUID, uuid4
 
 from api.client.actions import ActionsClient
@@ -14,8 +14,10 @@ from api.client.bounded_answers import bounds, read_bounded
 from api.client.errors import RefusedError, is_no_answer, problem_of
 from api.client.schemas import Receipt
 from api.client.schemas.case_documents import (
+    PICTURES,
     DocumentCopyRequest,
     DocumentPage,
+    FileMetadata,
     ListedDocument,
     UploadState,
 )
@@ -44,6 +46,8 @@ _MOST_MOVES = 20
 Progress = Callable[[int, int], None]
 """Gets how many bytes are durable at the node, and how many there are."""
 
+Uploaded = Callable[[UploadState], None]
+
 
 class Described(TypedDict):
     """The description of a document that a client adds."""
@@ -56,6 +60,19 @@ class Described(TypedDict):
     belongs_to: NotRequired[UUID | None]
     """The action that it belongs to; the case itself without one."""
     progress: NotRequired[Progress]
+    keep_metadata: NotRequired[bool]
+    """True sends a picture with its metadata, such as the place where it was taken."""
+    uploaded: NotRequired[Uploaded]
+    """Gets the upload of each file, before a copy without its metadata takes its place."""
+
+
+class DocumentPicture(NamedTuple):
+    """A picture of one page of a document."""
+
+    pages: int
+    """The number of pages of the document."""
+    picture: bytes
+    """A JPEG, made by the node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +143,8 @@ class DocumentsClient(ActionsClient):
     ) -> DocumentAdded:
         """Upload a file, and return the action that adds it. Raises ``RefusedError``.
 
-        The media type is the one that the node found by the content.
+        The media type is the one that the node found by the content. The action adds a copy of a
+        picture without its metadata, unless ``keep_metadata`` is true.
         """
         progress = described.get("progress", lambda _, __: None)
         document = self._described(
@@ -136,6 +154,8 @@ class DocumentsClient(ActionsClient):
             title=described["title"],
             language=described.get("language"),
             progress=progress,
+            keep_metadata=described.get("keep_metadata", False),
+            uploaded=described.get("uploaded", lambda _: None),
         )
         content = {
             "acted_at": datetime.now(UTC),
@@ -169,8 +189,13 @@ class DocumentsClient(ActionsClient):
         case_id: UUID,
         documents: Sequence[DocumentFile],
         progress: Progress = lambda _, __: None,
+        *,
+        keep_metadata: bool = False,
+        uploaded: Uploaded = lambda _: None,
     ) -> Sequence[tuple[UUID, Action]]:
         """Upload the documents of an action, and return the acts to sign, each with its id.
+
+        ``keep_metadata`` and ``uploaded`` are as in :class:`Described`.
 
         The first act is the action itself. It takes the first document, if its kind takes one at
         that level. Each other document is an act ``document_added`` that belongs to the action.
@@ -198,6 +223,8 @@ class DocumentsClient(ActionsClient):
                 title=one.title,
                 language=one.language,
                 progress=progress,
+                keep_metadata=keep_metadata,
+                uploaded=uploaded,
             )
             first = acts[0][1]
             if field == own and document_of(first) is None:
@@ -229,9 +256,14 @@ class DocumentsClient(ActionsClient):
         title: str,
         language: str | None,
         progress: Progress,
+        keep_metadata: bool,
+        uploaded: Uploaded,
     ) -> CaseDocument:
         """Upload a file, and describe it with the media type that the node found."""
         state = self.upload(case_id, file, progress=progress)
+        uploaded(state)
+        if not keep_metadata:
+            state = self.without_metadata(case_id, state)
         document = {
             "sha256": state.sha256,
             "size": state.size,
@@ -241,6 +273,49 @@ class DocumentsClient(ActionsClient):
             "title": title,
         }
         return CaseDocument.model_validate(document)
+
+    def metadata(self, case_id: UUID, upload_id: UUID) -> FileMetadata:
+        """Return the metadata of an upload, such as a place. Raises ``RefusedError``."""
+        path = f"/v1/cases/{case_id}/documents/uploads/{upload_id}/metadata"
+        return self._get(path, FileMetadata)
+
+    def without_metadata(self, case_id: UUID, state: UploadState) -> UploadState:
+        """Return an upload of the same picture without its metadata, in the place of the first.
+
+        An upload that is no picture is returned as it is. Raises ``RefusedError``.
+        """
+        if state.media_type not in PICTURES:
+            return state
+        path = f"/v1/cases/{case_id}/documents/uploads/{state.id}"
+        made = self._request("POST", f"{path}/without-metadata")
+        copy = UploadState.model_validate_json(made.content)
+        if copy.id != state.id:
+            self._request("DELETE", path, headers={"Tus-Resumable": "1.0.0"})
+        return copy
+
+    def preview(
+        self,
+        case_id: UUID,
+        document_id: UUID,
+        page: int = 1,
+        *,
+        purpose: Purpose,
+        basis: LegalBasis | None = None,
+    ) -> DocumentPicture:
+        """Return a picture of a page of a document. It is a reading, which is written down.
+
+        Raises ``RefusedError``.
+        """
+        asked = {"purpose": purpose.value, **({"basis": basis.value} if basis else {})}
+        return self._picture(f"/v1/cases/{case_id}/documents/{document_id}/preview", page, asked)
+
+    def upload_preview(self, case_id: UUID, upload_id: UUID, page: int = 1) -> DocumentPicture:
+        """Return a picture of a page of an upload. Raises ``RefusedError``."""
+        return self._picture(f"/v1/cases/{case_id}/documents/uploads/{upload_id}/preview", page, {})
+
+    def _picture(self, path: str, page: int, asked: Mapping[str, str]) -> DocumentPicture:
+        answer = self._request("GET", path, params={**asked, "page": page})
+        return DocumentPicture(int(answer.headers["document-pages"]), answer.content)
 
     def documents(
         self,

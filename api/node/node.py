@@ -41,6 +41,7 @@ from api.services.append_service import (
     OutboxAppend,
 )
 from api.services.decisions import Decisions, ForwardedDecisions, SignedDecisions
+from api.services.document_previews import UploadPreviews
 from api.services.document_uploads import DocumentUploads
 from api.services.personal_data_access import PersonalDataAccess
 from api.services.settling import Settling
@@ -110,6 +111,7 @@ class Node:
         self.told = StatusCache(self.database)
         self.room = Room(settings)
         self.uploads = DocumentUploads(self.ledger, self.vaults, self.room.look)
+        self.upload_previews = UploadPreviews(self.uploads)
         self.checks = Checks()
         """The faults of the node that this process itself finds."""
         self.checks.add(self.clock.check, is_urgent=True)

@@ -32,6 +32,7 @@ from api.http.routes import (
     accountability,
     case_documents,
     cases,
+    document_previews,
     document_uploads,
     duplicates,
     events,
@@ -56,6 +57,7 @@ from ledger.vocabulary import build_models
 
 MAX_BODY = 512 * 1024
 _PRINT_WAIT_SECONDS = 20.0
+_PREVIEW_WAIT_SECONDS = 20.0
 _STORED_AT_ONCE = 4
 """Chunks of documents that are encrypted and stored at once: each takes about 1.5 MB of memory."""
 _SIGN_INS = 8, 2, 2.0
@@ -95,6 +97,9 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
                 app.state.costly = Costly(
                     settings.prints, settings.prints_per_agency, _PRINT_WAIT_SECONDS
                 )
+                app.state.previews = Costly(
+                    settings.previews, settings.previews_per_agency, _PREVIEW_WAIT_SECONDS
+                )
                 yield
 
     app = FastAPI(
@@ -109,8 +114,9 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
         lifespan=lifespan,
     )
     for resource in (
-        cases, case_documents, document_uploads, replay, personal, duplicates, retention,
-        accountability, events, protocol, outbox, mailbox, submissions, log, sign_in, health,
+        cases, case_documents, document_uploads, document_previews, replay, personal, duplicates,
+        retention, accountability, events, protocol, outbox, mailbox, submissions, log, sign_in,
+        health,
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.
         app.router.routes.extend(resource.router.routes)

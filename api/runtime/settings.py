@@ -120,6 +120,12 @@ class Settings(BaseSettings):
     """PDFs and figures of the whole ledger that are made at once; the others wait."""
     prints_per_agency: Annotated[int, Field(ge=1)] = 4
     """The same of one agency, made or waited for."""
+    previews: Annotated[int, Field(ge=1, le=64)] = 2
+    """Documents that are read at once for pictures and metadata, each with up to 1 GiB of memory.
+
+    The others wait."""
+    previews_per_agency: Annotated[int, Field(ge=1)] = 8
+    """The same of one agency, read or waited for."""
     missing_after_seconds: Annotated[float, Field(ge=0, le=86400)] = 60
     """So long what another country sends may take, before it counts as missing and is asked for."""
     waiting_after_seconds: Annotated[float, Field(ge=1, le=7 * 86400)] = 900

@@ -1,6 +1,6 @@
 """Takes in the contents of documents, before an action names them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from uuid import UUID
 
 from api.runtime.readiness import check_may_record
@@ -55,7 +55,35 @@ class DocumentUploads:
         )
 
     def find(self, agency: Agency, case_id: UUID, upload_id: UUID) -> Upload:
-        """Return an agency's upload. Raises ``Refusal`` (``unknown-upload``)."""
+        """Return an agency's upload. Raises ``Refusal`` (``unknown-upload``).
+
+        A whole one is checked if that is not done yet, as ``Uploads.settle`` does.
+        """
+        uploads = self._vaults.of(agency.party).documents
+        return uploads.settle(self._known(agency, case_id, upload_id))
+
+    def find_whole(self, agency: Agency, case_id: UUID, upload_id: UUID) -> Upload:
+        """Return an agency's upload, whose content is here in whole.
+
+        Raises ``Refusal`` (``unknown-upload``, ``upload-not-whole``).
+        """
+        upload = self.find(agency, case_id, upload_id)
+        if not upload.is_whole:
+            raise Refusal(
+                Ground.OUT_OF_PROCEDURE,
+                "upload-not-whole",
+                "The upload is not complete yet. Send the rest first.",
+            )
+        return upload
+
+    def content(self, agency: Agency, upload: Upload) -> Iterator[bytes]:
+        """Return the content of an agency's whole upload, a chunk at a time.
+
+        Raises ``Refusal`` (``upload-damaged``) if a chunk does not open. The upload is removed.
+        """
+        return self._vaults.of(agency.party).documents.content(upload)
+
+    def _known(self, agency: Agency, case_id: UUID, upload_id: UUID) -> Upload:
         self._check_sender(agency, case_id)
         uploads = self._vaults.of(agency.party).documents
         upload = uploads.find(upload_id, case_id, agency.id)
@@ -66,12 +94,12 @@ class DocumentUploads:
                 "There is no such upload of this agency. An action may have it already, or it was"
                 " removed because no action had it within a day: begin it again.",
             )
-        return uploads.settle(upload)
+        return upload
 
     def remove(self, agency: Agency, case_id: UUID, upload_id: UUID) -> None:
         """Remove an agency's upload. Raises ``Refusal`` (``unknown-upload``)."""
         uploads = self._vaults.of(agency.party).documents
-        uploads.remove(self.find(agency, case_id, upload_id))
+        uploads.remove(self._known(agency, case_id, upload_id))
 
     def writer(self, agency: Agency, case_id: UUID, upload_id: UUID, offset: int) -> "UploadWriter":
         """Return a writer that goes on at an offset.

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 MODULES: Mapping[str, tuple[str, ...]] = {
     "cli": ("platformdirs", "pydantic_settings", "rich", "typer"),
     "node": (
+        "PIL",
         "anyascii",
         "authlib",
         "babel",
@@ -15,10 +16,12 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "jinja2",
         "opentelemetry.exporter",
         "opentelemetry.sdk",
+        "pi_heif",
         "prometheus_client",
         "psycopg",
         "psycopg_pool",
         "pycountry",
+        "pypdfium2",
         "rfc3161_client",
         "rfc9457",
         "sse_starlette",

@@ -1,8 +1,9 @@
 """Documents of a case, and their uploads."""
 
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from api.client.schemas.document import Document
 from ledger.procedure.readings import Reading
@@ -35,6 +36,57 @@ class DocumentSignature(Document):
     acted_at: AwareDatetime
     """When the agency signed it, as it says."""
     recorded_at: AwareDatetime
+
+
+PICTURES = frozenset(("image/heic", "image/jpeg", "image/png", "image/tiff"))
+"""The media types of which a node makes copies without metadata."""
+MetadataPart = Literal[
+    "after_the_picture",
+    "attachments",
+    "comment",
+    "exif",
+    "iptc",
+    "other",
+    "scripts",
+    "thumbnail",
+    "xmp",
+]
+"""A part of a file that may have metadata, or what the file shows to nobody."""
+_Told = Annotated[str, Field(max_length=200)]
+
+
+class FoundMetadata(Document):
+    """The metadata that were found in a file. A text is as the file has it, cut if it is long."""
+
+    latitude: Annotated[float | None, Field(ge=-90, le=90)] = None
+    """Of the place where the photograph was taken, in degrees. South is negative."""
+    longitude: Annotated[float | None, Field(ge=-180, le=180)] = None
+    """In degrees. West is negative."""
+    made_at: _Told | None = None
+    """When the photograph was taken or the file was made, as ISO 8601, by the device's clock."""
+    camera: _Told | None = None
+    serial_number: _Told | None = None
+    """Of the camera."""
+    author: _Told | None = None
+    title: _Told | None = None
+    program: _Told | None = None
+    """The program that made the file."""
+    other: tuple[MetadataPart, ...] = ()
+    """Parts of the file that have metadata, with those above."""
+
+
+class FileMetadata(FoundMetadata):
+    """The metadata of an upload."""
+
+    is_removable: bool
+    """True if the node makes copies without metadata of files of this type: pictures."""
+
+    @property
+    def carries_any(self) -> bool:
+        """Return whether the file has any metadata."""
+        return any(
+            value not in (None, ()) for name, value in self if name in FoundMetadata.model_fields
+        )
 
 
 class ListedDocument(Document):

@@ -219,6 +219,20 @@ class Uploads:
             self.chunks.put(connection, upload.id, number, len(content), sealed)
         return replace(upload, received=received)
 
+    def content(self, upload: Upload) -> Iterator[bytes]:
+        """Yield the content of an upload whose last byte came, a chunk at a time.
+
+        Raises ``Refusal`` (``upload-damaged``) if a chunk does not open. The upload is removed.
+        """
+        try:
+            for number in range(upload.place.chunks):
+                yield self._content(upload, number, upload.place.length(number))
+        except SealError:
+            if self.find(upload.id, upload.place.case_id, upload.agency) is None:
+                raise _moved() from None  # an action has it, or it was removed
+            self.remove(upload)
+            raise _damaged() from None
+
     def settle(self, upload: Upload) -> Upload:
         """Read back an upload whose last byte came, and mark it as whole.
 
@@ -229,14 +243,10 @@ class Uploads:
         if upload.is_whole or upload.received < upload.place.size:
             return upload
         digest, head, tail = hashlib.sha256(), b"", b""
-        try:
-            for content in self._contents(upload):
-                digest.update(content)
-                head = head or content
-                tail = tail[-CHUNK_BYTES:] + content
-        except SealError:
-            self.remove(upload)
-            raise _damaged() from None
+        for content in self.content(upload):
+            digest.update(content)
+            head = head or content
+            tail = tail[-CHUNK_BYTES:] + content
         found = media_type(head, tail)
         if digest.hexdigest() != upload.metadata.sha256:
             self.remove(upload)
@@ -346,10 +356,6 @@ class Uploads:
             _log.warning("an upload does not open", party=self._party)
             return None
         return Upload(place, row["agency"], row["received"], row["is_whole"], metadata, content_key)
-
-    def _contents(self, upload: Upload) -> Iterator[bytes]:
-        for number in range(upload.place.chunks):
-            yield self._content(upload, number, upload.place.length(number))
 
     def _content(self, upload: Upload, number: int, length: int) -> bytes:
         sealed = self._sealed_chunk(upload.id, number, length, self._role)

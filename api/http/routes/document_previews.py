@@ -1,0 +1,169 @@
+"""Pictures of documents, and the metadata of uploads. A locked process reads each content."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+
+from api.client.schemas.case_documents import FileMetadata, UploadState
+from api.http.access import Caller, TheCaller, TheNode
+from api.http.costly import Costly
+from api.http.declared_parameters import DeclaredParametersRoute
+from api.http.error_handlers import SANDBOX_POLICY, responses
+from api.http.parameters import CaseId
+from api.http.routes.document_uploads import upload_state
+from api.node.node import Node
+from api.services.document_previews import PICTURE_TYPE, Preview, preview
+from api.services.personal_data_access import document_damaged
+from ledger.signing.country_key import SealError
+from ledger.vocabulary.picklists import LegalBasis, Purpose
+
+PAGES_HEADER = "Document-Pages"
+router = APIRouter(prefix="/v1/cases", tags=["documents"], route_class=DeclaredParametersRoute)
+Page = Annotated[int, Query(ge=1, le=1_000_000, description="The page's number, from 1")]
+_PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "A picture of the page. `Document-Pages` has the number of pages",
+        "content": {PICTURE_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+        "headers": {
+            PAGES_HEADER: {
+                "description": "The number of pages of the document",
+                "schema": {"type": "integer", "minimum": 1},
+            }
+        },
+    }
+}
+
+
+@router.get(
+    "/{case_id}/documents/{document_id}/preview",
+    response_class=Response,
+    responses={**_PICTURE, **responses(401, 403, 404, 409, 422, 503)},
+)
+async def preview_document(
+    request: Request,
+    case_id: CaseId,
+    document_id: UUID,
+    node: TheNode,
+    caller: TheCaller,
+    purpose: Purpose,
+    basis: LegalBasis | None = None,
+    page: Page = 1,
+) -> Response:
+    """Return a picture of one page of a document: PDF, PNG, JPEG, HEIC or TIFF.
+
+    It follows the same rules as the content. Each picture is an entry of the access log, which is
+    written before the content is opened.
+    """
+    return picture_answer(
+        await previews(request).run(
+            caller.agency.id, preview_of, node, caller, case_id, document_id, purpose, basis, page
+        )
+    )
+
+
+@router.get(
+    "/{case_id}/documents/uploads/{upload_id}/preview",
+    response_class=Response,
+    responses={**_PICTURE, **responses(401, 403, 404, 409, 422, 503)},
+)
+async def preview_upload(
+    request: Request,
+    case_id: CaseId,
+    upload_id: UUID,
+    node: TheNode,
+    caller: TheCaller,
+    page: Page = 1,
+) -> Response:
+    """Return a picture of one page of the agency's own upload, before any action has it."""
+
+    def made() -> Preview:
+        upload = node.uploads.find_whole(caller.agency, case_id, upload_id)
+        return node.upload_previews.preview(caller.agency, upload, page)
+
+    return picture_answer(await previews(request).run(caller.agency.id, made))
+
+
+@router.get(
+    "/{case_id}/documents/uploads/{upload_id}/metadata",
+    response_model=FileMetadata,
+    responses=responses(401, 403, 404, 409, 422, 503),
+)
+async def get_upload_metadata(
+    request: Request, case_id: CaseId, upload_id: UUID, node: TheNode, caller: TheCaller
+) -> FileMetadata:
+    """Return what the agency's own upload tells besides its content: place, time, camera, author.
+
+    A document that an action has is as its sender signed it: metadata are shown before that.
+    """
+
+    def made() -> FileMetadata:
+        upload = node.uploads.find_whole(caller.agency, case_id, upload_id)
+        return node.upload_previews.metadata(caller.agency, upload)
+
+    return await previews(request).run(caller.agency.id, made)
+
+
+@router.post(
+    "/{case_id}/documents/uploads/{upload_id}/without-metadata",
+    status_code=201,
+    response_model=UploadState,
+    responses=responses(401, 403, 404, 409, 413, 422, 503, 507),
+)
+async def copy_without_metadata(
+    request: Request,
+    case_id: CaseId,
+    upload_id: UUID,
+    node: TheNode,
+    caller: TheCaller,
+    response: Response,
+) -> UploadState:
+    """Make an upload of the same picture without its metadata, and return it.
+
+    For JPEG, PNG, HEIC and TIFF. The coded picture, its orientation and its colour profile are not
+    changed. Sign the digest of the copy, and remove the first upload. Asked again, the same copy is
+    returned.
+    """
+
+    def made() -> UploadState:
+        upload = node.uploads.find_whole(caller.agency, case_id, upload_id)
+        copy = node.upload_previews.without_metadata(caller.agency, upload, caller.protocol)
+        return upload_state(copy)
+
+    state = await previews(request).run(caller.agency.id, made)
+    response.headers["Location"] = f"/v1/cases/{case_id}/documents/uploads/{state.id}"
+    return state
+
+
+def previews(request: Request) -> Costly:
+    """Return what bounds the number of processes that read documents."""
+    costly: Costly = request.app.state.previews
+    return costly
+
+
+def preview_of(
+    node: Node,
+    caller: Caller,
+    case_id: UUID,
+    document_id: UUID,
+    purpose: Purpose,
+    basis: LegalBasis | None,
+    page: int,
+) -> Preview:
+    """Return a picture of a page of a document, after the entry of the access log is written.
+
+    Raises ``Refusal`` as the reading of the content does, and as
+    :func:`api.services.document_previews.preview` does.
+    """
+    opened = node.disclosing.read_document(caller.reader, case_id, document_id, purpose, basis)
+    try:
+        content = opened.part(0, opened.place.size - 1)
+        return preview(content, opened.metadata.media_type, page)
+    except SealError:
+        raise document_damaged() from None
+
+
+def picture_answer(made: Preview) -> Response:
+    """Return the answer with a picture. No browser runs or keeps anything of it."""
+    headers = {PAGES_HEADER: str(made.pages), "Content-Security-Policy": SANDBOX_POLICY}
+    return Response(made.picture, 200, headers, PICTURE_TYPE)

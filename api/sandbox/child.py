@@ -1,0 +1,82 @@
+"""The locked process: reads one content, answers once, and ends.
+
+    python -I -m api.sandbox.child TASK MEDIA_TYPE PAGE < CONTENT > ANSWER
+
+An answer is the length of a head in four bytes, the head in JSON, and what the head announces in
+``bytes``.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from api.sandbox.failures import Failure, FailureError
+from api.sandbox.lockdown import NotIsolatedError, lock_down
+
+MEMORY_BYTES = 1024 * 1024 * 1024
+"""The address space of the process, with its libraries and the content."""
+CPU_SECONDS = 15
+_READ_AT_ONCE = 1024 * 1024
+
+
+class Task(StrEnum):
+    """A thing that the locked process does with a content."""
+
+    PICTURE = "picture"
+    METADATA = "metadata"
+    WITHOUT_METADATA = "without_metadata"
+
+
+def main(task: Task, media_type: str, page: int) -> None:
+    """Lock this process, read the content, and write the answer."""
+    # They are imported here, in the process that is to be locked, and nowhere else.
+    from api.sandbox import found_metadata, pictures, without_metadata
+
+    pictures.prepare(media_type)
+    try:
+        lock_down(memory_bytes=MEMORY_BYTES, cpu_seconds=CPU_SECONDS)
+    except NotIsolatedError:
+        return _answer({"failure": Failure.NOT_ISOLATED})
+    try:
+        content = _content()
+        if task is Task.PICTURE:
+            made = pictures.pixels(content, media_type, page)
+            size = {"pages": made.pages, "width": made.width, "height": made.height}
+            return _answer(size, made.rgb)
+        if task is Task.METADATA:
+            found = found_metadata.found_metadata(content, media_type)
+            return _answer({"metadata": found})
+        remove = without_metadata.REMOVERS.get(media_type)
+        if remove is None:
+            raise FailureError(Failure.NOT_REMOVABLE)
+        cleaned = remove(content)
+        return _answer({"sha256": hashlib.sha256(cleaned).hexdigest()}, cleaned)
+    except FailureError as error:
+        return _answer({"failure": error.failure})
+    except MemoryError:
+        return _answer({"failure": Failure.TOO_LARGE})
+    except Exception:  # the readers raise of any kind for a damaged file
+        return _answer({"failure": Failure.DAMAGED})
+
+
+def _content() -> bytes:
+    parts = list[bytes]()
+    while part := os.read(0, _READ_AT_ONCE):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _answer(head: Mapping[str, Any], payload: bytes = b"") -> None:
+    text = json.dumps({**head, "bytes": len(payload)}).encode()
+    rest = memoryview(len(text).to_bytes(4, "big") + text + payload)
+    while rest:
+        rest = rest[os.write(1, rest) :]
+
+
+if __name__ == "__main__":
+    main(Task(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    os._exit(0)

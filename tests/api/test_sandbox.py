@@ -1,0 +1,201 @@
+"""The locked process: what it cannot do, what it tells of files and takes out of them."""
+
+import io
+import os
+import subprocess
+import sys
+
+import pi_heif
+import pytest
+from PIL import Image
+
+from api.sandbox import process
+from api.sandbox.failures import Failure, FailureError
+from tests.support.pictures import (
+    AUTHOR,
+    LATITUDE,
+    LONGITUDE,
+    XMP,
+    drawn,
+    encoded,
+    exif,
+    photographs,
+    scan,
+)
+
+pi_heif.register_heif_opener()
+ATTEMPTS = {
+    "open a file": 'open("/etc/hostname")',
+    "write a file": 'open("/tmp/case-ledger-never", "w")',
+    "list a folder": 'os.listdir("/")',
+    "look at a file": 'os.stat("/etc/hostname")',
+    "connect": "socket.socket()",
+    "make a socket pair": "socket.socketpair()",
+    "fork": "os.fork()",
+    "start a program": 'os.execv("/bin/true", ["true"])',
+    "signal its parent": "os.kill(os.getppid(), 0)",
+    "look into its parent": "ctypes.CDLL(None, use_errno=True).ptrace(16, parent, 0, 0) and fail()",
+    "take memory": "bytearray(2 * 1024**3)",
+    "raise a limit": "resource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
+    "make a pipe": "os.pipe()",
+}
+PROBE = """
+import ctypes, os, resource, socket, sys
+from api.sandbox.lockdown import lock_down
+parent = os.getppid()
+def fail(): raise OSError
+lock_down(memory_bytes=1024**3, cpu_seconds=5)
+for attempt in sys.argv[1:]:
+    try:
+        exec(attempt)
+    except (OSError, MemoryError, ValueError) as error:
+        os.write(1, type(error).__name__.encode() + b"\\n")
+    else:
+        os.write(1, b"done\\n")
+os._exit(0)
+"""
+
+
+def test_a_locked_process_opens_connects_and_starts_nothing() -> None:
+    words = [sys.executable, "-I", "-c", PROBE, *ATTEMPTS.values()]
+    told = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
+    done = dict(zip(ATTEMPTS, told.split(), strict=True))
+    assert [name for name, outcome in done.items() if outcome == "done"] == []
+
+
+def test_a_process_has_no_environment_and_sees_no_other_stream() -> None:
+    """Whatever is in the environment or open in the node stays out of the process."""
+    seen = list[dict[str, object]]()
+
+    class Popen(subprocess.Popen[bytes]):
+        def __init__(self, words: object, **options: object) -> None:
+            seen.append(options)
+            super().__init__(words, **options)  # type: ignore[call-overload]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process.subprocess, "Popen", Popen)
+        process.metadata([scan()], "application/pdf")
+    (options,) = seen
+    assert options["env"] == {}
+    assert options.get("close_fds", True)
+    assert "pass_fds" not in options
+
+
+@pytest.mark.parametrize("media_type", photographs())
+def test_metadata_of_a_photograph_are_told_and_removed(media_type: str) -> None:
+    content = photographs(orientation=6)[media_type]
+    found = process.metadata([content], media_type)
+    assert found.latitude == pytest.approx(LATITUDE, abs=1e-5)
+    assert found.longitude == pytest.approx(LONGITUDE, abs=1e-5)
+    assert (found.camera, "exif" in found.other) == ("Acme Phone 1", True)
+    with process.without_metadata([content], media_type) as copy:
+        cleaned = b"".join(copy.content)
+        assert copy.size == len(cleaned)
+    left = process.metadata([cleaned], media_type)
+    assert left == type(left)()
+    assert not any(word in cleaned for word in (b"Acme", b"zqAuthor", b"xmpmeta", b"SN-31415"))
+    # The coded picture is the same, and the same way is up.
+    before, after = Image.open(io.BytesIO(content)), Image.open(io.BytesIO(cleaned))
+    assert before.tobytes() == after.tobytes()
+    assert process.picture([cleaned], media_type, 1) == process.picture([content], media_type, 1)
+    with process.without_metadata([cleaned], media_type) as again:
+        assert b"".join(again.content) == cleaned
+
+
+def test_what_follows_a_picture_is_told_and_removed() -> None:
+    for media_type, content in (
+        ("image/jpeg", encoded(drawn(), "JPEG")),
+        ("image/png", encoded(drawn(), "PNG")),
+    ):
+        hidden = content + b"<html><script>alert(1)</script></html>"
+        assert process.metadata([hidden], media_type).other == ("after_the_picture",)
+        with process.without_metadata([hidden], media_type) as copy:
+            assert b"".join(copy.content) == content
+
+
+def test_a_progressive_photograph_keeps_its_colours() -> None:
+    profile = b"zqProfile" * 20_000
+    options = {"progressive": True, "icc_profile": profile, "quality": 95}
+    content = encoded(drawn(700, 500).convert("CMYK"), "JPEG", exif=exif(), **options)
+    with process.without_metadata([content], "image/jpeg") as copy:
+        cleaned = Image.open(io.BytesIO(b"".join(copy.content)))
+    assert cleaned.info["icc_profile"] == profile
+    assert cleaned.tobytes() == Image.open(io.BytesIO(content)).tobytes()
+
+
+def test_metadata_of_a_pdf_are_told() -> None:
+    content = scan(author=AUTHOR, producer="zqProgram", title="zqTitle")
+    found = process.metadata([content], "application/pdf")
+    assert (found.author, found.title) == (AUTHOR, "zqTitle")
+    assert "zqProgram" in (found.program or "")
+    with pytest.raises(FailureError) as failed:
+        process.without_metadata([content], "application/pdf").__enter__()
+    assert failed.value.failure is Failure.NOT_REMOVABLE
+
+
+def test_every_page_has_a_picture() -> None:
+    made = process.picture([scan(3)], "application/pdf", 3)
+    assert (made.pages, made.height) == (3, 2000)
+    assert len(made.rgb) == 3 * made.width * made.height
+    pages = [drawn(40, 30), drawn(20, 50)]
+    fax = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    assert process.picture([fax], "image/tiff", 2)[:3] == (2, 20, 50)
+    for content, media_type in ((fax, "image/tiff"), (scan(), "application/pdf")):
+        with pytest.raises(FailureError) as failed:
+            process.picture([content], media_type, 3)
+        assert failed.value.failure is Failure.NO_SUCH_PAGE
+
+
+def test_pictures_of_every_kind_are_shown() -> None:
+    grey = Image.new("I;16", (4, 4), 40_000)
+    assert process.picture([encoded(grey, "PNG")], "image/png", 1).rgb == bytes((156,)) * 48
+    glass = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    assert process.picture([encoded(glass, "PNG")], "image/png", 1).rgb == b"\xff" * 48
+    for mode in ("1", "P", "CMYK"):
+        image = drawn().convert(mode)
+        made = process.picture([encoded(image, "TIFF")], "image/tiff", 1)
+        assert made[1:3] == image.size
+
+
+def test_an_answer_of_a_process_that_was_taken_over_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]
+) -> None:
+    """The process may answer anything: none of it is taken that is not within bounds."""
+    (fake := tmp_path / "fake").write_text("")  # type: ignore[operator]
+    answers = {
+        "nothing": b"",
+        "no length": b"\xff\xff",
+        "a huge head": b"\xff\xff\xff\xff" + b"{}",
+        "no JSON": b"\x00\x00\x00\x02xx",
+        "a huge picture": head(b'{"pages":1,"width":99999,"height":99999,"bytes":9}'),
+        "too few pixels": head(b'{"pages":1,"width":2,"height":2,"bytes":3}') + b"abc",
+        "too many": head(b'{"pages":1,"width":1,"height":1,"bytes":30}') + bytes(30),
+        "fewer than announced": head(b'{"pages":1,"width":2,"height":2,"bytes":12}') + bytes(5),
+        "another failure": head(b'{"failure":"<script>","bytes":0}'),
+        "another field": head(b'{"pages":1,"width":1,"height":1,"bytes":3,"x":1}') + bytes(3),
+    }
+    for name, answer in answers.items():
+        fake.write_bytes(answer)
+        monkeypatch.setattr(process, "_COMMAND", ("/bin/cat", str(fake)))
+        with pytest.raises(FailureError) as failed:
+            process.picture([scan()], "application/pdf", 1)
+        assert failed.value.failure in (Failure.DAMAGED, Failure.TOO_LARGE), name
+
+
+def head(text: bytes) -> bytes:
+    return len(text).to_bytes(4, "big") + text
+
+
+def test_a_process_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "SECONDS", 0.3)
+    endless = (sys.executable, "-c", "import time; time.sleep(600)")
+    monkeypatch.setattr(process, "_COMMAND", endless)
+    with pytest.raises(FailureError) as failed:
+        process.picture([bytes(10_000_000)], "application/pdf", 1)
+    assert failed.value.failure is Failure.TOO_LARGE
+
+
+def test_xmp_alone_tells_a_place() -> None:
+    content = encoded(drawn(), "JPEG", xmp=XMP)
+    found = process.metadata([content], "image/jpeg")
+    assert (found.latitude, found.longitude) == pytest.approx((LATITUDE, LONGITUDE), abs=1e-5)
