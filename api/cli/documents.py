@@ -1,6 +1,7 @@
 """Commands on documents: adding a file to a case, listing documents, downloading one."""
 
 import hashlib
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID, uuid4
@@ -15,7 +16,7 @@ from ledger.vocabulary.picklists import DocumentKind, LegalBasis, Purpose
 app = typer.Typer(
     name="document",
     no_args_is_help=True,
-    help="Documents of a case: add a file, list what there is, download, sign or move one.",
+    help="Documents of a case: add or file one, list what there is, download, sign or move one.",
 )
 
 KeepMetadata = Annotated[
@@ -24,6 +25,16 @@ KeepMetadata = Annotated[
         "--keep-metadata", help="Send a picture with its metadata, such as place and camera."
     ),
 ]
+
+
+class MadePaper(StrEnum):
+    """A paper that the node makes."""
+
+    SUMMARY = "summary"
+    FORM = "form"
+    PERSON_FILE = "person-file"
+
+
 CaseArgument = Annotated[UUID, typer.Argument(help="The case.")]
 ForBasis = Annotated[
     LegalBasis | None, typer.Option(help="The legal basis.", show_default="any but danger")
@@ -165,6 +176,39 @@ def move(
                 " the file (`case-ledger act --document`), and correct it here"
             )
         moved(client, document, to, target, belongs_to, purpose, basis, record)
+
+
+@app.command("file")
+@asks
+def file_made(
+    asked: AsAgencyOrJson,
+    paper: Annotated[
+        MadePaper, typer.Argument(help="The paper that the node makes of what it holds.")
+    ],
+    case_id: CaseArgument,
+    language: Annotated[str, typer.Option(help="The language, such as en or sq.")] = "en",
+    form: Annotated[
+        UUID | None, typer.Option(help="The action that sent the communication form.")
+    ] = None,
+    beside: Annotated[
+        str | None, typer.Option(help="The second language of a form.", show_default="en")
+    ] = None,
+) -> None:
+    """Let the node print a paper, and add it to the case as a document, signed by its SHA-256.
+
+    A person's file is a reading, which the access log records. It becomes a document for each
+    field group in which something is held, and one for the case.
+    """
+
+    from api.cli.steps.sending import present_version, send_together
+    from api.client.schemas.case_documents import MadeKind
+
+    with failures(asked.as_json), asked.client() as client:
+        made = MadeKind(paper.value.replace("-", "_"))
+        acts = client.make_documents(case_id, made, language, form=form, beside=beside)
+        version = present_version(client, case_id)
+        named = [(uuid4(), one) for one in acts]
+        send_together(client, asked.url, case_id, version, named, asked.as_json)
 
 
 @app.command("list")

@@ -19,6 +19,9 @@ from api.client.schemas.case_documents import (
     DocumentPage,
     FileMetadata,
     ListedDocument,
+    MadeDocuments,
+    MadeKind,
+    MakingRequest,
     UploadState,
 )
 from ledger.system.backoff import Backoff
@@ -234,6 +237,42 @@ class DocumentsClient(ActionsClient):
             added = {"acted_at": datetime.now(UTC), "belongs_to": action_id, field: document}
             acts.append((uuid4(), DocumentAdded.model_validate(added)))
         return acts
+
+    def make_documents(
+        self,
+        case_id: UUID,
+        made: MadeKind,
+        language: str,
+        *,
+        form: UUID | None = None,
+        beside: str | None = None,
+    ) -> Sequence[DocumentAdded]:
+        """Let the node make a paper of what it holds, and return the acts that file it.
+
+        The acts are not recorded yet. The papers are uploads of this agency. ``form`` is the
+        sending of a communication form. A person's file becomes an act for each field group. Raises
+        ``RefusedError``.
+        """
+        asked = MakingRequest.model_validate(
+            {"made": made, "language": language, "form": form, "beside": beside}
+        )
+        answer = self._request(
+            "POST",
+            f"/v1/cases/{case_id}/documents/made",
+            content=asked.model_dump_json(exclude_none=True),
+            headers={"Content-Type": "application/json"},
+        )
+        found = MadeDocuments.model_validate_json(answer.content).documents
+        return [
+            DocumentAdded.model_validate(
+                {
+                    "acted_at": datetime.now(UTC),
+                    "belongs_to": one.belongs_to,
+                    field_of(one.group): one.document,
+                }
+            )
+            for one in found
+        ]
 
     def sign_document(self, document: ListedDocument) -> DocumentAdded:
         """Return the act that signs another agency's document too, by the same digest.

@@ -1,5 +1,6 @@
 """Takes in the contents of documents, before an action names them."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from uuid import UUID
 
@@ -37,7 +38,7 @@ class DocumentUploads:
         ``Refusal`` (``no-uploads``, ``unknown-case``, ``document-too-large``,
         ``case-documents-full``), and a ``Problem`` if nothing may be taken in now.
         """
-        is_known = self._check_sender(agency, case_id)
+        is_known = self.check_sender(agency, case_id)
         limits = protocol.document_limits
         if size > limits.max_bytes:
             raise Refusal(
@@ -84,7 +85,7 @@ class DocumentUploads:
         return self._vaults.of(agency.party).documents.content(upload)
 
     def _known(self, agency: Agency, case_id: UUID, upload_id: UUID) -> Upload:
-        self._check_sender(agency, case_id)
+        self.check_sender(agency, case_id)
         uploads = self._vaults.of(agency.party).documents
         upload = uploads.find(upload_id, case_id, agency.id)
         if upload is None:
@@ -117,6 +118,25 @@ class DocumentUploads:
             )
         return UploadWriter(self._vaults.of(agency.party).documents, upload)
 
+    def take(
+        self, agency: Agency, case_id: UUID, content: bytes, protocol: Protocol
+    ) -> tuple[Upload, str]:
+        """Keep a content that this node made as an upload, and return its media type too.
+
+        Raises ``Refusal`` as :meth:`begin` does.
+        """
+        digest = hashlib.sha256(content).hexdigest()
+        begun = self.begin(agency, case_id, len(content), digest, protocol)
+        rest = memoryview(content)[begun.received :]
+        writer = UploadWriter(self._vaults.of(agency.party).documents, begun)
+        while rest:
+            rest = writer.fill(rest)
+            writer.store()
+        upload = writer.settle()
+        if upload.metadata.media_type is None:
+            raise RuntimeError("the node made a content of no accepted type")
+        return upload, upload.metadata.media_type
+
     def _check_room(self, unused: Mapping[UUID, int], size: int, most: int) -> None:
         """Check that an agency's uploads to cases that are unknown here leave room for one more.
 
@@ -134,7 +154,7 @@ class DocumentUploads:
                 "Upload-Length",
             )
 
-    def _check_sender(self, agency: Agency, case_id: UUID) -> bool:
+    def check_sender(self, agency: Agency, case_id: UUID) -> bool:
         """Check that an agency may send documents of a case. Returns whether the case is known.
 
         Raises ``Refusal`` (``no-uploads``, ``unknown-case``).

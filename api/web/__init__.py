@@ -15,6 +15,7 @@ from api.web.routes import (
     coordination,
     entry,
     figures,
+    filing,
     meeting,
     oversight,
     parcels,
@@ -36,6 +37,7 @@ _ROUTERS = (
     parcels.router,
     meeting.router,
     figures.router,
+    filing.router,
 )
 
 

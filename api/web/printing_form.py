@@ -74,6 +74,10 @@ class PrintedForm:
         )
         return set_pages(template("communication_form.typ"), frame, content)
 
+    def title(self, words: Words) -> str:
+        """Return the number and the title of the form."""
+        return _title(self.form, words)
+
     def _about(self, words: Words) -> Iterator[tuple[str, str]]:
         text, things, fields = words.texts.text, words.things, self.sending.fields
         yield text("forms.protocol"), things.proper_name(self.protocol.title)

@@ -1,5 +1,6 @@
 """Makes pages of templates: everything escaped, in one language, kept in no cache."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -25,8 +26,11 @@ from api.web.languages import language_of, protocol_of
 from api.web.navigation import sections
 from api.web.texts import PageTexts, texts
 from api.web.timeline import stage_of
+from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vocabulary.case_reference import case_reference
+from ledger.vocabulary.documents import DocumentAdded
+from ledger.vocabulary.upcasting import upcasters
 
 PAGE_HEADERS = {
     **ANSWER_HEADERS,
@@ -50,6 +54,23 @@ class Words:
         party = caller.agency.party if caller is not None else None
         return cls(texts(code), wording(code, protocol_of(request), party))
 
+    @classmethod
+    def in_language(cls, code: str, caller: Caller, field: str) -> "Words":
+        """Return the words of a language, for the reader's own protocol and party.
+
+        ``field`` names the code in the request. Raises ``Refusal`` (``language``) if the protocol
+        does not offer the language.
+        """
+        known = [one.code for one in offered(caller.protocol)]
+        if code not in known:
+            raise Refusal(
+                Ground.INVALID,
+                "language",
+                f"There are no texts in this language here. Choose one of {', '.join(known)}.",
+                field,
+            )
+        return cls(texts(code), wording(code, caller.protocol, caller.agency.party))
+
 
 @cache
 def _templates() -> Environment:
@@ -64,9 +85,18 @@ def _templates() -> Environment:
     made.globals |= {
         "asset": assets().url,
         "reference": lambda case: case_reference(UUID(str(case))),
+        "document_schema": _document_schema,
         "stage_of": lambda entry: stage_of(entry).value,
     }
     return made
+
+
+@cache
+def _document_schema() -> Mapping[str, int]:
+    """Return the version and the number of digests of acts that add a document."""
+    kind = DocumentAdded.kind
+    digests = len(DocumentAdded.disclosable_fields())
+    return {"version": upcasters().version(kind), "digests": digests}
 
 
 def _troubles(request: Request) -> list[Trouble]:

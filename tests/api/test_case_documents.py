@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
+from pypdf import PdfReader
 from typer.testing import CliRunner
 
 from api.background_jobs.vault_checker import vault_check
@@ -19,8 +20,9 @@ from api.client.client import LedgerClient
 from api.client.documents import DocumentFile
 from api.client.errors import RefusedError
 from api.client.schemas import Receipt
-from api.client.schemas.case_documents import ListedDocument
+from api.client.schemas.case_documents import ListedDocument, MadeKind
 from api.paper.subject_access.wording import wording
+from ledger.procedure.protocol import Operation
 from ledger.signing import keys
 from ledger.vault.documents.chunk_encryption import seal_chunk
 from ledger.vault.documents.content_check import ContentCheck
@@ -65,9 +67,9 @@ def file(tmp_path: Path) -> Path:
     return file
 
 
-def opened(served: Server) -> tuple[UUID, Receipt]:
+def opened(served: Server, **fields: object) -> tuple[UUID, Receipt]:
     with served.client(AGENCY) as client:
-        adult = opening().model_copy(update={"age_group": AgeGroup.ADULT})
+        adult = opening().model_copy(update={"age_group": AgeGroup.ADULT, **fields})
         return (case := uuid4()), client.append(adult, case, 0)
 
 
@@ -332,6 +334,49 @@ def test_the_coordinators_of_both_sides_sign_the_minutes(served: Server, file: P
     assert refused.value.problem.rule == "minutes-signature"
     check = checked(served, "ME", case)
     assert [finding.what for finding in check] == []
+
+
+def test_the_node_makes_papers_that_an_agency_files(served: Server, tmp_path: Path) -> None:
+    case, _ = opened(served, first_name="Zqname", phone="+38344100200")
+    with served.client("xk-csw-prishtina") as client:
+        (summary,) = client.make_documents(case, MadeKind.SUMMARY, "sq")
+        receipt = client.append(summary, case, 1)
+        (one,) = client.documents(case).documents
+        assert (one.document.language, one.document.document_kind) == ("sqi", DocumentKind.REPORT)
+        read = tmp_path / "summary.pdf"
+        digest = client.download(case, receipt.action_id, read, purpose=Purpose.PROTECTION)
+        assert (digest, read.read_bytes()[:5]) == (one.document.sha256, b"%PDF-")
+        before = client.readings(case).readings
+        acts = client.make_documents(case, MadeKind.PERSON_FILE, "en")
+        made = [document_of(act) for act in acts]
+        assert [field for field, _ in filter(None, made)][:2] == [
+            "case_document",
+            "identity_document",
+        ]
+        (entry,) = client.readings(case).readings[len(before) :]
+        assert entry.asked.operation is Operation.SUBJECT_ACCESS
+        identity = client.append(acts[1], case, 2)
+        consented(served, case, 3)
+        read = tmp_path / "identity.pdf"
+        client.download(case, identity.action_id, read, purpose=Purpose.PROTECTION)
+        told = "".join(page.extract_text() for page in PdfReader(read).pages)
+        assert "part of the file" in told
+        assert "Who has read" not in told
+        for asked, rule in (
+            ({"made": MadeKind.FORM, "language": "en"}, "request"),
+            ({"made": MadeKind.SUMMARY, "language": "en", "form": uuid4()}, "request"),
+            ({"made": MadeKind.SUMMARY, "language": "de"}, "language"),
+            ({"made": MadeKind.FORM, "language": "en", "form": uuid4()}, "no-such-form"),
+        ):
+            with pytest.raises(RefusedError) as refused:
+                client.make_documents(case, **asked)  # type: ignore[arg-type]
+            assert refused.value.problem.rule == rule
+    with served.client(AGENCY) as police, pytest.raises(RefusedError) as refused:
+        police.make_documents(case, MadeKind.PERSON_FILE, "en")
+    assert refused.value.problem.rule == "access-matrix"
+    with served.client("xk-ombudsperson") as body, pytest.raises(RefusedError) as refused:
+        body.make_documents(case, MadeKind.SUMMARY, "en")
+    assert refused.value.problem.rule == "no-uploads"
 
 
 def test_an_annulled_document_does_not_open_and_a_lost_one_is_found(

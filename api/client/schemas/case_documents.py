@@ -1,5 +1,6 @@
 """Documents of a case, and their uploads."""
 
+from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from ledger.procedure.readings import Reading
 from ledger.vocabulary.documents import CaseDocument
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
-from ledger.vocabulary.types import AgencyId, Country
+from ledger.vocabulary.types import AgencyId, Country, LanguageTag
 
 
 class UploadState(Document):
@@ -111,6 +112,42 @@ class ListedDocument(Document):
     document: CaseDocument
     signatures: tuple[DocumentSignature, ...]
     """The first act, and the acts of others that signed the same content, as recorded."""
+
+
+class MadeKind(StrEnum):
+    """A paper that a node makes of what it holds."""
+
+    SUMMARY = "summary"
+    FORM = "form"
+    PERSON_FILE = "person_file"
+
+
+class MakingRequest(Document):
+    """The paper to make, and its language."""
+
+    made: MadeKind
+    language: LanguageTag
+    form: UUID | None = None
+    """The sending of the communication form; only for a form."""
+    beside: LanguageTag | None = None
+    """The second language of a form, beside the first; English without one."""
+
+
+class MadeDocument(Document):
+    """A paper that the node made: an upload of the agency, and its description to sign."""
+
+    upload: UploadState
+    group: FieldGroup | None
+    """The field group of its content; ``None`` at ``case`` level."""
+    belongs_to: UUID | None
+    """The action that the paper is of; ``None``: the case itself."""
+    document: CaseDocument
+
+
+class MadeDocuments(Document):
+    """The papers that the node made. No action names them yet."""
+
+    documents: tuple[MadeDocument, ...]
 
 
 class DocumentPage(Document):

@@ -149,19 +149,19 @@ async def give_to_the_person(
 def _file_as_pdf(
     node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest
 ) -> Response:
-    words = _words(caller, asked)
+    words = words_of(caller, asked)
     return Response(render(_file(node, caller, case_id, asked), words), 201, media_type=_PDF)
 
 
 def _file_as_json(
     node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest
 ) -> Response:
-    words = _words(caller, asked)
+    words = words_of(caller, asked)
     told = labelled(_file(node, caller, case_id, asked), words).model_dump_json()
     return Response(told, 201, media_type="application/json")
 
 
-def _words(caller: Caller, asked: SubjectAccessRequest) -> Wording:
+def words_of(caller: Caller, asked: SubjectAccessRequest) -> Wording:
     """Return the words of the file, before the request is written into the access log.
 
     Raises ``Refusal`` if the protocol does not offer the language, or this node lacks its texts.
@@ -179,12 +179,13 @@ def _words(caller: Caller, asked: SubjectAccessRequest) -> Wording:
 
 def _file(node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest) -> SubjectFile:
     """Return the person's file: of the case, and of the cases that were merged with it."""
-    own = _file_of(node, caller, case_id, asked)
+    own = file_of(node, caller, case_id, asked)
     others = merged_with(node.ledger, caller.agency, case_id)
-    return with_merged(own, [_file_of(node, caller, other, asked) for other in others])
+    return with_merged(own, [file_of(node, caller, other, asked) for other in others])
 
 
-def _file_of(node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest) -> SubjectFile:
+def file_of(node: Node, caller: Caller, case_id: UUID, asked: SubjectAccessRequest) -> SubjectFile:
+    """Return what is held on the person in one case. The request is written down."""
     opened = node.disclosing.subject_access(caller.reader, case_id)
     vault = node.vaults.of(caller.agency.party)
     return subject_file(

@@ -29,6 +29,7 @@ TEXTS = (
     "about.heading",
     "about.made",
     "about.others",
+    "about.part",
     "about.record",
     "about.what",
     "access.answer",

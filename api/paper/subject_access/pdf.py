@@ -33,8 +33,10 @@ _RIGHTS = (
 )
 
 
-def render(file: SubjectFile, words: Wording | None = None) -> bytes:
+def render(file: SubjectFile, words: Wording | None = None, *, is_part: bool = False) -> bytes:
     """Return the PDF, the same bytes for the same file and words.
+
+    ``is_part``: whether the file is one of its parts, which says so.
 
     ``words`` are those of the file's language; without them the program's own, at UTC. Raises
     ``NotRendered``, and ``ScriptNotInFontsError``.
@@ -47,7 +49,7 @@ def render(file: SubjectFile, words: Wording | None = None) -> bytes:
         page=words.text("page", page="\0", pages="\0"),
         made_at=file.made_at,
     )
-    return set_pages(_template(), frame, _AccessPage(file, words).content())
+    return set_pages(_template(), frame, _AccessPage(file, words, is_part).content())
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,19 @@ class _AccessPage:
 
     file: SubjectFile
     words: Wording
+    is_part: bool
 
     def content(self) -> dict[str, Any]:
         file, text = self.file, self._text
         return {
             "protocol": shown(self.words.proper_name(file.protocol_title)),
             "erased": self._erased(),
+            "is_part": self.is_part,
             "about": [
-                text("about.what", country=self.words.country(file.country)),
+                text(
+                    "about.part" if self.is_part else "about.what",
+                    country=self.words.country(file.country),
+                ),
                 text("about.record"),
                 text("about.others"),
                 text("about.made", moment=self._moment(file.made_at)),

@@ -128,6 +128,12 @@ class Wording:
         short = {one.alpha_3 for one in pycountry.languages if hasattr(one, "alpha_2")}
         return tuple(sorted(short | own))
 
+    def spoken_code(self) -> str | None:
+        """Return the ISO 639-3 code of this language, or ``None`` if it has none."""
+        primary = self.known.primary
+        found = pycountry.languages.get(alpha_2=primary) or pycountry.languages.get(alpha_3=primary)
+        return found.alpha_3 if found is not None else None
+
     def day(self, day: date) -> str:
         """Return a day; of a moment, the day at the party's local time."""
         if isinstance(day, datetime):

@@ -271,6 +271,10 @@ def _personal(
         ],
         warnings=warnings,
         states_identity=_may_take(caller, IdentityRecorded.kind),
+        gives_file=all(
+            protocol.allows(caller.agency.role, Operation.SUBJECT_ACCESS, group)
+            for group in FieldGroup
+        ),
         damaged=[words.field(name) for name in damaged],
         refused=refused,
         releases=offered,

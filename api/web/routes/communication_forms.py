@@ -12,7 +12,6 @@ from api.http.parameters import AtLeast, CaseId, wait_for
 from api.http.routes.personal import trail_of
 from api.node.node import Node
 from api.paper.languages.found import offered
-from api.paper.subject_access.wording import wording
 from api.web.case_text import case_values, names
 from api.web.communication_forms import (
     SentForm,
@@ -30,7 +29,6 @@ from api.web.refusal_text import reason
 from api.web.rendering import PAGE_HEADERS, Words, page
 from api.web.routes.acts import recorded_case
 from api.web.routes.cases import case_fields, own_case
-from api.web.texts import texts
 from ledger.log.merkle import leaf_hash
 from ledger.log.paper_code import is_code_of, paper_code
 from ledger.procedure.available_actions import Offer, offer_of
@@ -229,15 +227,19 @@ async def print_sent(
 def _printed(
     request: Request, node: Node, caller: Caller, case_id: UUID, action: UUID, beside: str
 ) -> Response:
-    known, protocol, here = _Known.of(node, caller, case_id), caller.protocol, Words.of(request)
-    if beside not in {one.code for one in offered(protocol)}:
-        raise Refusal(
-            Ground.INVALID, "request", "The protocol does not have this language.", "beside"
-        )
-    there = Words(texts(beside), wording(beside, protocol, caller.agency.party))
+    there = Words.in_language(beside, caller, "beside")
+    paper = form_on_paper(node, caller, case_id, action)
+    headers = {**PAGE_HEADERS, "Content-Disposition": 'inline; filename="form.pdf"'}
+    made = paper.pdf(Words.of(request), there, clock.now())
+    return Response(made, headers=headers, media_type="application/pdf")
+
+
+def form_on_paper(node: Node, caller: Caller, case_id: UUID, action: UUID) -> PrintedForm:
+    """Return a form that was sent, to be printed. Raises ``Refusal`` (``no-such-form``)."""
+    known = _Known.of(node, caller, case_id)
     sent = known.sent(caller, action)
     remarks = case_values(known.trail, known.held)[action].get("remarks")
-    paper = PrintedForm(
+    return PrintedForm(
         form=sent.form,
         sending=sent.sending,
         remarks=remarks if isinstance(remarks, str) else None,
@@ -245,12 +247,9 @@ def _printed(
         code=_code(node, sent),
         contents=sent.contents,
         trail=known.trail,
-        protocol=protocol,
+        protocol=caller.protocol,
         is_annulled=sent.is_annulled,
     )
-    headers = {**PAGE_HEADERS, "Content-Disposition": 'inline; filename="form.pdf"'}
-    made = paper.pdf(here, there, clock.now())
-    return Response(made, headers=headers, media_type="application/pdf")
 
 
 @router.get("/paper")

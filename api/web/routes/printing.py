@@ -39,6 +39,14 @@ def _summary(
     request: Request, node: Node, caller: Caller, case_id: UUID, at_least: int | None
 ) -> Response:
     wait_for(node, "case_views", at_least)
+    return _pdf(summary_pdf(node, caller, case_id, Words.of(request)), "case-summary")
+
+
+def summary_pdf(node: Node, caller: Caller, case_id: UUID, words: Words) -> bytes:
+    """Return the state of a case and its actions on paper.
+
+    Raises ``Refusal`` (``unknown-case``) and ``NotRendered``.
+    """
     seen = node.views.position("case_views")
     view = own_case(node, caller, case_id)
     # Both views of the case tell of the same moment.
@@ -46,9 +54,8 @@ def _summary(
     trail = [entry for entry in trail_of(node, caller, case_id) if entry.position <= view.position]
     position = max(seen, view.position)
     held = case_fields(node, caller, case_id)
-    printing = _printing(request, caller, view, position, trail, held)
-    steps = dues(view, caller.agency, caller.protocol, printing.at)
-    return _pdf(printing.summary(steps), "case-summary")
+    printing = _printing(words, caller, view, position, trail, held)
+    return printing.summary(dues(view, caller.agency, caller.protocol, printing.at))
 
 
 @router.get("/cases/{case_id}/trail.pdf")
@@ -68,19 +75,19 @@ def _trail(
     wait_for(node, "audit_trail", view.position)
     position = node.views.position("audit_trail")
     trail = [entry for entry in trail_of(node, caller, case_id) if entry.position <= position]
-    printing = _printing(request, caller, view, position, trail, HeldFields())
+    printing = _printing(Words.of(request), caller, view, position, trail, HeldFields())
     return _pdf(printing.trail(), "audit-trail")
 
 
 def _printing(
-    request: Request,
+    words: Words,
     caller: Caller,
     view: CaseView,
     position: int,
     trail: Sequence[TrailEntry],
     held: HeldFields,
 ) -> Printing:
-    words, protocol = Words.of(request), caller.protocol
+    protocol = caller.protocol
     return Printing(
         caller=caller,
         words=words,
