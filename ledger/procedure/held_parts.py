@@ -5,13 +5,19 @@ what it owes, lifts a hold that it placed, erases what it had received, and conf
 has the protocol's days for the erasure from the lifting of the last hold on. A hold that is placed
 when these days are over gives the party no time again.
 
+A protocol may set days after which a hold is reviewed (``hold_review_days``). They begin with the
+last day of the party, or with the placing of the hold where that is later. The country that placed
+the hold lifts it, or places another one. Once they are over, the hold still forbids the erasure,
+and it gives the party no more time: its node does not copy the ledger any more. The lifting gives
+it the days for the erasure again.
+
 The party owes the lifting of its own holds within the same days of its last day. After them another
 party of the case may lift them, so that the part of the party that left has an end. This is a
 reading of the procedure, not an official text.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from typing import Protocol as Interface
 from uuid import UUID
@@ -72,15 +78,23 @@ def is_settling(
         return False
     period = erasing_period(protocol)
     until = regular_end(party, protocol)
-    holds: set[UUID] = set()
+    holds: dict[UUID, datetime] = {}
     for act in acts:
-        if act.kind == PLACING_KIND and (holds or act.recorded_at < until):
-            holds.add(act.id)
+        if act.kind == PLACING_KIND and act.recorded_at < max((until, *holds.values())):
+            holds[act.id] = _counts_until(act, party, protocol)
         elif act.kind == _LIFTING_KIND and (hold := UUID(act.fields["hold"])) in holds:
-            holds.remove(hold)
+            del holds[hold]
             if not holds:
                 until = max(until, act.recorded_at + period)
-    return bool(holds) or at < until
+    return at < max((until, *holds.values()))
+
+
+def _counts_until(hold: HoldAct, party: str, protocol: Protocol) -> datetime:
+    """Return until when a hold gives a party that left time, while nobody lifts it."""
+    days = protocol.withdrawal_terms.hold_review_days
+    if days is None:
+        return datetime.max.replace(tzinfo=UTC)
+    return max(left_since(protocol, party), hold.recorded_at) + timedelta(days=days)
 
 
 def others_may_lift(

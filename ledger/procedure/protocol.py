@@ -297,6 +297,10 @@ class WithdrawalTerms(Marked):
     """A party leaves so many days after its declaration was recorded, at the earliest."""
     erase_within_days: Annotated[int, Field(ge=1, le=3660)] = 30
     """Within so many days of its last day it confirms that it erased what it had received."""
+    hold_review_days: Annotated[int, Field(ge=1, le=3660)] | None = None
+    """So many days after its last day, or after the hold was placed, the country that keeps it from
+    erasing reviews the hold: lifts it, or places another. Then an unchanged hold gives no more time
+    to copy the ledger. Without it, a hold gives time until it is lifted."""
 
 
 class DocumentLimits(LedgerModel):

@@ -107,6 +107,8 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "quorum": ("witnesses", "coordinators", "notice_days"),
     "quorum_no_more": (),
     "withdrawal": ("notice_days", "erase_within_days"),
+    "hold_review": ("days",),
+    "hold_review_no_more": (),
     "person_record": ("rectification_days", "of_age_weeks"),
     "person_record_no_more": (),
     "form_added": ("number", "title"),
@@ -233,6 +235,11 @@ def _withdrawal(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
         )
     elif (before.withdrawal is None) != (after.withdrawal is None):
         yield _change("other", part="withdrawal")
+    if before.withdrawal_terms.hold_review_days != terms.hold_review_days:
+        if terms.hold_review_days is None:
+            yield _change("hold_review_no_more")
+        else:
+            yield _change("hold_review", days=terms.hold_review_days)
 
 
 def _person_record(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:

@@ -661,13 +661,17 @@ def _has_left(agency: str, protocol: Protocol) -> bool:
 
 
 def _of_leaving(state: CaseState, protocol: Protocol, when: "_Deadlines") -> Iterator[OwedStep]:
-    """Yield the steps that parties that left owe: to lift their holds, and to erase their part.
+    """Yield what parties that left owe: to lift their holds, and to erase their part.
+
+    Another party owes the review of its hold that keeps one of them from erasing: it lifts the
+    hold, or places another one and lifts this one.
 
     Their part is what they had received in the case. The days are those of the last text that the
     party was bound by: it has no say in later ones. No day is set for the erasure while a legal
     hold is in force. Once the last one is lifted, the days for the erasure begin anew.
     """
     pending = state.erasure.pending if state.erasure is not None else ()
+    reviewed: set[UUID] = set()
     for party in state.parties:
         day = protocol.left_parties.get(party)
         if day is None or party in pending or len(state.parties) == 1:
@@ -681,6 +685,21 @@ def _of_leaving(state: CaseState, protocol: Protocol, when: "_Deadlines") -> Ite
                     action="legal_hold_lifted", party=party, concerning=hold, **_dated(terms, ends)
                 )
                 yield _asked(ObligationKind.HOLD_LIFTING, lifting)
+            elif (
+                terms.hold_review_days is not None
+                and placed.party not in protocol.left_parties
+                and hold not in reviewed
+            ):
+                reviewed.add(hold)
+                began = max(since, when.acts[hold].recorded_at)
+                ends = _after_days(began, terms.hold_review_days, [placed.party], protocol)
+                review = ExpectedStep(
+                    action="legal_hold_lifted",
+                    party=placed.party,
+                    concerning=hold,
+                    **_dated(terms, ends),
+                )
+                yield _asked(ObligationKind.HOLD_LIFTING, review)
         if (lifted := last_lifted(when.acts.values())) is not None:
             since = max(since, lifted)
         step = ExpectedStep(

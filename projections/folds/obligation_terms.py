@@ -22,7 +22,8 @@ class ObligationKind(StrEnum):
     BREAK_GLASS_REVIEW = "break_glass_review"
     ERASURE = "erasure"
     HOLD_LIFTING = "hold_lifting"
-    """That a party that left lifts its own legal hold."""
+    """That a party that left lifts its own legal hold, or another one reviews a hold that keeps a
+    party that left from erasing."""
     DESTRUCTION = "destruction"
     """Of what an annulled action disclosed."""
     APPROVAL = "approval"

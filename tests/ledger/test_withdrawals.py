@@ -20,7 +20,12 @@ from ledger.procedure.checks.erasure import CHECKS
 from ledger.procedure.checks.proposal import Proposal
 from ledger.procedure.held_parts import is_settling, others_may_lift, regular_end
 from ledger.procedure.merged_cases import NO_OTHERS
-from ledger.procedure.protocol import Protocol, WithdrawalTerms, with_left_parties
+from ledger.procedure.protocol import (
+    Protocol,
+    WithdrawalTerms,
+    shipped_protocol,
+    with_left_parties,
+)
 from ledger.refusals import Refusal
 from ledger.verification.revalidation import inspect
 from ledger.vocabulary import Action
@@ -352,6 +357,46 @@ def test_a_hold_that_it_never_lifts_is_lifted_by_another_country_of_the_case(
     assert state_of(parties).parties == ("XK",)
     parties.ledger.now = lifted_at + period
     assert not is_settling_now(parties)
+
+
+def test_an_unchanged_hold_of_another_country_ends_the_copying_and_no_evidence(
+    script: ModuleType,
+) -> None:
+    """The other country owes the review of its hold; a new hold begins a new period."""
+    review, terms = timedelta(days=60), WithdrawalTerms(hold_review_days=60)
+    text = shipped_protocol().model_copy(update={"withdrawal": terms})
+    ledger = MemoryLedger(Agencies(text))
+    ledger.begin()
+    parties = Parties(script, ledger)
+    parties.take("xk-dhtqnj", opening(("XK", "AL")), CASE)
+    held = LegalHoldPlaced(acted_at=START, ground=next(iter(HoldGround)))
+    prosecutor = agency_like(parties, "xk-prosecutor")
+    first = parties.take(prosecutor, held, CASE)
+    left(parties)
+    parties.take("xk-dhtqnj", risk(), CASE)
+    assert hold_steps(parties) == [("XK", ObligationState.OPEN, None)]
+    parties.ledger.now = AFTER + review - timedelta(hours=1)
+    assert is_settling_now(parties)
+    again = parties.take(prosecutor, held, CASE)
+    parties.take(prosecutor, LegalHoldLifted(acted_at=START, hold=first), CASE)
+    renewed = parties.ledger.now
+    assert [state for _, state, _ in hold_steps(parties)] == [
+        ObligationState.DISCHARGED,
+        ObligationState.OPEN,
+    ]
+    parties.ledger.now = renewed + review - timedelta(hours=1)
+    assert is_settling_now(parties)
+    parties.ledger.now = renewed + review
+    assert not is_settling_now(parties), "its node copies no more"
+    assert parties.refused_in(CASE, "al-node", ErasureConfirmed(acted_at=START)) == "legal-hold"
+    parties.take(prosecutor, held, CASE)
+    assert not is_settling_now(parties), "a hold that comes too late gives no time again"
+    late = [one for one in state_of(parties).holds if one != again]
+    for hold in (again, *late):
+        parties.take(prosecutor, LegalHoldLifted(acted_at=START, hold=hold), CASE)
+    assert is_settling_now(parties), "it has its days to erase and to confirm"
+    parties.take("al-node", ErasureConfirmed(acted_at=START), CASE)
+    assert state_of(parties).parties == ("XK",)
 
 
 def test_a_hold_of_a_party_that_stays_is_its_own_and_so_it_is_by_earlier_editions(

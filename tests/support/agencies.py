@@ -34,7 +34,8 @@ def adopted_protocol() -> Protocol:
 
     A case may be closed for any reason, as tests of closed cases do at once.
     """
-    return with_assumptions_adopted(shipped_protocol().model_copy(update={"closings": ()}))
+    without = {"closings": (), "withdrawal": None}
+    return with_assumptions_adopted(shipped_protocol().model_copy(update=without))
 
 
 @dataclass
