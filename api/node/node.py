@@ -114,16 +114,17 @@ class Node:
         self.upload_previews = UploadPreviews(self.uploads)
         self.checks = Checks()
         """The faults of the node that this process itself finds."""
-        self.checks.add(self.clock.check, is_urgent=True)
+        self.checks.add(self.clock.check)
         self.history = HistoryGuard(self.ledger, mark_file(settings), settings)
-        self.checks.add(self.history.look, is_urgent=True)
-        self.checks.add(lambda: newer_troubles(self.ledger), is_urgent=True)
+        self.checks.add(self.history.look)
+        self.checks.add(lambda: newer_troubles(self.ledger))
         self.checks.add(
             lambda: restart_troubles(
                 self.ledger.registry(), self.parties, plays_every_party=settings.countries is None
-            )
+            ),
+            is_seldom=True,
         )
-        self.checks.add(lambda: malformed_rows(self.views.documents), is_urgent=True)
+        self.checks.add(lambda: malformed_rows(self.views.documents))
         self.decisions: Decisions
         append_service: AppendService
         if self.leads:
@@ -253,7 +254,7 @@ class Node:
         # Nothing is recorded before it is known who leads, and clocks and history are compared.
         if self.leads:
             self.takeover.look()
-            self.checks.add(self.takeover.claims, is_urgent=True)
+            self.checks.add(self.takeover.claims)
         else:
             self.history.follows()
         self.checks.look()

@@ -5,7 +5,7 @@ they hear of each other. All of it stands in the database, and every step may be
 it goes on where it was whenever it ends.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -47,6 +47,7 @@ from api.exchange.vault_completion import VaultCompletion
 from api.exchange.waiting_times import WaitingStatements, outbox_troubles, statement
 from api.exchange.witness_aligner import WitnessAligner, vote_troubles
 from api.exchange.witness_clients import LATEST
+from api.exchange.zone_comparison import ZoneComparison
 from api.keys.agency_keys import own_key
 from api.keys.country_keys import pair_masks
 from api.keys.key_ends import key_troubles
@@ -115,7 +116,7 @@ class NodeWorker:
         self._teller = StatusReporter(node.database, self._said)
         self.checks = Checks(self._teller.wake)
         """The faults of the node that the background work finds."""
-        self.checks.add(node.clock.check, is_urgent=True)
+        self.checks.add(node.clock.check)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -154,16 +155,17 @@ class NodeWorker:
         runner.when_newer = node.ledger.note_newer
         start(runner)
         start(ViewCheckJob(node.database))
-        self.checks.add(lambda: view_troubles(node.database))
-        self.checks.add(lambda: key_troubles(node.ledger.registry(), node.parties, node.settings))
+        self.checks.add(lambda: view_troubles(node.database), is_seldom=True)
+        self.checks.add(
+            lambda: key_troubles(node.ledger.registry(), node.parties, node.settings),
+            is_seldom=True,
+        )
         marker = HistoryMarker(node.history)
         start(marker)
         self._followers.append((marker, KEEP_WITHIN_SECONDS))
-        self.checks.add(
-            KeyCheck(node.settings, node.vaults, mark_file(node.settings)).look, is_urgent=True
-        )
-        self.checks.add(lambda: marked_troubles(node.database))
-        self.checks.add(lambda: newer_troubles(node.ledger), is_urgent=True)
+        self.checks.add(KeyCheck(node.settings, node.vaults, mark_file(node.settings)).look)
+        self.checks.add(lambda: marked_troubles(node.database), is_seldom=True)
+        self.checks.add(lambda: newer_troubles(node.ledger))
         if node.settings.ledger_url is not None:
             self._follow(node.settings.ledger_url)
         elif not node.history.is_taken_over:
@@ -177,12 +179,14 @@ class NodeWorker:
         start(AccessLogAnchor(node.ledger, node.vaults, node.append_service, self._node_key))
         start(PresenceDeclarer(node.ledger, node.parties, node.append_service, self._node_key))
         start(WitnessAligner(node.ledger, node.parties, node.append_service, self._node_key))
-        self.checks.add(lambda: announced_absences(node.ledger.registry(), node.parties))
-        self.checks.add(lambda: vote_troubles(node.ledger.registry()))
-        self.checks.add(self._access_matrix.troubles, is_urgent=True)
+        self.checks.add(
+            lambda: announced_absences(node.ledger.registry(), node.parties), is_seldom=True
+        )
+        self.checks.add(lambda: vote_troubles(node.ledger.registry()), is_seldom=True)
+        self.checks.add(self._access_matrix.troubles)
         start(self._access_matrix)
         self._followers.append((self._access_matrix, _SOON_SECONDS))
-        self.checks.add(self._vault_checking.troubles)
+        self.checks.add(self._vault_checking.troubles, is_seldom=True)
         start(self._vault_checking)
         if (stamper := Timestamper.of(node.settings, node.database)) is not None:
             start(stamper)
@@ -274,22 +278,24 @@ class NodeWorker:
         self._publisher = publisher
         self._start(publisher)
         self._start(publisher.gathering)
-        self.checks.add(lambda: _publishing(publisher), is_urgent=True)
-        self.checks.add(node.history.claims, is_urgent=True)
-        self.checks.add(lambda: away_witnesses(node.database, node.policy_at))
+        self.checks.add(lambda: _publishing(publisher))
+        self.checks.add(node.history.claims)
+        self.checks.add(lambda: away_witnesses(node.database, node.policy_at), is_seldom=True)
         self._followers.append((publisher, 0.0))
 
     def _follow(self, url: str) -> None:
         """Be a country's node."""
         node = self._node
+        zones, times = ZoneComparison(node.ledger.registry), node.clock.heard_from(url)
+
+        def heard(headers: Mapping[str, str]) -> None:
+            times(headers)
+            zones.hear(headers)
+
         client = self._stack.enter_context(
-            node_client(
-                node.settings,
-                url,
-                node.clock.heard_from(url),
-                lambda: node.ledger.known_registry,
-            )
+            node_client(node.settings, url, heard, lambda: node.ledger.known_registry)
         )
+        self.checks.add(zones.troubles, is_seldom=True)
         adoption = node.settings.adoption
         mirror = Mirror(
             node.ledger,
@@ -317,16 +323,14 @@ class NodeWorker:
         self._forwarder, self._follower = forwarder, follower
         self._start(forwarder)
         self._start(follower)
-        self.checks.add(lambda: _copying(follower), is_urgent=True)
-        self.checks.add(forwarder.troubles, is_urgent=True)
+        self.checks.add(lambda: _copying(follower))
+        self.checks.add(forwarder.troubles)
         limit = timedelta(seconds=node.settings.waiting_after_seconds)
-        self.checks.add(
-            lambda: outbox_troubles(node.waiting.now(), limit, clock.now()), is_urgent=True
-        )
+        self.checks.add(lambda: outbox_troubles(node.waiting.now(), limit, clock.now()))
         self._start(
             WaitingStatements(node.outbox, limit, self._statement, lambda: other_nodes(node))
         )
-        self.checks.add(lambda: _false_decisions(node.false_decisions), is_urgent=True)
+        self.checks.add(lambda: _false_decisions(node.false_decisions))
         self._correspond(HttpPostOffice(client))
         self._works[outbox.CHANNEL] = forwarder.wake
 
@@ -373,12 +377,14 @@ class NodeWorker:
             (receiving, _SELDOM_SECONDS),
             (matching, _SELDOM_SECONDS),
         ]
-        self.checks.add(lambda: waiting_troubles(node.parcels_standing(), clock.now()))
-        self.checks.add(lambda: not_believed_troubles(node.vaults))
-        self.checks.add(lambda: full_troubles(delivery.full), is_urgent=True)
-        self.checks.add(lambda: quota_troubles(node.vaults))
-        self.checks.add(lambda: outdated_troubles(delivery.is_outdated), is_urgent=True)
-        self.checks.add(lambda: without_key_troubles(receiving.without_key), is_urgent=True)
+        self.checks.add(
+            lambda: waiting_troubles(node.parcels_standing(), clock.now()), is_seldom=True
+        )
+        self.checks.add(lambda: not_believed_troubles(node.vaults), is_seldom=True)
+        self.checks.add(lambda: full_troubles(delivery.full))
+        self.checks.add(lambda: quota_troubles(node.vaults), is_seldom=True)
+        self.checks.add(lambda: outdated_troubles(delivery.is_outdated))
+        self.checks.add(lambda: without_key_troubles(receiving.without_key))
 
     def _statement(self, waiting: Outgoing) -> str | None:
         """Sign since when an action waits, where the key of its country's node is here."""

@@ -66,13 +66,13 @@ class Checks(PeriodicWorker):
         self._asking = threading.Lock()
         super().__init__("checks", self._look_at_due, every=_EVERY_SECONDS)
 
-    def add(self, check: Check, *, is_urgent: bool = False) -> None:
+    def add(self, check: Check, *, is_seldom: bool = False) -> None:
         """Ask this check too, from the next round on.
 
-        An urgent check is asked every two seconds: recording may depend on its answer. Others are
-        asked every five seconds.
+        It is asked every two seconds, since recording may depend on its answer; every five seconds
+        if it ``is_seldom``, where recording does not depend on it.
         """
-        self._checks.append((check, is_urgent))
+        self._checks.append((check, is_seldom))
 
     def look(self) -> None:
         """Ask every check once, now."""
@@ -85,8 +85,8 @@ class Checks(PeriodicWorker):
         with self._asking:
             if are_all_due:
                 self._seldom_at = time.monotonic()
-            for check, is_urgent in self._checks:
-                if is_urgent or are_all_due or check not in self._answers:
+            for check, is_seldom in self._checks:
+                if not is_seldom or are_all_due or check not in self._answers:
                     self._answers[check] = _asked(check)
             found = tuple(trouble for check, _ in self._checks for trouble in self._answers[check])
             before, self.now = self.now, found

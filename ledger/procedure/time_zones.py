@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from ledger.procedure.protocol import Protocol
-from ledger.system.zones import zone_or_utc
+from ledger.system.zones import offsets_digest, zone_or_utc
 
 _DEFAULTS: Mapping[str, str] = {
     "AL": "Europe/Tirane",
@@ -35,6 +35,12 @@ def zone_name(protocol: Protocol, party: str) -> str | None:
         if one.code == party:
             return one.time_zone or _DEFAULTS.get(party)
     return None
+
+
+def zones_digest(protocol: Protocol) -> str:
+    """Return a digest of this machine's rules of all zones that a protocol has."""
+    names = {zone_name(protocol, party) for party in protocol.every_party_code}
+    return offsets_digest(tuple(sorted(name for name in names if name is not None)))
 
 
 def zone_of_days(protocol: Protocol | None, party: str | None) -> tzinfo:

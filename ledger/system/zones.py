@@ -2,11 +2,13 @@
 
 import logging
 import re
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from hashlib import sha256
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _log = logging.getLogger(__name__)
+_COMPARED_FROM, _COMPARED_UNTIL = datetime(2025, 1, 1, tzinfo=UTC), datetime(2045, 1, 1, tzinfo=UTC)
 _MOST = 256
 """So many zones are kept in memory. All texts of a ledger together name fewer."""
 _AREA_NAME = re.compile(
@@ -47,6 +49,33 @@ def zone_or_utc(name: str) -> tzinfo:
 def is_known_zone(name: str) -> bool:
     """Return whether this machine has a time zone."""
     return find_zone(name) is not None
+
+
+@lru_cache(maxsize=8)
+def offsets_digest(names: tuple[str, ...]) -> str:
+    """Return a digest of the offsets from UTC that this machine has for some zones, in 16 digits.
+
+    Two machines with the same digest compute the same local days of these zones from 2025 to 2044.
+    Other databases may have other releases all the same: only the offsets count. It takes about
+    50 ms for three zones, once for each set of names.
+    """
+    digest = sha256()
+    for name in names:
+        zone = find_zone(name)
+        digest.update(f"{name}={'' if zone is None else _offsets(zone)};".encode())
+    return digest.hexdigest()[:16]
+
+
+def _offsets(zone: tzinfo) -> str:
+    """Return each change of a zone's offset, to a day, with the offset in seconds."""
+    told, before = [], None
+    for step in range((_COMPARED_UNTIL - _COMPARED_FROM).days):
+        moment = _COMPARED_FROM + timedelta(days=step)
+        offset = moment.astimezone(zone).utcoffset()
+        if offset != before:
+            told.append(f"{step}:{0 if offset is None else int(offset.total_seconds())}")
+            before = offset
+    return ",".join(told)
 
 
 @lru_cache(maxsize=_MOST)

@@ -14,11 +14,13 @@ import pytest
 
 from api.client import LedgerClient, RefusedError, WaitingError
 from api.demo.node_process import free_port
+from api.exchange.zone_comparison import HEADER as ZONES
 from api.keys.country_keys import country_key
 from api.keys.log_keys import log_key, trusted_policy, witness_key
 from api.runtime.settings import Settings
 from ledger.log.policy import Policy, TrustedWitness
 from ledger.procedure.protocol import shipped_protocol
+from ledger.procedure.time_zones import zones_digest
 from ledger.signing import keys
 from ledger.signing.country_key import FileCountryKey
 from ledger.vault.sealed_parcels import ParcelError, Presentation, pack, unpack
@@ -353,10 +355,13 @@ def test_heads_and_entries_are_for_those_who_see_everything(lasting: Nodes) -> N
             police.signed_head(0)
         assert refused.value.problem.rule == "whole-ledger"
     began = time.monotonic()
+    told: list[str] = []
     with lasting.ledger.client("xk-node") as node:
+        node._http.event_hooks = {"response": [lambda answer: told.append(answer.headers[ZONES])]}
         head = node.signed_head(10**6, wait=0.5)
     assert time.monotonic() - began >= 0.5
     assert head.startswith("case-ledger/")
+    assert told == [zones_digest(lasting.agencies.protocol)]
 
 
 def test_a_node_without_its_key_or_policy_says_so(directory: Path) -> None:

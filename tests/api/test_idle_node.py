@@ -62,8 +62,8 @@ def test_checks_on_which_recording_depends_are_asked_more_often() -> None:
         return []
 
     checks = Checks()
-    checks.add(lambda: check("urgent"), is_urgent=True)
-    checks.add(lambda: check("other"))
+    checks.add(lambda: check("urgent"))
+    checks.add(lambda: check("other"), is_seldom=True)
     checks._look_at_due()
     checks._look_at_due()
     assert asked == ["urgent", "other", "urgent"]

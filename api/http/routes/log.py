@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse
 
 from api.background_jobs.timestamper import REPLY_TYPE
+from api.exchange.zone_comparison import HEADER as ZONES
 from api.http.access import TheCaller, TheNode, bearer, caller, session_cookie
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses
@@ -24,6 +25,7 @@ from ledger.log.merkle import TILE_HEIGHT, Tree
 from ledger.log.note import Note
 from ledger.log.tiles import TileError, TileName
 from ledger.log.tlog_proof import TlogProof
+from ledger.procedure.time_zones import zones_digest
 from ledger.publication.dated_checkpoints import freshest
 from ledger.publication.publisher import published, signed_after, sizes
 from ledger.publication.timestamping import earliest_timestamps
@@ -111,7 +113,9 @@ async def get_head(
     signed = await run_in_threadpool(signed_after, node.database, after, upto)
     if signed is None:
         raise Refusal(Ground.UNKNOWN, "not-published", "Nothing is signed yet.")
-    return _changing(str(signed[0]))
+    answer = _changing(str(signed[0]))
+    answer.headers[ZONES] = await run_in_threadpool(zones_digest, caller.registry.directory)
+    return answer
 
 
 @router.get(
