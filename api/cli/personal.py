@@ -97,15 +97,40 @@ def review_destruction(
 def subject_access(
     asked: AsAgency,
     case: CaseName,
-    file: Annotated[Path, typer.Argument(help="Where to write it: a .pdf, or a .json file.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="Where to write it: a .pdf or .json file, or a .zip of the documents."),
+    ],
     language: Annotated[str, typer.Option(help="One that the protocol names, by its code.")] = "en",
+    hold_back: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="DOCUMENT=GROUND: a document that the archive lists and does not have; the ground"
+            " is another_person, danger or proceedings. May be repeated."
+        ),
+    ] = None,
 ) -> None:
     """Write all that this country holds on a person into a file for that person."""
 
+    from api.cli.steps.transfers import transfer_bar
+    from api.client.schemas.personal import HeldBackGround
     from ledger.signing.keys import write_private
 
-    with asked.client() as client:
+    with failures(), asked.client() as client:
         case_id = client.case_named(case)
+        if file.suffix == ".zip":
+            held_back = {
+                UUID(document): HeldBackGround(ground)
+                for document, _, ground in (one.partition("=") for one in hold_back or ())
+            }
+            with transfer_bar("Downloading", False) as progress:
+                client.subject_documents(
+                    case_id, file, language, held_back, lambda done: progress(done, 0)
+                )
+            out.print(f"[green]Written[/] to {file}: the person's documents, with an index.")
+            return
+        if hold_back:
+            fail("only documents are held back: name a .zip file")
         content = client.subject_access(case_id, language, pdf=file.suffix == ".pdf")
         write_private(file, content)
         out.print(f"[green]Written[/] to {file}. It holds all that is known of the person.")

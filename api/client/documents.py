@@ -1,18 +1,20 @@
 """Documents: uploaded to the agency's own node, added to a case, listed and downloaded."""
 
 import hashlib
+import os
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, NamedTuple, NotRequired, TypedDict, Unpack
 from uuid import UUID, uuid4
 
 from api.client.actions import ActionsClient
 from api.client.bounded_answers import bounds, read_bounded
 from api.client.errors import RefusedError, is_no_answer, problem_of
-from api.client.schemas import Receipt
+from api.client.schemas import Receipt, SubjectArchiveRequest
 from api.client.schemas.case_documents import (
     PICTURES,
     DocumentCopyRequest,
@@ -24,6 +26,7 @@ from api.client.schemas.case_documents import (
     MakingRequest,
     UploadState,
 )
+from api.client.schemas.personal import HeldBack, HeldBackGround
 from ledger.system.backoff import Backoff
 from ledger.system.retrying import retrying
 from ledger.vocabulary import Action
@@ -42,6 +45,7 @@ _PART_BYTES = 1024 * 1024
 """One request brings so much: a slow line is done with it within the bound of an answer's time."""
 _HASHED_AT_ONCE = 1024 * 1024
 _MOST_BYTES = 2**30
+_MOST_ARCHIVE_BYTES = 2**36
 _DOWNLOAD_SECONDS = 900.0
 """The time in seconds for which an entry of the access log opens a document."""
 _MOST_MOVES = 20
@@ -433,6 +437,50 @@ class DocumentsClient(ActionsClient):
                 raise
         return digest.hexdigest()
 
+    def subject_documents(
+        self,
+        case_id: UUID,
+        file: Path,
+        language: str,
+        held_back: Mapping[UUID, HeldBackGround] = MappingProxyType({}),
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Write all documents of a person into a new ZIP archive with an index, for that person.
+
+        The owner of the file alone reads it. The index lists the documents of ``held_back``, which
+        are not in the archive. The file is removed if it does not become whole. ``progress`` gets
+        how many bytes came. Raises ``RefusedError``, and ``FileExistsError`` if the file exists.
+        """
+        asked = SubjectArchiveRequest(
+            language=language,
+            held_back=tuple(HeldBack(document=d, ground=g) for d, g in held_back.items()),
+        )
+        headers = {"Content-Type": "application/json"}
+        path = f"/v1/cases/{case_id}/subject-access/documents"
+        with open(file, "xb", opener=_private) as written:
+
+            def whole() -> None:
+                written.truncate(0)
+                written.seek(0)
+                with self._http.stream(
+                    "POST",
+                    path,
+                    content=asked.model_dump_json(),
+                    headers={**headers, **self._authorization()},
+                    extensions=bounds(_MOST_ARCHIVE_BYTES, _DOWNLOAD_SECONDS),
+                ) as answer:
+                    if answer.is_error:
+                        raise RefusedError(problem_of(read_bounded(answer)))
+                    for part in answer.iter_raw():
+                        written.write(part)
+                        progress(written.tell())
+
+            try:
+                retrying(is_no_answer, seconds=self._patience, backoff=Backoff(0.1, 2.0))(whole)
+            except BaseException:
+                file.unlink()
+                raise
+
     def _send_part(self, path: str, offset: int, part: bytes) -> int:
         """Send a part of an upload, and return the offset that is durable then."""
         headers = {
@@ -442,6 +490,10 @@ class DocumentsClient(ActionsClient):
         }
         answer = self._request("PATCH", path, headers=headers, content=part)
         return int(answer.headers["upload-offset"])
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _measured(content: BinaryIO) -> tuple[int, str]:

@@ -186,6 +186,54 @@ class PersonalDataAccess:
         _await_matrix(vault, asked)
         return self._open(reader, vault.readings.record(asked), case)
 
+    def give_document(self, reader: Reader, case_id: UUID, action: UUID) -> OpenedDocument:
+        """Open the content of a document for the person whose case it is.
+
+        The entry of the access log names the document. Raises ``Refusal`` (``access-matrix``,
+        ``unknown-document``, ``document-damaged``).
+        """
+        vault = self._vaults.of(reader.agency.party)
+        known = vault.documents.level_of(action, case_id)
+        if known is None:
+            raise _no_document()
+        asked = self._asked_for_the_person(reader, case_id, known.group, action)
+        try:
+            opened = vault.document(vault.readings.record(asked, concerning=action), action)
+        except SealError:
+            raise document_damaged() from None
+        if opened is None:
+            raise _no_document()
+        return opened
+
+    def hold_back(
+        self, reader: Reader, case_id: UUID, group: FieldGroup | None, action: UUID
+    ) -> None:
+        """Write down that a document is not given to the person. Raises ``Refusal``."""
+        asked = self._asked_for_the_person(reader, case_id, group, action)
+        vault = self._vaults.of(reader.agency.party)
+        vault.readings.record(asked, refused_by="held-back", concerning=action)
+
+    def _asked_for_the_person(
+        self, reader: Reader, case_id: UUID, group: FieldGroup | None, action: UUID
+    ) -> Asked:
+        """Return the request to give a document to the person.
+
+        Raises ``Refusal`` (``access-matrix``), which is written down too.
+        """
+        self._case(reader, case_id)
+        protocol = self._ledger.adopted().protocol_today(clock.now())
+        groups = () if group is None else (group,)
+        operation = Operation.SUBJECT_ACCESS
+        asked = _asked(reader, case_id, operation, groups, Purpose.SUBJECT_ACCESS)
+        try:
+            # At `case` level too: who hands out one document of the person hands out all.
+            check_matrix(protocol, reader.agency, operation, groups or FieldGroup)
+        except Refusal as refusal:
+            vault = self._vaults.of(reader.agency.party)
+            vault.readings.record(asked, refused_by=refusal.rule, concerning=action)
+            raise
+        return asked
+
     def review(self, reader: Reader, case_id: UUID, proposal: UUID) -> OpenedFields:
         """Open what a proposed destruction would remove, as the reader's own country holds it.
 

@@ -1,6 +1,7 @@
 """Documents of a case, from the file to the download: who gets what, and what is written down."""
 
 import hashlib
+import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,8 @@ from api.client.documents import DocumentFile
 from api.client.errors import RefusedError
 from api.client.schemas import Receipt
 from api.client.schemas.case_documents import ListedDocument, MadeKind
+from api.client.schemas.personal import HeldBackGround
+from api.paper.subject_access.archive import ArchiveIndex
 from api.paper.subject_access.wording import wording
 from ledger.procedure.protocol import Operation
 from ledger.signing import keys
@@ -225,8 +228,9 @@ def test_an_action_without_its_upload_is_refused_and_nothing_is_kept(
         with pytest.raises(RefusedError) as refused:
             client.append(action, case, 7)
         assert refused.value.problem.rule == "case-version"
-        assert client.append(action, case, 1).case_version == 2
-        assert client.case(case).view.version == 2
+        receipt = client.append(action, case, 1)
+        assert receipt.case_version == 2
+        assert client.case(case, at_least=receipt.position).view.version == 2
 
 
 def checked(served: Server, party: str, case: UUID) -> Sequence[VaultFinding]:
@@ -353,8 +357,9 @@ def test_the_node_makes_papers_that_an_agency_files(served: Server, tmp_path: Pa
             "case_document",
             "identity_document",
         ]
-        (entry,) = client.readings(case).readings[len(before) :]
-        assert entry.asked.operation is Operation.SUBJECT_ACCESS
+        entries = client.readings(case).readings[len(before) :]
+        given = [one for one in entries if one.asked.operation is Operation.SUBJECT_ACCESS]
+        assert len(given) == 1  # the comparison of cases has entries too, at any time
         identity = client.append(acts[1], case, 2)
         consented(served, case, 3)
         read = tmp_path / "identity.pdf"
@@ -449,6 +454,69 @@ def test_the_contents_of_a_vault_are_compared_with_the_signed_digests(
         list(ContentCheck("XK", vault.keys, vault.documents.chunks).findings(named))
 
 
+def test_all_documents_of_a_person_are_one_archive(
+    served: Server, file: Path, tmp_path: Path
+) -> None:
+    case, _ = opened(served)
+    first = added(served, case, 1, file, FieldGroup.HEALTH)
+    (small := file.with_name("small.pdf")).write_bytes(PDF)
+    second, back = added(served, case, 2, small), added(served, case, 3, small)
+    elsewhere = added(served, case, 4, small)
+    with psycopg.connect(served.node.conninfo) as connection:
+        connection.execute(
+            "DELETE FROM vault_xk.documents WHERE action_id = %s", (elsewhere.action_id,)
+        )
+    handing = "xk-csw-prishtina"
+    with served.client(handing) as client:
+        to, ground = tmp_path / "documents.zip", HeldBackGround.ANOTHER_PERSON
+        with pytest.raises(RefusedError) as refused:
+            client.subject_documents(case, to, "en", {uuid4(): ground})
+        assert (refused.value.problem.rule, to.exists()) == ("unknown-document", False)
+        before = client.readings(case).readings[-1].seq
+        client.subject_documents(case, to, "en", {back.action_id: ground})
+        log = [one for one in client.readings(case).readings if one.seq > before]
+    assert to.stat().st_mode & 0o777 == 0o600
+    # The request, then what is held back, then each document before it is opened.
+    assert [(one.concerning, one.granted, one.refused_by) for one in log] == [
+        (None, True, None),
+        (back.action_id, False, "held-back"),
+        (first.action_id, True, None),
+        (second.action_id, True, None),
+    ]
+    assert {one.asked.operation for one in log} == {Operation.SUBJECT_ACCESS}
+    with zipfile.ZipFile(to) as archive:
+        assert archive.testzip() is None
+        index = ArchiveIndex.model_validate_json(archive.read("index.json"))
+        lines = {one.id: one for one in index.documents}
+        assert {one: line.state.value for one, line in lines.items()} == {
+            first.action_id: "given",
+            second.action_id: "given",
+            back.action_id: "held_back",
+            elsewhere.action_id: "elsewhere",
+        }
+        for action, content in ((first.action_id, file.read_bytes()), (second.action_id, PDF)):
+            name = lines[action].file
+            assert name is not None
+            assert archive.read(name) == content
+            assert hashlib.sha256(content).hexdigest() == lines[action].document.sha256
+        assert len(archive.namelist()) == 4
+        page = archive.read("index.html").decode()
+        assert page.count(TITLE) == 4
+        assert "not given: it tells of another person" in page
+    held = f"{back.action_id}=danger"
+    done = command(
+        served, tmp_path, "subject-access", case, tmp_path / "again.zip", "--language", "sq",
+        "--hold-back", held, "-a", handing, agency=handing,
+    )  # fmt: skip
+    assert "with an index" in done
+    with zipfile.ZipFile(tmp_path / "again.zip") as archive:
+        assert "Dokumente për ju" in archive.read("index.html").decode()
+    # An agency that may not hand out a person's file hands out no documents.
+    with served.client(AGENCY) as client, pytest.raises(RefusedError) as refused:
+        client.subject_documents(case, tmp_path / "no.zip", "en")
+    assert refused.value.problem.rule == "access-matrix"
+
+
 def test_a_document_of_the_wrong_case_is_moved_and_opens_there_no_more(
     served: Server, file: Path, tmp_path: Path
 ) -> None:
@@ -501,12 +569,14 @@ def test_a_document_gets_another_field_group(served: Server, file: Path, tmp_pat
         assert [one.group for one in page.documents] == [FieldGroup.HEALTH]
 
 
-def command(served: Server, directory: Path, *words: object, code: int = 0) -> str:
+def command(
+    served: Server, directory: Path, *words: object, code: int = 0, agency: str = AGENCY
+) -> str:
     """Run a command as an agency's person does, with the agency's key file."""
     settings = served.settings.model_copy(update={"data_directory": directory / "own"})
     settings.key_directory.mkdir(parents=True, exist_ok=True)
-    if not (file := settings.key_directory / f"{AGENCY}.jwk").exists():
-        keys.save(served.agencies.keys[AGENCY], file)
+    if not (file := settings.key_directory / f"{agency}.jwk").exists():
+        keys.save(served.agencies.keys[agency], file)
     env = {
         "CASE_LEDGER_URL": served.url,
         "CASE_LEDGER_DATA_DIRECTORY": str(settings.data_directory),

@@ -55,6 +55,7 @@ from api.client.schemas.personal import (
     ReadingRequest,
     ReadingResult,
     SubjectAccessRequest,
+    SubjectArchiveRequest,
 )
 from api.client.schemas.problem import FieldError, ProblemDetails
 from api.client.schemas.protocol import (
@@ -142,6 +143,7 @@ __all__ = [
     "Side",
     "StatedSubmissions",
     "SubjectAccessRequest",
+    "SubjectArchiveRequest",
     "SubmissionDocument",
     "SubmissionPage",
     "TakenBack",

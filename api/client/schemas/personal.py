@@ -1,5 +1,6 @@
 """Personal fields: readings, the access log, and the file for the person."""
 
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
@@ -73,6 +74,31 @@ class SubjectAccessRequest(Document):
     """In which language the person is to have the file, by the language's code."""
 
     language: Language
+
+
+class HeldBackGround(StrEnum):
+    """A ground on which a document is not given to the person. An assumption of this program."""
+
+    ANOTHER_PERSON = "another_person"
+    """It tells of another person, whose rights it would harm."""
+    DANGER = "danger"
+    """It would put the person or another one in danger."""
+    PROCEEDINGS = "proceedings"
+    """It would harm an investigation or a trial."""
+
+
+class HeldBack(Document):
+    """A document that is not given to the person. The index says so."""
+
+    document: UUID
+    """The action that has the document."""
+    ground: HeldBackGround
+
+
+class SubjectArchiveRequest(SubjectAccessRequest):
+    """The language of the index of a person's documents, and the documents that are held back."""
+
+    held_back: Annotated[tuple[HeldBack, ...], Field(max_length=1000)] = ()
 
 
 class ReadingPage(Document):

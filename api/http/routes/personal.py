@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from api.client.schemas import (
@@ -15,6 +16,7 @@ from api.client.schemas import (
     ReadingRequest,
     ReadingResult,
     SubjectAccessRequest,
+    SubjectArchiveRequest,
 )
 from api.exchange.presentation import presentations
 from api.http.access import Caller, TheCaller, TheNode
@@ -27,6 +29,7 @@ from api.node.node import Node
 from api.paper.languages.found import offered
 from api.paper.subject_access.document import LabelledFile, SubjectFile, labelled
 from api.paper.subject_access.gathering import subject_file, with_merged, without_other_cases
+from api.paper.subject_access.gathering_documents import subject_archive
 from api.paper.subject_access.pdf import render
 from api.paper.subject_access.wording import Wording, wording
 from api.services.merged_pairs import merged_with
@@ -43,6 +46,15 @@ _FILE: dict[int | str, dict[str, Any]] = {
     201: {
         "description": "The person's file",
         "content": {_PDF: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+_ZIP = "application/zip"
+_ARCHIVE: dict[int | str, dict[str, Any]] = {
+    201: {
+        "description": "The person's documents",
+        "content": {_ZIP: {"schema": {"type": "string", "format": "binary"}}},
     }
 }
 
@@ -144,6 +156,42 @@ async def give_to_the_person(
         costly: Costly = request.app.state.costly
         return await costly.run(caller.agency.id, _file_as_pdf, node, caller, case_id, asked)
     return await run_in_threadpool(_file_as_json, node, caller, case_id, asked)
+
+
+@router.post(
+    "/{case_id}/subject-access/documents",
+    status_code=201,
+    response_class=Response,
+    responses={**_ARCHIVE, **responses(401, 403, 404, 409, 413, 422, 503)},
+)
+def give_documents_to_the_person(
+    case_id: CaseId,
+    node: TheNode,
+    caller: TheCaller,
+    asked: Annotated[SubjectArchiveRequest, Body()],
+) -> Response:
+    """Return all documents that the caller's country has on the person, in one ZIP archive.
+
+    The archive has an index, as a page and as JSON. It lists the documents that are held back, and
+    those whose content is at another country's node. The request is an entry of the access log, and
+    so is each document.
+    """
+    words = words_of(caller, asked)
+    return StreamingResponse(
+        subject_archive(
+            node.ledger,
+            node.vaults.of(caller.agency.party),
+            node.disclosing,
+            caller.reader,
+            case_id,
+            {one.document: one.ground for one in asked.held_back},
+            caller.protocol,
+            words,
+        ),
+        201,
+        {"Content-Disposition": f'attachment; filename="{case_id}.zip"'},
+        _ZIP,
+    )
 
 
 def _file_as_pdf(

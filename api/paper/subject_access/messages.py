@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from enum import StrEnum
 
+from api.client.schemas.personal import HeldBackGround
 from api.paper.subject_access.value_shapes import Plain, shapes
 from ledger.procedure.conditions import Standing
 from ledger.procedure.operational_indicators import IndicatorDimension, IndicatorStrength
@@ -42,6 +43,20 @@ TEXTS = (
     "access.refused",
     "access.when",
     "access.who",
+    "archive.added",
+    "archive.added_by",
+    "archive.damaged",
+    "archive.digest",
+    "archive.elsewhere",
+    "archive.given",
+    "archive.heading",
+    "archive.held_back",
+    "archive.intro",
+    "archive.kind",
+    "archive.none",
+    "archive.size",
+    "archive.state",
+    "archive.title",
     "case.country",
     "case.heading",
     "case.made_at",
@@ -231,6 +246,7 @@ _PICKLISTS: tuple[type[StrEnum], ...] = (
     DocumentKind,
     CaseStatus,
     FieldGroup,
+    HeldBackGround,
     IndicatorDimension,
     IndicatorStrength,
     KeyChange,
