@@ -24,10 +24,14 @@ from ledger.importing.fields import (
 from ledger.procedure.dates import ADULT_AT_YEARS
 from ledger.procedure.disclosed_dates import years_old
 from ledger.procedure.statements import PERSON_FIELDS
+from ledger.vocabulary.documents import DOCUMENT_FIELDS, DocumentAdded
 from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.person import AgeAssessed, IdentityRecorded
 from ledger.vocabulary.picklists import AgeGroup, AgeMethod, CorrectionEffect
 
+DOCUMENTS = "documents."
+"""The columns that count documents begin so; the rest is the kind of document."""
+_NOT_OPENED = "not_opened"
 _AT_MOST = 99
 _NAMES = {at: name for name, at in CARRIED.items()} | {
     FieldPlace("case_opened", "address"): ADDRESS[0],
@@ -63,7 +67,10 @@ def case_row(actions: Sequence[ActionInRow], status: str) -> CaseRow:
     counted: Counter[str] = Counter()
     numbers: dict[UUID, int] = {}
     not_told: Counter[str] = Counter()
-    for one in _with_what_counts([one for one in actions if one.id not in annulled]):
+    counting = [one for one in actions if one.id not in annulled]
+    for one in _with_what_counts(counting):
+        if one.kind == DocumentAdded.kind:
+            continue  # it is counted by its kind of document
         number = _number(one, numbers, counted)
         if one.kind not in KINDS or number is None:
             not_told[one.kind] += 1
@@ -71,13 +78,34 @@ def case_row(actions: Sequence[ActionInRow], status: str) -> CaseRow:
         numbers[one.id] = number
         names_another = ENDS.get(one.kind, ("",))[0]
         for field, value in one.fields.items():
+            if field in DOCUMENT_FIELDS:
+                continue  # it is counted
             if field != names_another and value not in (None, [], ()):
                 at = FieldPlace(one.kind, field, number)
                 values[_NAMES.get(at, str(at))] = value
         if one.kind == "consent_given" and number == 1:
             values[CONSENT[0]] = True
     values[STATUS] = status
+    values |= {DOCUMENTS + kind: number for kind, number in sorted(_documents(counting).items())}
     return CaseRow(values, dict(not_told))
+
+
+def _documents(actions: Sequence[ActionInRow]) -> Counter[str]:
+    """Count the documents of a case by their kind, without a second signature of a document.
+
+    A document of a field group that was not opened is counted as ``not_opened`` if an action
+    ``document_added`` has it. In the other kinds of action it is not seen at all.
+    """
+    counted: Counter[str] = Counter()
+    for one in actions:
+        found = [one.fields[name] for name in DOCUMENT_FIELDS if one.fields.get(name) is not None]
+        if one.fields.get("signs") is not None:
+            continue
+        if found:
+            counted[str(found[0]["document_kind"])] += 1
+        elif one.kind == DocumentAdded.kind:
+            counted[_NOT_OPENED] += 1
+    return counted
 
 
 def _with_what_counts(actions: Sequence[ActionInRow]) -> Sequence[ActionInRow]:

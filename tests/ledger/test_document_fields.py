@@ -8,6 +8,7 @@ import pytest
 from api.cli.steps.attached import attached
 from api.client.documents import DocumentFile
 from ledger.importing.fields import place
+from ledger.importing.row import ActionInRow, case_row
 from ledger.signing import signed_action
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.coordination import ConsentGiven
@@ -78,6 +79,34 @@ def test_the_ledger_does_not_tell_whether_there_is_paper(agencies: Agencies) -> 
 def test_a_table_that_is_imported_has_no_documents() -> None:
     assert place("consent_given.signed_by") is not None
     assert place("consent_given.identity_document") is None
+
+
+def test_a_row_of_htcds_counts_documents_by_kind_and_tells_no_more() -> None:
+    form = FORM.model_dump(mode="json")
+    letter = form | {"document_kind": "letter"}
+    acted = {"acted_at": "2026-01-05T08:00:00Z"}
+    opening = ActionInRow(UUID(int=1), "case_opened", {**acted, "age_group": "adult"})
+    consent = ActionInRow(UUID(int=2), "consent_given", {**acted, "identity_document": form})
+    added = {
+        3: {"case_document": letter},
+        4: {"case_document": letter, "signs": str(UUID(int=3))},  # a second signature
+        5: {},  # of a field group that was not opened
+        6: {"health_document": letter},
+        7: {"case_document": letter},
+    }
+    acts = [ActionInRow(UUID(int=n), "document_added", acted | one) for n, one in added.items()]
+    annulment = {"corrects": str(UUID(int=7)), "effect": "annulled", **acted}
+    correction = ActionInRow(UUID(int=8), "correction", annulment)
+    row = case_row([opening, consent, *acts, correction], "Active")
+    assert {name: n for name, n in row.values.items() if name.startswith("documents.")} == {
+        "documents.consent_form": 1,
+        "documents.letter": 2,
+        "documents.not_opened": 1,
+    }
+    assert "document_added" not in row.not_told
+    told = str(row.values)
+    assert FORM.title not in told
+    assert FORM.sha256 not in told
 
 
 def test_a_command_line_names_a_document_with_what_is_usual_left_out(tmp_path: Path) -> None:
