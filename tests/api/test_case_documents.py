@@ -52,6 +52,7 @@ from tests.support.papers import PDF, pdf
 from tests.support.serving import Server
 from tests.support.sharing import register_country_keys
 from tests.support.waiting import until
+from tests.support.web import signed_in
 
 AGENCY = "xk-dhtqnj"
 TITLE = "Consent of the mother"
@@ -128,6 +129,9 @@ def test_a_document_is_added_listed_and_downloaded(served: Server, file: Path) -
         last = client.readings(case).readings[-1]
         assert (last.granted, last.concerning) == (True, one.id)
         assert last.asked.purpose is Purpose.PROTECTION
+    with signed_in(served, AGENCY) as browser:  # documents are told apart by their ids
+        verified = browser.get(f"/cases/{case}/verify").text
+    assert f"<code>{str(receipt.action_id)[:8]}</code>" in verified
     # The ledger has digests alone.
     with served.client("xk-nac") as coordinator:
         event = coordinator.events(receipt.position - 1).events[0].model_dump_json()
