@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 import platformdirs
 from pydantic import Field, PrivateAttr, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ledger.procedure.protocol import Protocol, load_protocol, shipped_protocol
 
@@ -131,6 +131,18 @@ class Settings(BaseSettings):
     waiting_after_seconds: Annotated[float, Field(ge=1, le=7 * 86400)] = 900
     """So long an action may wait for its outcome before it is a trouble, and stated to others."""
     pool_size: Annotated[int, Field(ge=2, le=200)] = 12
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources of values: no files, which would take as long to look for."""
+        return init_settings, env_settings
 
     def listening_on(self, host: str | None, port: int | None) -> Self:
         """Return the same settings with another address, if one is given."""
