@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
+from math import gcd, lcm
 
 from projections.statistics.cube import Cell, Cube
 
-Row = list[Fraction]
+Row = list[int]
 
 
 @dataclass(frozen=True)
@@ -20,15 +21,13 @@ class Attacker:
     def range(self, cell: Cell) -> tuple[Fraction, Fraction | None]:
         """The least and the greatest count that a cell can have; ``None`` for no bound."""
         variables = {inner: n for n, inner in enumerate(self.cube.inner())}
-        equations = [
-            ([Fraction(0)] * len(variables), Fraction(count)) for count in self.shown.values()
-        ]
+        equations = [([0] * len(variables), count) for count in self.shown.values()]
         for (row, _), shown in zip(equations, self.shown, strict=True):
             for inner in self.cube.below(shown):
-                row[variables[inner]] = Fraction(1)
-        goal = [Fraction(0)] * len(variables)
+                row[variables[inner]] = 1
+        goal = [0] * len(variables)
         for inner in self.cube.below(cell):
-            goal[variables[inner]] = Fraction(1)
+            goal[variables[inner]] = 1
         least = maximum([-g for g in goal], equations)
         assert least is not None
         return -least, maximum(goal, equations)
@@ -56,18 +55,19 @@ def _groups(person: Cell) -> Iterator[Cell]:
             yield tuple(value if n in known else None for n, value in enumerate(person))
 
 
-def maximum(goal: Row, equations: Sequence[tuple[Row, Fraction]]) -> Fraction | None:
+def maximum(goal: Sequence[int], equations: Sequence[tuple[Row, int]]) -> Fraction | None:
     """The greatest value of a sum over numbers that are not negative; ``None`` for no bound.
 
-    The simplex method in fractions, by Bland's rule.
+    The simplex method by Bland's rule. It is exact: each row has whole numbers, which count as
+    divided by the positive number of its basic variable. Fractions would take ten times as long.
     """
     size, count = len(goal), len(equations)
     table = [
-        [*row, *(Fraction(int(n == m)) for m in range(count)), value]
+        [*row, *(int(n == m) for m in range(count)), value]
         for n, (row, value) in enumerate(equations)
     ]
     basis = [size + n for n in range(count)]
-    artificial = [Fraction(0)] * size + [Fraction(-1)] * count
+    artificial = [0] * size + [-1] * count
     assert _improve(table, basis, artificial, size + count)
     assert all(table[n][-1] == 0 for n, v in enumerate(basis) if v >= size), "there is no table"
     for n in range(count):  # an artificial number that stayed, at 0, must not grow again
@@ -75,40 +75,63 @@ def maximum(goal: Row, equations: Sequence[tuple[Row, Fraction]]) -> Fraction | 
             column = next((c for c in range(size) if table[n][c] != 0), None)
             if column is not None:
                 _pivot(table, basis, n, column)
-    if not _improve(table, basis, [*goal, *([Fraction(0)] * count)], size):
+    if not _improve(table, basis, [*goal, *([0] * count)], size):
         return None
-    return sum((goal[v] * table[n][-1] for n, v in enumerate(basis) if v < size), Fraction(0))
+    return sum(
+        (
+            Fraction(goal[v] * row[-1], row[v])
+            for row, v in zip(table, basis, strict=True)
+            if v < size
+        ),
+        Fraction(0),
+    )
 
 
 def _improve(table: list[Row], basis: list[int], goal: Row, usable: int) -> bool:
     """Improve as far as it goes; ``False`` where there is no bound."""
+    gains = _gains(table, basis, goal)
     while True:
-        entering = next(
-            (
-                c
-                for c in range(usable)
-                if c not in basis
-                and goal[c] > sum(goal[v] * table[n][c] for n, v in enumerate(basis))
-            ),
-            None,
-        )
+        inside = set(basis)
+        entering = next((c for c in range(usable) if gains[c] > 0 and c not in inside), None)
         if entering is None:
             return True
         ratios = [
-            (row[-1] / row[entering], basis[n], n)
+            (Fraction(row[-1], row[entering]), basis[n], n)
             for n, row in enumerate(table)
             if row[entering] > 0
         ]
         if not ratios:
             return False
-        _pivot(table, basis, min(ratios)[2], entering)
+        at = min(ratios)[2]
+        _pivot(table, basis, at, entering)
+        gains = _without(gains, table[at], entering)
+
+
+def _gains(table: list[Row], basis: list[int], goal: Row) -> Row:
+    """A positive multiple of the sum's growth with each number, by the present basis."""
+    common = lcm(*(row[v] for row, v in zip(table, basis, strict=True)))
+    gains = [common * value for value in (*goal, 0)]
+    for row, v in zip(table, basis, strict=True):
+        if goal[v] != 0:
+            times = goal[v] * (common // row[v])
+            gains = [a - times * b for a, b in zip(gains, row, strict=True)]
+    return gains
 
 
 def _pivot(table: list[Row], basis: list[int], at: int, column: int) -> None:
-    by = table[at][column]
-    table[at] = [value / by for value in table[at]]
+    if table[at][column] < 0:
+        table[at] = [-value for value in table[at]]
     for n, row in enumerate(table):
-        if n != at and row[column] != 0:
-            times = row[column]
-            table[n] = [a - times * b for a, b in zip(row, table[at], strict=True)]
+        if n != at:
+            table[n] = _without(row, table[at], column)
     basis[at] = column
+
+
+def _without(row: Row, pivot: Row, column: int) -> Row:
+    """A positive multiple of the row, less the multiple of the pivot's that clears a column."""
+    times, by = row[column], pivot[column]
+    if times == 0:
+        return row
+    changed = [by * a - times * b for a, b in zip(row, pivot, strict=True)]
+    shared = gcd(*changed)
+    return [value // shared for value in changed] if shared > 1 else changed
