@@ -70,7 +70,7 @@ def _run(
     threads: int,
 ) -> Any:
     with connect(spill, threads=threads) as connection:
-        put_tables(connection, directory, manifest, first, last)
+        put_tables(connection, directory, manifest, first, last, text=definition.text)
         if threads > 1:
             connection.execute("SET preserve_insertion_order = false")
         try:

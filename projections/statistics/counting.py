@@ -73,7 +73,7 @@ def count_cases(
     _check(dimensions)
     manifest = existing_manifest(directory)
     with connect() as connection:
-        put_tables(connection, directory, manifest)
+        put_tables(connection, directory, manifest, text=_CASES)
         rows = connection.execute(_CASES).fetchall() if manifest.of_table("cases") else []
     values = [_values(row, parties, manifest.time_zones) for row in rows]
     years = sorted({int(value["year"]) for value in values})

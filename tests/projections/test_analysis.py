@@ -295,6 +295,24 @@ def test_sql_is_held_to_the_same(query: str, said: str, columns: Path, tmp_path:
         run_view(file, parquet=columns)
 
 
+@pytest.mark.parametrize(
+    "table",
+    ["case_opened", "CASE_OPENED", '"Case_Opened"', "query_table('case_' || 'opened')"],
+)
+def test_a_table_is_there_however_a_query_names_it(
+    table: str, columns: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "asked.sql"
+    file.write_text(
+        f"-- name: asked\n-- version: 1\nSELECT case_id, position FROM {table} ORDER BY 2"
+    )
+    with tables(columns) as connection:
+        rows = connection.sql("SELECT case_id, position FROM case_opened ORDER BY 2").fetchall()
+    found = run_view(file, parquet=columns).table.to_pylist()
+    assert [tuple(row.values()) for row in found] == rows
+    assert rows
+
+
 def test_every_source_gives_the_same_events(
     ledger: Ledger,
     database: str,

@@ -70,7 +70,7 @@ def everything(directory: Path, manifest: Manifest) -> list[dict[str, Any]]:
 
 def cases_in(directory: Path, manifest: Manifest) -> Mapping[str, dict[str, Any]]:
     with connect() as connection:
-        put_tables(connection, directory, manifest)
+        put_tables(connection, directory, manifest, text="cases")
         rows = connection.sql("SELECT * FROM cases").to_arrow_table().to_pylist()
     return {row["case_id"]: row for row in rows}
 
