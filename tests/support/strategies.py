@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
@@ -356,6 +356,8 @@ def _digits(number: int) -> str:
 Fixed: TypeAlias = Mapping[str, Any]
 Choice: TypeAlias = tuple[Sequence[str], Fixed]
 """Agencies that may take an action now, with the values of fields that make it valid."""
+AllChoices: TypeAlias = Callable[[], Sequence[Choice]]
+"""Returns all choices of a kind: to find them takes long, and most kinds are not taken."""
 
 
 @st.composite
@@ -379,9 +381,11 @@ def proposals(
     """
     agency_ids = [agency.id for agency in protocol.agencies]
     intent = draw(st.sampled_from(("valid",) * 6 + ("another agency",) * 2 + ("arbitrary",) * 2))
-    possible = _possible(state, protocol, acted_at, signed, annulled, history)
+    possible: Mapping[str, AllChoices] = {}
+    if intent != "arbitrary":
+        possible = _possible(state, protocol, acted_at, signed, annulled, history)
     fixed: Fixed = {}
-    if intent == "arbitrary" or not possible:
+    if not possible:
         kind = draw(_one_of(tuple(CASE_ACTIONS)))
         agency = draw(st.sampled_from(agency_ids))
         agency_ids.append(_UNKNOWN_AGENCY)
@@ -391,7 +395,7 @@ def proposals(
             for kind, weight in _weights(possible, state, protocol)
         ]
         kind = draw(st.sampled_from([kind for kind, weight in weights for _ in range(weight)]))
-        able, fixed = draw(st.sampled_from(possible[kind]))
+        able, fixed = draw(st.sampled_from(possible[kind]()))
         agency = draw(st.sampled_from(able if intent == "valid" else agency_ids))
     action = draw(
         actions(
@@ -486,13 +490,13 @@ def _possible(
     signed: Mapping[UUID, tuple[str, Sequence[str]]],
     annulled: Mapping[UUID, str],
     history: Mapping[UUID, Act],
-) -> Mapping[str, Sequence[Choice]]:
+) -> Mapping[str, AllChoices]:
     """The kinds of action that the procedure allows now, each with its choices."""
     by_role: dict[str, list[str]] = {}
     for agency in protocol.agencies:
         if state is None or agency.party in state.parties:
             by_role.setdefault(agency.role, []).append(agency.id)
-    possible: dict[str, Sequence[Choice]] = {}
+    possible: dict[str, AllChoices] = {}
     for kind, rule in protocol.actions.items():
         if (state is None) != (kind == "case_opened"):
             continue
@@ -503,20 +507,42 @@ def _possible(
         if state is not None and state.merged_into is not None and kind not in _AFTER_MERGE:
             continue
         able = [agency for role in rule.roles for agency in by_role.get(role, ())]
-        if state is None:
-            choices = _openings(able, protocol)
-        elif kind == "information_released":
-            choices = _released(able, state, protocol, acted_at, signed)
-        elif kind == "destruction_proposed":
-            choices = _destruction_proposed(able, state, protocol, annulled)
-        elif kind == "break_glass_opened":
-            choices = _break_glass_opened(able, protocol, acted_at)
-        else:
-            choices = _choices(kind, able, state, protocol, history)
-        held = _held_to_rules(kind, rule, choices, state, protocol, acted_at, history)
-        if some := [(agencies, fixed) for agencies, fixed in held if agencies]:
-            possible[kind] = some
+        held = partial(
+            _held, kind, rule, able, state, protocol, acted_at, signed, annulled, history
+        )
+        if any(any(agencies) for agencies, _ in held()):
+            possible[kind] = partial(_with_agencies, held)
     return possible
+
+
+def _with_agencies(held: Callable[[], Iterable[tuple[Iterable[str], Fixed]]]) -> Sequence[Choice]:
+    listed = [([*agencies], fixed) for agencies, fixed in held()]
+    return [(agencies, fixed) for agencies, fixed in listed if agencies]
+
+
+def _held(
+    kind: str,
+    rule: ActionRule,
+    able: Sequence[str],
+    state: CaseState | None,
+    protocol: Protocol,
+    acted_at: datetime,
+    signed: Mapping[UUID, tuple[str, Sequence[str]]],
+    annulled: Mapping[UUID, str],
+    history: Mapping[UUID, Act],
+) -> Iterable[tuple[Iterable[str], Fixed]]:
+    """The choices of a kind that its rule allows; agencies are looked for as they are taken."""
+    if state is None:
+        choices = _openings(able, protocol)
+    elif kind == "information_released":
+        choices = _released(able, state, protocol, acted_at, signed)
+    elif kind == "destruction_proposed":
+        choices = _destruction_proposed(able, state, protocol, annulled)
+    elif kind == "break_glass_opened":
+        choices = _break_glass_opened(able, protocol, acted_at)
+    else:
+        choices = _choices(kind, able, state, protocol, history)
+    return _held_to_rules(kind, rule, choices, state, protocol, acted_at, history)
 
 
 def _choices(
@@ -557,7 +583,7 @@ def _held_to_rules(
     protocol: Protocol,
     acted_at: datetime,
     history: Mapping[UUID, Act],
-) -> Iterable[Choice]:
+) -> Iterable[tuple[Iterable[str], Fixed]]:
     """The agencies that the parties, bodies and conditions of the rule let decide, with the values
     that conditions ask for."""
     if state is None or not _is_restricted(kind, rule):
@@ -576,13 +602,12 @@ def _held_to_rules(
         said = model.model_construct(**{"scopes": (), **values}).model_dump(
             mode="json", warnings=False, include={*values, "scopes"} & {*model.model_fields}
         )
-        able = [
+        plain = {**said, **_plain(fixed)}
+        able = (
             agency
             for agency in agencies
-            if _may(
-                kind, rule, agency, {**said, **_plain(fixed)}, state, protocol, acted_at, history
-            )
-        ]
+            if _may(kind, rule, agency, plain, state, protocol, acted_at, history)
+        )
         yield able, values
 
 
@@ -712,14 +737,10 @@ def _shelter_left(able: Sequence[str], state: CaseState, protocol: Protocol) -> 
 
 
 def _requested(able: Sequence[str], _: CaseState, protocol: Protocol) -> Iterable[Choice]:
-    return [
-        (
-            [a for a in able if a != other.id],
-            {"addressee": other.id, "groups": groups, "basis": basis},
-        )
-        for other in protocol.agencies
-        for groups, basis in ((None, None), ((FieldGroup.IDENTITY,), LegalBasis.CONSENT))
-    ]
+    for other in protocol.agencies:
+        others = [a for a in able if a != other.id]
+        for groups, basis in ((None, None), ((FieldGroup.IDENTITY,), LegalBasis.CONSENT)):
+            yield others, {"addressee": other.id, "groups": groups, "basis": basis}
 
 
 def _answered(able: Sequence[str], state: CaseState, protocol: Protocol) -> Iterable[Choice]:
