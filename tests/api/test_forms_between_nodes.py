@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import BytesIO
 from uuid import UUID, uuid4
 
 import pytest
-from pypdf import PdfReader
 
 from api.demo.story import STORY
 from api.keys.country_keys import country_key
@@ -33,6 +31,7 @@ from tests.api.test_country_node import Nodes, two_nodes
 from tests.api.test_subject_access import squeezed
 from tests.support.agencies import PAST, Agencies
 from tests.support.databases import new_database
+from tests.support.pdf_text import page_texts
 from tests.support.serving import Server, running
 from tests.support.waiting import until
 from tests.support.web import signed_in
@@ -142,8 +141,7 @@ def paper(countries: Countries, agency: str, action: UUID, beside: str) -> str:
         browser.cookies.set("case-ledger-language", LANGUAGE[agency[:2].upper()])
         answer = browser.get(path)
     assert answer.status_code == 200, answer.text[:300]
-    pages = PdfReader(BytesIO(answer.content)).pages
-    return squeezed("".join(page.extract_text() for page in pages))
+    return squeezed("".join(page_texts(answer.content)))
 
 
 def test_every_form_goes_from_one_countrys_node_to_the_other(countries: Countries) -> None:

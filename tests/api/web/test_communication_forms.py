@@ -2,11 +2,9 @@
 
 import re
 from html.parser import HTMLParser
-from io import BytesIO
 from uuid import UUID
 
 import pytest
-from pypdf import PdfReader
 
 from api.paper.languages.found import shipped
 from api.web.texts import texts
@@ -22,6 +20,7 @@ from projections.folds.obligation_terms import ObligationKind, ObligationState
 from tests.api.test_subject_access import squeezed
 from tests.api.web.test_printing import KOSOVO, MONTENEGRO, disclosed, oversight
 from tests.support.actions import opening
+from tests.support.pdf_text import page_texts
 from tests.support.serving import Server
 from tests.support.story import Told
 from tests.support.web import signed_in
@@ -150,8 +149,7 @@ def test_each_is_printed_in_two_languages_side_by_side(
             path = f"/cases/{story.cases['A']}/forms/sent/{action}/form.pdf?beside={there}"
             answer = browser.get(path)
         assert answer.status_code == 200, answer.text
-        pages = PdfReader(BytesIO(answer.content)).pages
-        text = squeezed("".join(page.extract_text() for page in pages))
+        text = squeezed("".join(page_texts(answer.content)))
         (row,) = node.node.ledger.rows_at([position])
         assert paper_code(leaf_hash(bytes(row.state))) in text
         assert squeezed(REMARKS) in text, number
@@ -175,8 +173,7 @@ def test_who_has_no_part_in_the_case_sees_no_form_of_it(
         seen = browser.get(f"/cases/{case_id}/forms/sent/{action}").text
         assert REMARKS not in seen
         printed = browser.get(f"/cases/{case_id}/forms/sent/{action}/form.pdf?beside=sq")
-    text = "".join(page.extract_text() for page in PdfReader(BytesIO(printed.content)).pages)
-    assert squeezed(REMARKS) not in squeezed(text)
+    assert squeezed(REMARKS) not in squeezed("".join(page_texts(printed.content)))
     with signed_in(node, MONTENEGRO) as browser:
         for path in (f"forms/sent/{UUID(int=1)}", "forms/77"):
             assert browser.get(f"/cases/{case_id}/{path}").status_code == 404
@@ -195,8 +192,7 @@ def test_what_was_annulled_is_marked_on_page_and_paper(
         with signed_in(node, by) as browser:
             page = browser.get(path).text
             paper = browser.get(f"{path}/form.pdf?beside=sq").content
-        pages = PdfReader(BytesIO(paper)).pages
-        return page, squeezed("".join(one.extract_text() for one in pages))
+        return page, squeezed("".join(page_texts(paper)))
 
     page, paper = told()
     assert not any(mark in page or squeezed(mark) in paper for mark in marks)
@@ -302,7 +298,7 @@ def test_pages_and_papers_name_agencies_and_show_no_id(
                     shown[path] = ids
         for path in papers:
             content = browser.get(path).content
-            text = "".join(page.extract_text() for page in PdfReader(BytesIO(content)).pages)
+            text = "\n".join(page_texts(content))
             if ids := ids_in(text, protocol):
                 shown[path] = ids
     assert looked > 20

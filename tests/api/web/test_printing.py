@@ -31,6 +31,7 @@ from projections.folds.case_view import CaseView
 from tests.api.test_subject_access import CASE, MADE_AT, entry, squeezed, structure
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
+from tests.support.pdf_text import page_texts
 from tests.support.serving import Server
 from tests.support.story import Told
 from tests.support.web import page_text, signed_in
@@ -60,11 +61,11 @@ def printed(
 
 def whole(content: bytes, language: str) -> str:
     """The text of all pages as one, without what stands at their heads and feet."""
-    pages, told = PdfReader(BytesIO(content)).pages, ""
+    pages, told = page_texts(content), ""
     titles = "|".join(squeezed(texts(language).text(t)) for t in ("print.summary", "tab.trail"))
     for number, page in enumerate(pages, start=1):
         foot = wording(language).text("page", page=str(number), pages=str(len(pages)))
-        text = squeezed(page.extract_text())
+        text = squeezed(page)
         assert squeezed(foot) in text
         told += re.sub(rf"({titles})[0-9a-f-]{{36}}", "", text.replace(squeezed(foot), ""))
     return told
@@ -246,6 +247,7 @@ def test_a_long_trail_repeats_its_head_on_every_page(agencies: Agencies, languag
         foot = wording(language).text("page", page=str(number), pages=str(len(pages)))
         assert squeezed(foot) in text
         assert float(page.mediabox.width) > float(page.mediabox.height)
+    assert [squeezed(one) for one in page_texts(content)] == texts_of_pages
     text = "".join(texts_of_pages)
     assert squeezed(MARKUP) in text
     for step in trail:
