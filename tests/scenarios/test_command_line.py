@@ -9,14 +9,21 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
+from typer.testing import CliRunner
 
+from api.cli import app
 from api.demo.enrolment import enrolled
 from api.demo.node_process import NodeProcess, free_port
+from api.demo.play import play
+from api.runtime.settings import Settings
 from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import shipped_protocol
 from tests.support.agencies import adopted_protocol
@@ -177,19 +184,19 @@ def test_what_is_wrong_is_said(directory: Path) -> None:
     assert "database" in named.run("serve", code=1).stderr
 
 
-@pytest.mark.parametrize("ends", [False, True])
 def test_at_a_terminal_the_demonstration_goes_on_until_it_is_ended(
-    server: str, directory: Path, ends: bool
+    server: str, directory: Path
 ) -> None:
-    """Unless it is told to end by itself; then it draws a picture of itself too."""
-    leave = ("--no-keep-running", "--picture", str(directory / "demo.svg")) if ends else ()
+    """It draws a picture of itself where it is told to."""
+    drawn = directory / "demo.svg"
     port = free_port()
     more = {"CASE_LEDGER_DATABASE_URL": server, "CASE_LEDGER_PORT": str(port), "COLUMNS": "200"}
     cli = CommandLine(directory, more)
     ours, theirs = pty.openpty()
     running = subprocess.Popen(
-        [PROGRAM, "demo", *leave], env=cli.env, stdin=theirs, stdout=theirs, stderr=theirs
-    )
+        [PROGRAM, "demo", "--picture", drawn],
+        env=cli.env, stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
     os.close(theirs)
     said = ""
     try:
@@ -210,17 +217,57 @@ def test_at_a_terminal_the_demonstration_goes_on_until_it_is_ended(
         running.kill()
         os.close(ours)
     assert "Case A" in said
-    named = {agency for agency, _ in links}
-    if ends:
-        assert named == set()
-        assert "make serve" in said
-        picture = (directory / "demo.svg").read_text()
-        assert "Case" in picture
-        assert "@font-face" not in picture
-        assert picture.count("http") == picture.count("http://www.w3.org")
-    else:
-        assert {"xk-nac", "me-nac", "al-nac"} <= named
-        assert "Stopped." in said
+    assert {"xk-nac", "me-nac", "al-nac"} <= {agency for agency, _ in links}
+    assert "Stopped." in said
+    picture = drawn.read_text()
+    assert "Case" in picture
+    assert "@font-face" not in picture
+    assert picture.count("http") == picture.count("http://www.w3.org")
+
+
+@pytest.mark.parametrize(
+    ("options", "stays", "is_terminal"),
+    [
+        ((), False, False),
+        ((), True, True),
+        (("--json",), False, True),
+        (("--keep-running",), True, False),
+        (("--no-keep-running",), False, True),
+    ],
+)
+def test_whether_the_demonstration_goes_on_depends_on_terminal_and_options(
+    options: tuple[str, ...], stays: bool, is_terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(
+        "api.demo.play.play", lambda _, *, keep_running, **__: asked.append(keep_running)
+    )
+    for of_the_process in ("server.log_nothing", "supervisor.leave_when_told"):
+        monkeypatch.setattr(f"api.processes.{of_the_process}", lambda: None)
+    monkeypatch.setattr("api.cli.demos.sys", SimpleNamespace(stdout=_Terminal(is_terminal)))
+    assert CliRunner().invoke(app, ["demo", *options]).exit_code == 0
+    assert asked == [stays]
+
+
+@dataclass(frozen=True)
+class _Terminal:
+    is_terminal: bool
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+
+def test_a_demonstration_that_does_not_go_on_gives_no_links(
+    named: CommandLine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The story itself is left out here: it is told in the test at a terminal."""
+    monkeypatch.setattr("api.demo.play._tell", lambda *_, **__: None)
+    address = SecretStr(named.more["CASE_LEDGER_DATABASE_URL"])
+    settings = Settings(database_url=address, data_directory=named.directory)
+    play(settings, keep_running=False, as_json=False)
+    said = capsys.readouterr().out
+    assert re.findall(LINK, said) == []
+    assert "make serve" in said
 
 
 def _read(terminal: int) -> str:
