@@ -13,6 +13,7 @@ from api.web.routes import (
     cases,
     communication_forms,
     coordination,
+    documents,
     entry,
     figures,
     filing,
@@ -26,6 +27,7 @@ __all__ = ["as_page", "in_language", "routes"]
 
 _ROUTERS = (
     entry.router,
+    documents.router,
     acts.router,
     communication_forms.router,
     cases.router,

@@ -22,8 +22,8 @@ from ledger.vocabulary.levels import FieldGroup, Level
 from ledger.vocabulary.upcasting import upcasters
 
 NOT_BY_FORM = frozenset({"information_released", "document_added"})
-"""Kinds without a form: releases are made on the page that shows the fields, and no page uploads
-documents."""
+"""Kinds whose forms are not made of their models: a release is made on the page that shows the
+fields, and documents are uploaded."""
 _SHORT = 200
 _QUARTER = "of_age_from"
 """The field that names a quarter of a year by its first day."""

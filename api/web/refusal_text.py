@@ -1,9 +1,13 @@
 """The reason for a refusal, in the reader's language."""
 
+import re
+
 from api.paper import protocol_changes, rule_text
 from api.web.rendering import Words
 from ledger.procedure.condition_checks import CONDITION
 from ledger.refusals import Refusal
+
+_MARKED = re.compile(r"`([^`]*)`")
 
 
 def reason(refusal: Refusal, words: Words) -> str:
@@ -11,7 +15,15 @@ def reason(refusal: Refusal, words: Words) -> str:
 
     The heading above it says that the action is not possible; the reason does not say it again.
     """
-    return reason_of_rule(refusal.rule, words) or refusal.message
+    return reason_of_rule(refusal.rule, words) or quoted(refusal.message)
+
+
+def quoted(message: str) -> str:
+    """Return a message whose names are in quotation marks, as pages write them.
+
+    Messages are for terminals too, which mark names with backticks.
+    """
+    return _MARKED.sub("“\\1”", message)
 
 
 def reason_of_rule(rule: str, words: Words) -> str | None:

@@ -16,11 +16,13 @@ from api.paper.languages.found import LanguageError, offered
 from api.paper.languages.glyphs import ScriptNotInFontsError, check_script
 from api.paper.subject_access.wording import wording
 from api.web.languages import accepted
+from api.web.refusal_text import quoted
 from api.web.texts import texts
 from ledger.procedure.protocol import Protocol, shipped_protocol
 from ledger.vocabulary.picklists import Gender
 
 SHIPPED = shipped_protocol()
+EXAMPLES = Path(__file__).parents[2] / "examples"
 PAGES = 'msgid "brand"\nmsgstr "Register"\n\nmsgid "foot.zone"\nmsgstr "Zone {zone}."\n'
 NAMES = 'msgid "kind.sheltered"\nmsgstr "Im Heim"\n\nmsgid "text.mail.due"\nmsgstr "Frist"\n'
 
@@ -53,6 +55,22 @@ def test_a_folder_is_a_language(german: Path) -> None:
     assert words.country("AL") == "Albanien"
     assert words.language_name("sqi") == "Albanisch"
     assert texts("de").text("foot.zone", zone="UTC") == "Zone UTC."
+
+
+def test_no_text_for_people_has_backticks() -> None:
+    """Pages, letters and mails show a text as it is: commands are in quotation marks."""
+    marked = [
+        (file.name, line)
+        for root in (found.package_folder(), EXAMPLES)
+        for file in root.rglob("*.po")
+        for line in file.read_text("utf-8").splitlines()
+        if line.startswith("msgstr") and "`" in line
+    ]
+    assert marked == []
+
+
+def test_a_reason_has_its_names_in_quotation_marks() -> None:
+    assert quoted("Run `case-ledger log key` here.") == "Run “case-ledger log key” here."
 
 
 def test_a_text_that_a_language_lacks_is_the_english_one(german: Path) -> None:

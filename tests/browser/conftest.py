@@ -16,6 +16,7 @@ from playwright.sync_api import (
     BrowserContext,
     ConsoleMessage,
     Page,
+    ViewportSize,
     expect,
     sync_playwright,
 )
@@ -198,8 +199,15 @@ def stranger(chromium: Browser, node: Server) -> Iterator[Person]:
 class at_a_browser:
     """A person with a browser profile of their own; leaving checks what the browser said."""
 
-    def __init__(self, browser: Browser, server: Server, agency: str) -> None:
-        self._context = browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 800})
+    def __init__(
+        self, browser: Browser, server: Server, agency: str, *, on_phone: bool = False
+    ) -> None:
+        size: ViewportSize = (
+            {"width": 390, "height": 844} if on_phone else {"width": 1280, "height": 800}
+        )
+        self._context = browser.new_context(
+            locale="en-GB", viewport=size, is_mobile=on_phone, has_touch=on_phone
+        )
         self._context.set_default_timeout(SECONDS)
         self._person = Person(agency, server, self._context, self._context.new_page())
 

@@ -13,6 +13,7 @@ People = Callable[[str], Person]
 PAGES = ("/cases?show=all", "/cases/new", "/board", "/meeting", "/charts", "/keys", "/agencies",
          "/agreement", "/verify", "/retention", "/missing", "/parcels", "/waiting", "/cases/{}",
          "/cases/{}/act", "/cases/{}/act/meeting_held", "/cases/{}/personal",
+         "/cases/{}/documents", "/cases/{}/act/document_added",
          "/cases/{}/replay", "/cases/{}/trail", "/cases/{}/verify", "/sign-in")  # fmt: skip
 
 

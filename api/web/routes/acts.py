@@ -13,6 +13,7 @@ from api.http.parameters import CaseId
 from api.node.node import Node
 from api.web.action_list import by_stage
 from api.web.action_names import Recorded, action_names
+from api.web.document_form import files_of_form, own_document
 from api.web.errors import PageRoute
 from api.web.forms import NOT_BY_FORM, form, is_long
 from api.web.linked import others
@@ -34,6 +35,7 @@ from ledger.vocabulary.linking import (
     MergeProposed,
     MergeUndone,
 )
+from ledger.vocabulary.sharing import InformationReleased
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Kind = Annotated[str, Path(pattern=r"^[a-z_]{1,60}$")]
@@ -48,7 +50,7 @@ def open_case(request: Request, node: TheNode, caller: TheCaller) -> Response:
 @router.get("/cases/{case_id}/act")
 def list_acts(request: Request, node: TheNode, caller: TheCaller, case_id: CaseId) -> Response:
     """List the actions that the agency's role may take, by stage: possible now, or why not."""
-    _check_acts(caller)
+    check_acts(caller)
     view = own_case(node, caller, case_id)
     case, words = recorded_case(node, case_id), Words.of(request)
     told = offers(
@@ -58,7 +60,12 @@ def list_acts(request: Request, node: TheNode, caller: TheCaller, case_id: CaseI
     own = {k: o for k, o in told.items() if o.refusal is None or o.refusal.rule != "role"}
     own.pop("case_opened", None)
     return page(
-        request, "acts.html", caller, case=view, stages=by_stage(own, words), by_api=NOT_BY_FORM
+        request,
+        "acts.html",
+        caller,
+        case=view,
+        stages=by_stage(own, words),
+        released=InformationReleased.kind,
     )
 
 
@@ -75,7 +82,7 @@ def show_form(
 
     ``other`` is the case with which this one is linked or merged.
     """
-    _check_acts(caller)
+    check_acts(caller)
     own_case(node, caller, case_id)
     return _form(request, node, caller, kind, case_id, other)
 
@@ -88,7 +95,7 @@ def _form(
     case_id: UUID | None,
     other: UUID | None = None,
 ) -> Response:
-    _check_acts(caller)
+    check_acts(caller)
     protocol, words = caller.protocol, Words.of(request)
     if kind not in protocol.actions or kind in NOT_BY_FORM:
         raise Refusal(Ground.UNKNOWN, "unknown-kind", "There is no such form.", "kind")
@@ -112,9 +119,9 @@ def _form(
         raise offer.refusal
     named = {a.id: words.things.agency(a) for a in protocol.agencies}
     if case is not None:
-        named |= _named(case.history.values(), words)
+        named |= names_of_acts(case.history.values(), words)
     for one, known in around.items():
-        named |= _named(known.history.values(), words)
+        named |= names_of_acts(known.history.values(), words)
         named[str(one)] = case_reference(one)
     return page(
         request,
@@ -129,6 +136,8 @@ def _form(
         protocol=protocol.id,
         is_long=is_long,
         preset=preset,
+        own=own_document(kind) if case is not None else None,
+        files=files_of_form(node, caller, case, words) if case is not None else None,
     )
 
 
@@ -143,13 +152,13 @@ def _of_other(
     return replace(offer, choices={**offer.choices, name: (str(case_id),)}), preset
 
 
-def _named(acts: Collection[Act], words: Words) -> dict[str, str]:
+def names_of_acts(acts: Collection[Act], words: Words) -> dict[str, str]:
     """Return the numbers, names and days of a case's actions, by their ids."""
     called = action_names((Recorded(a.id, a.kind, a.fields) for a in acts), words.things)
     return {str(a.id): f"{a.version}. {called[a.id]}, {words.things.day(a.acted_at)}" for a in acts}
 
 
-def _check_acts(caller: Caller) -> None:
+def check_acts(caller: Caller) -> None:
     """Check that the caller records actions on cases by a page.
 
     Raises ``Refusal`` if not.

@@ -19,6 +19,7 @@ from api.node.node import Node
 from api.services.personal_data_access import OpenedFields
 from api.web.case_managers import case_managers
 from api.web.case_text import FieldText, case_values, dues, names, of_fact, rows, told
+from api.web.documents import case_level_documents
 from api.web.errors import PageRoute
 from api.web.indicators import assessed_indicators
 from api.web.linked import linked, seen_links
@@ -36,6 +37,7 @@ from ledger.system import clock
 from ledger.vault.access_log import CaseReadings
 from ledger.vault.held_fields import Held, HeldFields
 from ledger.vocabulary.coordination import CaseManagerNamed
+from ledger.vocabulary.documents import DocumentAdded
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.person import IdentityRecorded
 from ledger.vocabulary.picklists import LegalBasis, Purpose
@@ -45,7 +47,8 @@ from projections.tables.case_lists import PageCursor
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 PAGE = 50
 """Cases on a page."""
-_MAX_FORM = 4_000
+MAX_FORM = 4_000
+"""The most bytes of a form that are read."""
 PURPOSES = tuple(p for p in Purpose if p is not Purpose.SUBJECT_ACCESS)
 """The purposes for which a person may open fields. The person's own file is another matter."""
 
@@ -110,10 +113,12 @@ def show_case(
         rows=rows(trail, held, dict(handovers(trail)), caller.registry.agreement, words),
         linked=linked(node, caller, view, trail, held),
         managers=case_managers(trail, held, lanes(view, caller)),
+        adds_documents=_may_take(caller, DocumentAdded.kind),
         names_manager=_may_take(caller, CaseManagerNamed.kind),
         shelter=of_fact("sheltered", view, trail, held),
         planned=of_fact("return_decided", view, trail, held),
-        named=names(protocol, trail, words),
+        named=(named := names(protocol, trail, words)),
+        documents=list(case_level_documents(trail, held, named, words)),
         indicators=assessed_indicators(trail, held, caller.registry.agreement),
         position=node.views.position("case_views"),
         fact_text=lambda name: fact(name, Words.of(request)),
@@ -126,12 +131,12 @@ def personal(request: Request, node: TheNode, caller: TheCaller, case_id: CaseId
     return _personal(request, node, caller, case_id)
 
 
-async def _reading_form(request: Request) -> ReadingRequest:
+async def reading_form(request: Request) -> ReadingRequest:
     """Return the groups, purpose and basis of a form.
 
     Raises ``Refusal``.
     """
-    form = parse_qs((await request.body())[:_MAX_FORM].decode("ascii", "replace"))
+    form = parse_qs((await request.body())[:MAX_FORM].decode("ascii", "replace"))
     purpose, basis = form.get("purpose", [""])[0], form.get("basis", [""])[0]
     try:
         return ReadingRequest(
@@ -151,7 +156,7 @@ async def open_personal(
     node: TheNode,
     caller: TheCaller,
     case_id: CaseId,
-    asked: Annotated[ReadingRequest, Depends(_reading_form)],
+    asked: Annotated[ReadingRequest, Depends(reading_form)],
 ) -> Response:
     """Open personal fields for a purpose. Granted or refused, it is written down."""
 

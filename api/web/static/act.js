@@ -1,5 +1,6 @@
 // The forms of actions: show what will be signed, sign it here, send it, keep what is not sent.
 
+import { begin as beginFiles } from "./document_files.js";
 import * as drafts from "./drafts.js";
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
@@ -20,6 +21,11 @@ function begin(form) {
   // The field has minutes. Unless a person changes it, the act has the seconds too: else it would
   // be earlier than what was recorded in the same minute before the page was opened.
   const opened = new Date();
+  // Of a kind that takes its document in the same act.
+  const paper = form.querySelector(".documents");
+  const files = paper && beginFiles(paper, {
+    draft, caseId: form.dataset.case, most: 1, changed: () => keepTyped(),
+  });
   let busy = false;
   let typing = 0;
 
@@ -110,6 +116,19 @@ function begin(form) {
       }
       place.append(heading, list);
     }
+    for (const item of files?.list() ?? []) {
+      const heading = document.createElement("h4");
+      heading.textContent = form.querySelector(`[id$="paper"]`).textContent;
+      const list = document.createElement("dl");
+      for (const [name, said] of files.said(item)) {
+        const term = document.createElement("dt");
+        const value = document.createElement("dd");
+        term.textContent = name;
+        value.textContent = said;
+        list.append(term, value);
+      }
+      place.append(heading, list);
+    }
     const joining = [...new Set(fields.flatMap(joiningOf))];
     part("review-joins").textContent = joining.length
       ? text("act.joins", { countries: joining.join(", ") })
@@ -146,6 +165,11 @@ function begin(form) {
     await drafts.keep(carry, { fields: Object.fromEntries(own) });
   }
 
+  async function keepTyped() {
+    await drafts.keep(draft, { fields: keptFields() });
+    await keepCarried();
+  }
+
   async function signAndSend() {
     const key = await keys.of(agency);
     if (!key) {
@@ -157,9 +181,13 @@ function begin(form) {
         .map((field) => [field.dataset.field, valueOf(field)])
         .filter(([, value]) => value !== undefined),
     );
+    const closed = of(["case", "personal"]);
+    for (const item of files?.list() ?? []) {
+      closed[paper.dataset.documentField] = files.described(item).document;
+    }
     const caseId = form.dataset.case || crypto.randomUUID();
     const signed = await issue(key, {
-      protocol, caseId, kind, version: Number(form.dataset.schema), open: of(["ledger"]), closed: of(["case", "personal"]),
+      protocol, caseId, kind, version: Number(form.dataset.schema), open: of(["ledger"]), closed,
       digests: Number(form.dataset.digests),
     });
     // Kept before it is sent: whatever happens on the way, the same bytes are sent again.
@@ -196,7 +224,8 @@ function begin(form) {
   async function answered(answer, kept) {
     const told = await answer.json().catch(() => ({}));
     if (answer.ok) {
-      await drafts.drop(draft);
+      for (const item of files?.list() ?? []) await files.done(item);
+      await drafts.dropBelow(draft);
       const waits = answer.status === 202;
       if (waits) announce(text("act.waits"));
       const own = form.dataset.next ?? (waits ? "/cases" : `/cases/${kept.caseId}`);
@@ -213,6 +242,7 @@ function begin(form) {
         ? text("act.stale")
         : text("act.refused", { reason: reason(told, answer.status) }));
       person.showConfirmation(form, told.rule);
+      if (told.rule === "document-not-uploaded") files?.list().forEach(files.again);
     }
   }
 
@@ -236,6 +266,7 @@ function begin(form) {
         send(found);
       } else {
         refill(found.fields);
+        files?.restore();
         part("draft").hidden = true;
         fields[0].querySelector("input, select, textarea").focus();
       }
@@ -246,16 +277,15 @@ function begin(form) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const missing = firstMissing();
-    trouble(missing ? text("act.fill", { field: nameOf(missing) }) : "");
+    const unready = missing ? null : files?.missing();
+    trouble(missing ? text("act.fill", { field: nameOf(missing) }) : unready?.message ?? "");
     if (missing) controls(missing)[0].focus();
+    else if (unready) unready.control.focus();
     else review();
   });
   form.addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(async () => {
-      await drafts.keep(draft, { fields: keptFields() });
-      await keepCarried();
-    }, 400);
+    typing = setTimeout(keepTyped, 400);
   });
   part("back").addEventListener("click", () => show(false));
   part("sign").addEventListener("click", () => {
@@ -263,7 +293,8 @@ function begin(form) {
     signAndSend();
   });
   part("draft-drop").addEventListener("click", async () => {
-    await drafts.drop(draft);
+    await files?.clear();
+    await drafts.dropBelow(draft);
     part("draft").hidden = true;
     trouble("");
     show(false);

@@ -1,5 +1,6 @@
 // On every page: signing out, and what follows from it.
 
+import { dropOld } from "./kept_files.js";
 import * as store from "./store.js";
 import { text, announce } from "./texts.js";
 
@@ -14,3 +15,5 @@ document.getElementById("sign-out")?.addEventListener("click", async () => {
     announce(text("js.offline"));
   }
 });
+
+dropOld();

@@ -29,6 +29,7 @@ async function ask(store, mode, how) {
 
 export const get = (store, key) => ask(store, "readonly", (rows) => rows.get(key));
 export const all = (store) => ask(store, "readonly", (rows) => rows.getAll());
+export const keys = (store) => ask(store, "readonly", (rows) => rows.getAllKeys());
 export const put = (store, row) => ask(store, "readwrite", (rows) => rows.put(row));
 export const remove = (store, key) => ask(store, "readwrite", (rows) => rows.delete(key));
 export const clear = (store) => ask(store, "readwrite", (rows) => rows.clear());

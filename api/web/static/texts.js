@@ -12,6 +12,9 @@ const OF_FACTS = [["requires-", "requires"], ["not-while-", "not_while"], ["safe
 // The rules whose English detail names the part at fault: it follows the text in brackets.
 const DETAILED = new Set(["amendment", "log-policy", "model", "protocol"]);
 
+/** Details are for terminals too, which mark names with backticks: here these are quotation marks. */
+const quoted = (detail) => detail?.replace(/`([^`]*)`/g, "“$1”");
+
 /** The reason of a refusal, in the page's language where the page has a text for its rule. */
 export function reason(problem, status) {
   const rule = String(problem.rule ?? "");
@@ -23,8 +26,8 @@ export function reason(problem, status) {
   }
   const name = `why.${rule}`;
   const said = text(name);
-  if (said === name || said.includes("{")) return problem.detail ?? problem.title ?? String(status);
-  const exact = problem.detail_en ?? problem.detail;
+  if (said === name || said.includes("{")) return quoted(problem.detail) ?? problem.title ?? String(status);
+  const exact = quoted(problem.detail_en ?? problem.detail);
   return DETAILED.has(rule) && exact ? `${said} (${exact})` : said;
 }
 

@@ -162,6 +162,15 @@ class Uploads:
             row = connection.execute(select, (document_id, case_id, agency)).fetchone()
         return None if row is None else self._upload(row)
 
+    def bytes_of_case(self, case_id: UUID) -> int:
+        """Return the declared bytes of a case's documents, uploads among them."""
+        select = self._sql(
+            "SELECT coalesce(sum(size), 0)::bigint AS bytes FROM {}.documents WHERE case_id = %s"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(select, (case_id,)).fetchone()
+        return 0 if row is None else int(row["bytes"])
+
     def unused_bytes(self, agency: str) -> dict[UUID, int]:
         """Return the declared bytes of an agency's uploads that no action has, by case."""
         select = self._sql(

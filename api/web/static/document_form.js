@@ -1,0 +1,196 @@
+// Adds documents to a case: shows what will be signed, signs one action for each, and sends them.
+
+import { begin } from "./document_files.js";
+import * as drafts from "./drafts.js";
+import * as keys from "./keys.js";
+import { issue } from "./sd_jwt.js";
+import { signedInAgain } from "./session_over.js";
+import { announce, reason, text } from "./texts.js";
+import { ask, insist, RefusedUpload } from "./upload.js";
+
+const KIND = "document_added";
+const form = document.getElementById("act");
+const part = (id) => document.getElementById(id);
+const { agency, protocol, zone, locale, case: caseId, digests, schema } = form.dataset;
+const draft = `${agency}/${caseId}/${KIND}`;
+const belongsTo = part("belongs_to");
+const files = begin(part("documents"), {
+  draft, caseId, changed: () => { part("look").disabled = !files.list().length; },
+});
+let { version } = form.dataset;
+let busy = false;
+
+function trouble(message) {
+  part("trouble").textContent = message;
+  part("trouble").hidden = !message;
+  if (message) part("trouble").scrollIntoView({ block: "center" });
+}
+
+function show(reviewing) {
+  form.hidden = reviewing;
+  part("review").hidden = !reviewing;
+  if (reviewing) part("review-title").focus();
+}
+
+function element(name, content, className = "") {
+  const made = document.createElement(name);
+  made.textContent = content;
+  if (className) made.className = className;
+  return made;
+}
+
+function review() {
+  const place = part("review-fields");
+  place.replaceChildren();
+  for (const item of files.list()) {
+    const { group } = files.described(item);
+    const list = document.createElement("dl");
+    const belonging = belongsTo.selectedOptions[0].textContent.trim();
+    const rows = [
+      [form.dataset.belongsLabel, belonging],
+      ...files.said(item),
+    ];
+    for (const [term, value] of rows) {
+      const said = document.createElement("dd");
+      said.append(term === "SHA-256" ? element("code", value) : value);
+      list.append(element("dt", term), said);
+    }
+    place.append(
+      element("h4", item.title),
+      element("p", text(group ? "level.personal" : "level.case"), "level-name"),
+      element("p", files.readers(item), "quiet"),
+      list,
+    );
+  }
+  show(true);
+}
+
+/** What is signed is sent as it is: it is not changed meanwhile. */
+function lock(item) {
+  files.lock(item, Boolean(item.signed));
+  belongsTo.disabled = files.list().some((one) => one.signed);
+}
+
+/** Sign the documents one after another and send them. What is recorded leaves the list. */
+async function signAndSend() {
+  const key = await keys.of(agency);
+  if (!key) return trouble(text("act.no_key"));
+  let position = null;
+  let waits = false;
+  for (const item of [...files.list()]) {
+    if (!item.signed) {
+      const { group, document: described } = files.described(item);
+      const signed = await issue(key, {
+        protocol, caseId, kind: KIND, version: Number(schema),
+        open: { acted_at: `${new Date().toISOString().slice(0, 19)}Z` },
+        closed: {
+          ...(belongsTo.value ? { belongs_to: belongsTo.value } : {}),
+          [`${group || "case"}_document`]: described,
+        },
+        digests: Number(digests),
+      });
+      // Kept before it is sent: whatever happens on the way, the same bytes are sent again.
+      item.signed = signed.text;
+      await files.save();
+      lock(item);
+    }
+    announce(text("act.sending"));
+    const told = await send(item);
+    if (!told) return undefined;
+    waits ||= told.waits;
+    position = told.position ?? position;
+    version = told.case_version ?? Number(version) + 1;
+    await files.done(item);
+  }
+  await drafts.dropBelow(draft);
+  if (waits) announce(text("act.waits"));
+  const next = new URL(waits ? "/cases" : `/cases/${caseId}/documents`, location.origin);
+  if (position && !waits) next.searchParams.set("at_least", position);
+  return location.assign(next);
+}
+
+/** Send one signed action until it is answered. Gives the answer, or null if it was refused. */
+async function send(item) {
+  const how = {
+    signal: new AbortController().signal,
+    signIn: signedInAgain,
+    waiting: () => trouble(text("act.kept")),
+  };
+  try {
+    const answer = await insist(() => ask(`/v1/cases/${caseId}/actions`, {
+      method: "POST",
+      headers: { "Content-Type": "application/sd-jwt", "If-Match": `"${version}"` },
+      body: item.signed,
+    }), how);
+    trouble("");
+    return { ...(await answer.json()), waits: answer.status === 202 };
+  } catch (error) {
+    if (!(error instanceof RefusedUpload)) throw error;
+    await refused(item, error);
+    return null;
+  }
+}
+
+async function refused(item, { problem, status }) {
+  show(false);
+  if (status === 412) {
+    // The signed bytes name no version: they can be sent on the case as it is now.
+    version = await currentVersion();
+    return trouble(text("docs.stale"));
+  }
+  item.signed = null;
+  lock(item);
+  if (problem.rule === "document-not-uploaded") files.again(item);
+  await files.save();
+  return trouble(text("act.refused", { reason: reason(problem, status) }));
+}
+
+async function currentVersion() {
+  const answer = await fetch(`/v1/cases/${caseId}`);
+  return answer.ok ? (await answer.json()).view.version : version;
+}
+
+async function offer() {
+  const found = await files.find();
+  if (!found) return;
+  const belonging = (await drafts.find(draft))?.fields?.belongs_to;
+  const restore = async () => {
+    part("draft").hidden = true;
+    if (belonging && !belongsTo.value) belongsTo.value = belonging;
+    if (belongsTo.selectedIndex < 0) belongsTo.selectedIndex = 0;
+    await files.restore();
+    files.list().forEach(lock);
+  };
+  const when = new Date(found.at).toLocaleString(locale, { timeZone: zone });
+  part("draft-said").textContent = text("docs.draft", { number: found.files.length, when });
+  part("draft-go").onclick = restore;
+  part("draft-drop").onclick = async () => {
+    await files.clear();
+    await drafts.dropBelow(draft);
+    part("draft").hidden = true;
+    trouble("");
+  };
+  part("draft").hidden = false;
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const missing = files.missing();
+  trouble(missing?.message ?? "");
+  if (missing) missing.control.focus();
+  else if (files.list().length) review();
+});
+belongsTo.addEventListener("change", () => {
+  drafts.keep(draft, { fields: { belongs_to: belongsTo.value } });
+});
+part("back").addEventListener("click", () => show(false));
+part("sign").addEventListener("click", async () => {
+  if (busy) return;
+  busy = true;
+  try {
+    await signAndSend();
+  } finally {
+    busy = false;
+  }
+});
+offer();

@@ -1,0 +1,113 @@
+// Opens documents of a case for a purpose: as pictures on the page, or as a file whose SHA-256 is
+// compared with the signed one. Each is an entry of the access log.
+
+import { hex, sha256 } from "./bytes.js";
+import { draw } from "./pictures.js";
+import { reason, text } from "./texts.js";
+
+const WIDEST = 1600;
+const part = (id) => document.getElementById(id);
+let shown = null;
+
+function say(message, isBad = false) {
+  part("said").textContent = message;
+  part("said").classList.toggle("bad", isBad);
+  part("said").hidden = !message;
+}
+
+/** What the node answers, or null: then the reason is said. */
+async function opened(row, what, values = {}) {
+  const purpose = part("open-purpose");
+  if (!purpose.value) {
+    say(text("docs.purpose_first"), true);
+    purpose.focus();
+    return null;
+  }
+  const query = new URLSearchParams({ purpose: purpose.value, ...values });
+  if (part("open-basis").value) query.set("basis", part("open-basis").value);
+  say(text("docs.opening"));
+  try {
+    const answer = await fetch(`${row.dataset.path}/${what}?${query}`);
+    if (answer.ok) return answer;
+    const problem = await answer.json().catch(() => ({}));
+    say(text("docs.not_opened", { reason: reason(problem, answer.status) }), true);
+  } catch {
+    say(text("js.offline"), true);
+  }
+  return null;
+}
+
+/** Save a blob as a file, by a link that nobody sees. */
+function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+async function download(row) {
+  const answer = await opened(row, "content");
+  if (!answer) return;
+  let blob;
+  try {
+    blob = await answer.blob();
+  } catch {
+    say(text("js.offline"), true);
+    return;
+  }
+  const digest = hex(await sha256(await blob.arrayBuffer()));
+  if (digest !== row.dataset.sha256) {
+    say(text("docs.broken"), true);
+    return;
+  }
+  const named = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition"));
+  save(blob, named?.[1] ?? row.dataset.document);
+  say(text("docs.opened", { title: row.dataset.title }));
+}
+
+async function preview(row, page) {
+  const answer = await opened(row, "preview", { page });
+  if (!answer) return;
+  const pages = Number(answer.headers.get("Document-Pages")) || 1;
+  const canvas = part("preview-picture");
+  if (!(await draw(canvas, await answer.blob(), WIDEST))) {
+    say(text("docs.no_picture"), true);
+    return;
+  }
+  say("");
+  const isFirst = shown?.row !== row;
+  shown = { row, page, pages };
+  part("preview-title").textContent = row.dataset.title;
+  part("preview-page").textContent = text("docs.page_of", { page, pages });
+  canvas.setAttribute("aria-label", text("docs.picture_of", { name: row.dataset.title }));
+  for (const name of ["preview-before", "preview-after"]) part(name).hidden = pages === 1;
+  part("preview-before").disabled = page <= 1;
+  part("preview-after").disabled = page >= pages;
+  part("preview").hidden = false;
+  if (isFirst) part("preview-title").focus();
+}
+
+for (const row of document.querySelectorAll("[data-document]")) {
+  const [button] = row.querySelectorAll('[data-does="download"]');
+  row.dataset.path = new URL(button.formAction).pathname.replace(/\/content$/, "");
+  button.addEventListener("click", (event) => {
+    event.preventDefault();
+    download(row);
+  });
+  const look = row.querySelector('[data-does="preview"]');
+  if (!look) continue;
+  look.hidden = false;
+  look.addEventListener("click", () => preview(row, 1));
+}
+part("preview-before")?.addEventListener("click", () => preview(shown.row, shown.page - 1));
+part("preview-after")?.addEventListener("click", () => preview(shown.row, shown.page + 1));
+part("preview-close")?.addEventListener("click", () => {
+  part("preview").hidden = true;
+  shown.row.querySelector('[data-does="preview"]').focus();
+  shown = null;
+  // What was opened is not left where nobody looks.
+  const canvas = part("preview-picture");
+  canvas.width = 0;
+  canvas.height = 0;
+});

@@ -1,0 +1,36 @@
+// A session that ended while a page works: asks the person to sign in, and lets the work go on.
+
+import * as keys from "./keys.js";
+import { text } from "./texts.js";
+
+let asked = null;
+
+/** Ask once, whoever needs it. Gives a promise that is kept when the session goes on. */
+export function signedInAgain() {
+  asked ??= new Promise((resolve) => {
+    const place = document.getElementById("session-over");
+    const button = document.getElementById("session-again");
+    const said = document.getElementById("session-said");
+    const { agency, audience } = place.dataset;
+    keys.of(agency).then((key) => { button.hidden = !key; });
+    button.onclick = async () => {
+      try {
+        const answer = await keys.enter(await keys.of(agency), audience);
+        if (!answer.ok) {
+          const { rule } = await answer.json().catch(() => ({}));
+          said.textContent = text("sign_in.refused", { rule });
+          return;
+        }
+        said.textContent = "";
+        place.hidden = true;
+        asked = null;
+        resolve();
+      } catch {
+        said.textContent = text("js.offline");
+      }
+    };
+    place.hidden = false;
+    place.scrollIntoView({ block: "center" });
+  });
+  return asked;
+}
