@@ -14,6 +14,7 @@ from ledger.procedure.case_state import AnnouncedErasure
 from ledger.procedure.protocol import COORDINATOR, Agency, Protocol
 from ledger.procedure.registry import Registry
 from ledger.vocabulary.types import format_utc
+from projections.folds.obligation_terms import is_over
 from projections.folds.obligations import Obligation
 
 LONGEST_OVERDUE = timedelta(days=30)
@@ -157,7 +158,7 @@ def notices(
     for one in owed:
         told_from = one.obligation.told_from or _ahead_of(one.due, ahead)
         occasion = _occasion(one.due, now, told_from)
-        if occasion is None:
+        if occasion is None or is_over(one.obligation.action, one.due, None, now):
             continue
         for subscription in subscriptions:
             agency = protocol.agencies_by_id[subscription.agency]

@@ -19,6 +19,7 @@ from ledger.vault.held_fields import Held, HeldFields
 from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_view import CaseView, StepView, Turn
 from projections.folds.due_index import takers
+from projections.folds.obligation_terms import is_over
 
 _SOON = timedelta(days=3)
 
@@ -92,6 +93,7 @@ def dues(view: CaseView, agency: Agency, protocol: Protocol, now: datetime) -> t
             mine=is_own(step, agency, protocol),
         )
         for step in view.expected
+        if not is_over(step.action, step.due, step.expected_by, now)
     ]
     return tuple(sorted(found, key=lambda d: (not d.mine, not d.ours)))
 

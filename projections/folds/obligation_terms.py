@@ -1,5 +1,6 @@
 """The terms of obligations: why something is owed, in which state it is, and how it ended."""
 
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -38,6 +39,21 @@ class ObligationKind(StrEnum):
     """That compensation is claimed within its limit."""
     COMING_OF_AGE = "coming_of_age"
     """That the age is assessed when a child comes of age, so that what follows is prepared."""
+
+
+ENDING_WITH_THEIR_DAY = frozenset({"error_closing_accepted"})
+"""The actions that no agency can take any more after the day by which they are owed.
+
+No event tells that the day is over. So the obligation stays open in the fold, and every reader, who
+has a moment to read at, leaves it out (:func:`is_over`)."""
+
+
+def is_over(
+    action: str, due: datetime | None, expected_by: datetime | None, moment: datetime
+) -> bool:
+    """Return whether an open obligation ended by itself before a moment."""
+    day = due or expected_by
+    return action in ENDING_WITH_THEIR_DAY and day is not None and day < moment
 
 
 class ObligationState(StrEnum):

@@ -18,6 +18,7 @@ from projections.folds.obligation_terms import (
     ObligationKind,
     ObligationOutcome,
     ObligationState,
+    is_over,
 )
 from projections.folds.obligations import Obligation
 
@@ -58,6 +59,8 @@ class Debt:
     expected_by: datetime | None = None
     mark: Standing | None = None
     """The mark of the deadline, where the protocol has one."""
+    action: str = ""
+    """The kind of action that is owed."""
 
     @classmethod
     def of(cls, obligation: Obligation) -> "Debt | None":
@@ -80,6 +83,7 @@ class Debt:
             late=obligation.late,
             expected_by=obligation.expected_by,
             mark=obligation.standing,
+            action=obligation.action,
         )
 
     def standing(self, moment: datetime) -> ObligationStanding | None:
@@ -90,6 +94,8 @@ class Debt:
         if self.opened_at > moment:
             return None
         if self.closed_at is None or self.closed_at > moment:
+            if is_over(self.action, self.due, self.expected_by, moment):
+                return ObligationStanding.LAPSED
             if self.due is not None and self.due < moment:
                 return ObligationStanding.OVERDUE
             is_past = self.expected_by is not None and self.expected_by < moment

@@ -10,7 +10,7 @@ from projections.folds.case_view import CaseView
 from projections.folds.obligations import Obligation
 from projections.tables.live_rows import LiveRows
 from projections.tables.meeting import MEETING, RECORDED, Meeting, SharedCase, agenda
-from projections.tables.obligation_queries import NO_FILTER, OBLIGATIONS
+from projections.tables.obligation_queries import NO_FILTER, OBLIGATIONS, read_at
 
 # Open cases that were not met on since, the most urgent of them; and all that were, closed or not,
 # also with a country that is no party to them any more. The agenda keeps those that the two met on.
@@ -92,7 +92,8 @@ class MeetingQueries(LiveRows):
         found = self._rows(_SHARED, "case_views", asked | urgency)
         cases = self.documents.read(CaseView, "case_views", found)
         of_cases = {"cases": [view.case_id for view in cases]}
-        owed = self._rows(_OWED_BETWEEN, "obligations", asked | NO_FILTER | of_cases)
+        between = {**asked, **NO_FILTER, **of_cases, **read_at()}
+        owed = self._rows(_OWED_BETWEEN, "obligations", between)
         told = self._rows(
             _OF_SITTING,
             "audit_trail",

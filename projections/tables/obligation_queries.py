@@ -1,14 +1,19 @@
 """Reads obligations: those that a viewer sees, and those between countries."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg.rows import tuple_row
 
 from ledger.procedure.conditions import Standing
-from projections.folds.obligation_terms import ObligationKind, ObligationState
+from ledger.system import clock
+from projections.folds.obligation_terms import (
+    ENDING_WITH_THEIR_DAY,
+    ObligationKind,
+    ObligationState,
+)
 from projections.folds.obligations import Obligation
 from projections.reports.accountability import Debt
 from projections.tables.live_rows import LiveRows
@@ -27,7 +32,10 @@ WHERE o.slot = views.live_slot('obligations')
   AND (%(agencies)s::text[] IS NULL OR o.debtor_agency = ANY(%(agencies)s))
   AND (%(kind)s::text IS NULL OR o.kind = %(kind)s)
   AND (%(state)s::text IS NULL OR o.state = %(state)s)
+  AND (o.state <> 'open' OR NOT o.document ->> 'action' = ANY(%(ending)s)
+       OR coalesce(o.due, (o.document ->> 'expected_by')::timestamptz, 'infinity') >= %(now)s)
 """
+"""An obligation that ended by itself is in no list (``obligation_terms.is_over``)."""
 
 _NEWEST = (
     OBLIGATIONS
@@ -61,7 +69,7 @@ _ONE_OBLIGATION = OBLIGATIONS + " AND o.id = %(after)s"
 # Never owed is what stood on an annulled action.
 _DEBTS: LiteralString = """
 SELECT kind, debtor, debtor_agency, creditors, opened_at, due, closed_at, state, late,
-       (document ->> 'expected_by')::timestamptz, document ->> 'standing'
+       (document ->> 'expected_by')::timestamptz, document ->> 'standing', document ->> 'action'
 FROM views.obligations o
 WHERE slot = views.live_slot('obligations') AND outcome IS DISTINCT FROM 'annulled'
 """
@@ -85,6 +93,14 @@ _DEBTS_BETWEEN = (
 )
 
 _AT_ONCE = 5_000
+
+_EVER = {"now": datetime.min.replace(tzinfo=UTC), "ending": [*ENDING_WITH_THEIR_DAY]}
+
+
+def read_at(moment: datetime | None = None) -> Mapping[str, Any]:
+    """Return the parameters of a list that is read at a moment; ``None``: now."""
+    return {"now": moment or clock.now(), "ending": [*ENDING_WITH_THEIR_DAY]}
+
 
 NO_FILTER = dict.fromkeys(("case_id", "party", "creditor", "agencies", "kind", "state"))
 
@@ -127,6 +143,7 @@ class ObligationQueries(LiveRows):
             "agencies": None if agencies is None else [*agencies],
             "kind": kind,
             "state": state,
+            **read_at(overdue_then),
         }
         statement = _NEWEST
         if overdue_then is not None or overdue_now is not None:
@@ -136,7 +153,7 @@ class ObligationQueries(LiveRows):
 
     def obligation(self, viewer: str, obligation_id: UUID) -> Obligation | None:
         """Return an obligation by its id, or ``None`` if the viewer sees none with that id."""
-        asked = {"viewer": viewer, "after": obligation_id, **NO_FILTER}
+        asked = {"viewer": viewer, "after": obligation_id, **NO_FILTER, **_EVER}
         rows = self._rows(_ONE_OBLIGATION, "obligations", asked)
         return self.documents.read_one(Obligation, "obligations", rows)
 
@@ -161,7 +178,7 @@ class ObligationQueries(LiveRows):
             cursor.execute(statement, params)
             for row in cursor:
                 kind, debtor, agency, creditors, opened, due, closed, state, late, *rest = row
-                expected_by, mark = rest
+                expected_by, mark, action = rest
                 yield Debt(
                     ObligationKind(kind),
                     debtor,
@@ -174,4 +191,5 @@ class ObligationQueries(LiveRows):
                     late,
                     expected_by,
                     None if mark is None else Standing(mark),
+                    action,
                 )

@@ -7,6 +7,7 @@ from typing import Any, LiteralString
 
 from ledger.store.database import Database
 from projections.folds.obligations import Obligation
+from projections.tables.obligation_queries import read_at
 from projections.tables.stored_documents import StoredDocuments
 
 AT_MOST = 500
@@ -20,6 +21,8 @@ WHERE o.slot = views.live_slot('obligations') AND o.state = 'open'
       SELECT FROM views.case_views v
       WHERE v.slot = views.live_slot('case_views') AND v.viewer = %(viewer)s
         AND v.case_id = o.case_id)
+  AND (NOT o.document ->> 'action' = ANY(%(ending)s)
+       OR coalesce(o.due, (o.document ->> 'expected_by')::timestamptz, 'infinity') >= %(now)s)
 """
 _DOCUMENTS: LiteralString = "SELECT o.document" + _OPEN
 _IN_ORDER: LiteralString = " ORDER BY o.due, o.id LIMIT %(limit)s"
@@ -47,7 +50,7 @@ class OwedLists:
     ) -> list[Obligation]:
         """Return a debtor's open obligations, the longest overdue first, after ``after``."""
         found: list[dict[str, Any]] = []
-        asked: dict[str, Any] = {"viewer": viewer, "debtor": debtor}
+        asked: dict[str, Any] = {"viewer": viewer, "debtor": debtor, **read_at()}
         if after is not None:
             asked |= {"due": after.due, "after": after.id}
         with self._database.connection() as connection:
@@ -61,7 +64,7 @@ class OwedLists:
 
     def count(self, viewer: str, debtor: str | None, now: datetime) -> Counted:
         """Return how many obligations of a debtor are open, and how many of these are overdue."""
-        asked = {"viewer": viewer, "debtor": debtor, "now": now, "limit": AT_MOST + 1}
+        asked = {"viewer": viewer, "debtor": debtor, "limit": AT_MOST + 1, **read_at(now)}
         every = _FOUND + _debtor(debtor)
         with self._database.connection() as connection:
             is_open, overdue = (

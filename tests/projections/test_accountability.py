@@ -95,6 +95,13 @@ def test_how_one_stands_is_asked_of_a_moment(
     assert debt(lasted=9).standing(START + days * DAY) is standing
 
 
+def test_what_nobody_can_do_any_more_makes_nobody_late() -> None:
+    """The agreement to an error closing counts until its day."""
+    agreement = replace(debt(lasted=None), action="error_closing_accepted")
+    assert agreement.standing(START + 7 * DAY) is ObligationStanding.OPEN
+    assert agreement.standing(START + 8 * DAY) is ObligationStanding.LAPSED
+
+
 def test_how_one_stands_in_the_end() -> None:
     assert debt(lasted=7).standing(LATER) is ObligationStanding.ON_TIME
     assert debt(lasted=7, due=None).standing(LATER) is ObligationStanding.UNDATED

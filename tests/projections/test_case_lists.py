@@ -9,13 +9,15 @@ import psycopg
 import pytest
 
 from api.runtime.schema import migrate_all
+from api.web.case_text import dues
 from ledger.application import Ledger, environment
 from ledger.events.event_mapper import UnsealedEvent
 from ledger.procedure.protocol import Agency
 from ledger.signing.signed_action import read_recorded
 from ledger.store.database import Database
+from ledger.system import clock
 from ledger.vocabulary import Action
-from ledger.vocabulary.coordination import InformationRequested
+from ledger.vocabulary.coordination import ErrorClosingProposed, InformationRequested
 from ledger.vocabulary.picklists import InformationTopic, Purpose
 from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView, Turn
 from projections.folds.obligation_terms import ObligationState
@@ -31,6 +33,7 @@ from tests.support.databases import new_database
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 NOW = START + timedelta(days=40)
 CASES = 60
+WRONG, AGREEMENT = uuid4(), "error_closing_accepted"
 ASKED = ("me-nac", "me-police-thb", "me-csw-podgorica", "al-nac")
 
 
@@ -73,6 +76,8 @@ def told(server: str, agencies: Agencies) -> Iterator[str]:
                     days = -1 if number == 0 else drawn.choice((3, 3, 10, 39, 40, 41, 60, None))
                     due = None if days is None else (START + timedelta(days=days)).date()
                     put(ledger, agencies, case_id, version, "xk-nac", asking(to, due))
+            put(ledger, agencies, WRONG, 1, "xk-dhtqnj", opening(("XK", "ME"), acted_at=START))
+            put(ledger, agencies, WRONG, 2, "xk-nac", ErrorClosingProposed(acted_at=START))
         rebuild_views(conninfo, processes=0)
         yield conninfo
 
@@ -173,7 +178,7 @@ def test_what_is_overdue_longest_stands_first_however_old(
 def test_oversight_sees_every_case_once(database: Database, agencies: Agencies) -> None:
     watcher = agencies.protocol.agencies_by_id["xk-ombudsperson"]
     found = paged(database, OVERSIGHT_VIEWER, watcher, 11, due_only=False)
-    assert len(found) == len(set(found)) == CASES
+    assert len(found) == len(set(found)) == CASES + 1
 
 
 @pytest.mark.parametrize(
@@ -219,6 +224,34 @@ def test_what_is_owed_comes_by_date_each_once(database: Database, viewer: str) -
         late = sum(one.due is not None and one.due < NOW for one in wanted)
         assert owed.count(viewer, debtor, NOW) == Counted(len(wanted), late)
     assert {one.debtor for one in all_open} >= {"ME"}
+
+
+def test_an_agreement_that_came_too_late_is_owed_no_more(
+    database: Database, agencies: Agencies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No event tells that the period of a proposed error closing is over."""
+    reader, owed = ViewReader(database), OwedLists(database)
+
+    def listed() -> tuple[bool, bool, bool, int]:
+        found = owed.of("ME", "ME", limit=1_000)
+        every = reader.obligations("ME", limit=1_000, state=ObligationState.OPEN)
+        overdue = reader.obligations("ME", limit=1_000, overdue_now=clock.now())
+        asked = [any(one.case_id == WRONG and one.action == AGREEMENT for one in lines)
+                 for lines in (found, every, overdue)]  # fmt: skip
+        return asked[0], asked[1], asked[2], owed.count("ME", "ME", clock.now()).open
+
+    first, second, late, before = listed()
+    assert (first, second, late) == (True, True, False)
+    over = clock.now() + timedelta(days=31)
+    monkeypatch.setattr(clock, "now", lambda: over)
+    assert listed() == (False, False, False, before - 1)
+    view = reader.case("ME", WRONG)
+    assert view is not None
+    protocol = agencies.protocol
+    agency = protocol.agencies_by_id["me-nac"]
+    shown = [one.step.action for one in dues(view, agency, protocol, over)]
+    assert AGREEMENT in [step.action for step in view.expected]
+    assert AGREEMENT not in shown
 
 
 def test_counting_ends(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

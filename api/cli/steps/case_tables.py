@@ -1,7 +1,7 @@
 """Cases, trails and events, readable at a glance."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -15,8 +15,9 @@ from api.client.schemas import AgencyWithKeys, DisclosedFields, Event, Outcome
 from ledger.procedure.erasures import ErasedData, ErasureReason, erased_data
 from ledger.vocabulary.case_reference import case_reference
 from projections.folds.audit_trail import Change, TrailEntry
-from projections.folds.case_view import CaseView, Turn
+from projections.folds.case_view import CaseView, StepView, Turn
 from projections.folds.expected_steps import ExpectedStep
+from projections.folds.obligation_terms import is_over
 
 _TURN_STYLE = {Turn.OURS: "bold yellow", Turn.THEIRS: "dim", Turn.ANY: ""}
 _COUNTRY = {"XK": "Kosovo", "ME": "Montenegro", "AL": "Albania", "oversight": "Oversight"}
@@ -58,7 +59,7 @@ def case_list(views: Iterable[CaseView], now: datetime) -> Table:
         # An id that is broken into lines cannot be copied for the next command.
         table.add_column(column, overflow="fold", no_wrap=column == "Case")
     for view in views:
-        ours = next((s for s in view.expected if s.turn is Turn.OURS), None)
+        ours = next((s for s in _still_expected(view, now) if s.turn is Turn.OURS), None)
         table.add_row(
             str(view.case_id),
             words(view.status.value),
@@ -261,8 +262,15 @@ def _joint_actions(view: CaseView) -> Iterable[Text]:
         yield Text(f"{_TURN_MARK[agreed.turn]} {line}", style=_TURN_STYLE[agreed.turn])
 
 
-def _expected(view: CaseView, now: datetime) -> Iterable[Text]:
+def _still_expected(view: CaseView, now: datetime) -> Iterator[StepView]:
+    """Yield the expected steps without those that ended by themselves."""
     for step in view.expected:
+        if not is_over(step.action, step.due, step.expected_by, now):
+            yield step
+
+
+def _expected(view: CaseView, now: datetime) -> Iterable[Text]:
+    for step in _still_expected(view, now):
         who = step.agency or (step.party if step.party else "any party")
         line = _due(f"{_TURN_MARK[step.turn]} {words(step.action)}: {who}", step, now)
         line.stylize(_TURN_STYLE[step.turn])
