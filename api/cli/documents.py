@@ -16,7 +16,7 @@ from ledger.vocabulary.picklists import DocumentKind, LegalBasis, Purpose
 app = typer.Typer(
     name="document",
     no_args_is_help=True,
-    help="Documents of a case: add or file one, list what there is, download, sign or move one.",
+    help="Documents of a case: add, file, list, download, sign, move or redact one.",
 )
 
 KeepMetadata = Annotated[
@@ -209,6 +209,41 @@ def file_made(
         version = present_version(client, case_id)
         named = [(uuid4(), one) for one in acts]
         send_together(client, asked.url, case_id, version, named, asked.as_json)
+
+
+@app.command()
+@asks
+def redact(
+    asked: AsAgencyOrJson,
+    case_id: CaseArgument,
+    document_id: Annotated[UUID, typer.Argument(help="The action that added the document.")],
+    leave_out: Annotated[str, typer.Option(help="The pages to leave out, such as 2,5-7.")],
+    purpose: Annotated[Purpose, typer.Option(help="The purpose of the reading.")],
+    group: Annotated[
+        FieldGroup | None,
+        typer.Option("--group", "-g", help="Its field group.", show_default="the case level"),
+    ] = None,
+    new_group: Annotated[
+        FieldGroup | None,
+        typer.Option(help="The field group of the new version.", show_default="as it is"),
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option(help="The title of the new version.", show_default="as it is")
+    ] = None,
+    basis: ForBasis = None,
+) -> None:
+    """Add a version of a PDF or TIFF document without some of its pages, signed by the agency.
+
+    The node makes it. Each page that stays is a picture in a new file, so nothing of the others is
+    left: no text, thumbnail, attachment or metadata. It is released like another document.
+    """
+
+    from api.cli.steps.moving_documents import found_document, recorder, redacted
+
+    with failures(asked.as_json), asked.client() as client:
+        document = found_document(client, case_id, document_id, group, purpose, basis)
+        added = redacted(client, document, leave_out, title, new_group or group, purpose, basis)
+        recorder(client, asked.url, asked.as_json)(document.case_id, added)
 
 
 @app.command("list")

@@ -78,7 +78,7 @@ COMMANDS: Mapping[str, CommandPlace] = {
     ),
     "document": CommandPlace(
         ("documents",),
-        "Documents of a case: add a file, list what there is, download, sign or move one.",
+        "Documents of a case: add, file, list, download, sign, move or redact one.",
     ),
     "review-destruction": CommandPlace(
         ("personal",), "Open what a proposed destruction would remove, to decide on it."

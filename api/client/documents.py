@@ -24,6 +24,7 @@ from api.client.schemas.case_documents import (
     MadeDocuments,
     MadeKind,
     MakingRequest,
+    RedactionRequest,
     UploadState,
 )
 from api.client.schemas.personal import HeldBack, HeldBackGround
@@ -373,6 +374,23 @@ class DocumentsClient(ActionsClient):
         """
         asked = {"group": [*groups] or None, "purpose": purpose, "basis": basis}
         return self._get(f"/v1/cases/{case_id}/documents", DocumentPage, asked)
+
+    def redact_document(
+        self,
+        case_id: UUID,
+        document_id: UUID,
+        leave_out: str,
+        *,
+        purpose: Purpose,
+        basis: LegalBasis | None = None,
+    ) -> UploadState:
+        """Make an upload of a document without some of its pages, such as ``2,5-7``, at the node.
+
+        It is a reading, which is written down. Raises ``RefusedError``.
+        """
+        asked = RedactionRequest(leave_out=leave_out, purpose=purpose, basis=basis)
+        path = f"/v1/cases/{case_id}/documents/{document_id}/redactions"
+        return UploadState.model_validate_json(self._send_document(path, asked).content)
 
     def copy_document(
         self,

@@ -2,6 +2,9 @@
 
     python -I -m api.sandbox.child TASK MEDIA_TYPE PAGE < CONTENT > ANSWER
 
+For a task with options, the content comes after the length of the options in four bytes and the
+options. So no option is seen in the list of processes.
+
 An answer is the length of a head in four bytes, the head in JSON, and what the head announces in
 ``bytes``.
 """
@@ -20,6 +23,8 @@ from api.sandbox.lockdown import NotIsolatedError, lock_down
 MEMORY_BYTES = 1024 * 1024 * 1024
 """The address space of the process, with its libraries and the content."""
 CPU_SECONDS = 15
+WHOLE_CPU_SECONDS = 60
+"""For a task that goes through every page."""
 _READ_AT_ONCE = 1024 * 1024
 
 
@@ -29,16 +34,24 @@ class Task(StrEnum):
     PICTURE = "picture"
     METADATA = "metadata"
     WITHOUT_METADATA = "without_metadata"
+    WITHOUT_PAGES = "without_pages"
+    """With ranges of pages as options, in JSON."""
+    MARKED = "marked"
+    """With a strip as options: its width in four bytes, and its pixels in grey, row by row."""
 
 
 def main(task: Task, media_type: str, page: int) -> None:
     """Lock this process, read the content, and write the answer."""
     # They are imported here, in the process that is to be locked, and nowhere else.
-    from api.sandbox import found_metadata, pictures, without_metadata
+    from PIL import Image
+
+    from api.sandbox import found_metadata, marking, pictures, redaction, without_metadata
 
     pictures.prepare(media_type)
+    is_whole = task in (Task.WITHOUT_PAGES, Task.MARKED)
     try:
-        lock_down(memory_bytes=MEMORY_BYTES, cpu_seconds=CPU_SECONDS)
+        seconds = WHOLE_CPU_SECONDS if is_whole else CPU_SECONDS
+        lock_down(memory_bytes=MEMORY_BYTES, cpu_seconds=seconds)
     except NotIsolatedError:
         return _answer({"failure": Failure.NOT_ISOLATED})
     try:
@@ -50,6 +63,16 @@ def main(task: Task, media_type: str, page: int) -> None:
         if task is Task.METADATA:
             found = found_metadata.found_metadata(content, media_type)
             return _answer({"metadata": found})
+        if task is Task.WITHOUT_PAGES:
+            options, content = _with_options(content)
+            kept = redaction.without_pages(content, media_type, json.loads(options))
+            return _answer({"sha256": hashlib.sha256(kept).hexdigest()}, kept)
+        if task is Task.MARKED:
+            options, content = _with_options(content)
+            width, grey = int.from_bytes(options[:4], "big"), options[4:]
+            strip = Image.frombytes("L", (width, len(grey) // width), grey).convert("RGB")
+            copy = marking.marked(content, media_type, strip)
+            return _answer({"media_type": copy.media_type}, copy.content)
         remove = without_metadata.REMOVERS.get(media_type)
         if remove is None:
             raise FailureError(Failure.NOT_REMOVABLE)
@@ -68,6 +91,12 @@ def _content() -> bytes:
     while part := os.read(0, _READ_AT_ONCE):
         parts.append(part)
     return b"".join(parts)
+
+
+def _with_options(content: bytes) -> tuple[bytes, bytes]:
+    """Return the options and the content."""
+    end = 4 + int.from_bytes(content[:4], "big")
+    return content[4:end], content[end:]
 
 
 def _answer(head: Mapping[str, Any], payload: bytes = b"") -> None:

@@ -14,6 +14,12 @@ class Failure(StrEnum):
     NO_SUCH_PAGE = "no_such_page"
     NOT_REMOVABLE = "not_removable"
     """Metadata are not removed from files of this type."""
+    NOT_REDACTABLE = "not_redactable"
+    """Pages are left out of PDF and TIFF files alone."""
+    NOTHING_LEFT = "nothing_left"
+    """Every page of the document is to be left out."""
+    NOT_MARKABLE = "not_markable"
+    """Files of this type carry no visible mark."""
     NOT_ISOLATED = "not_isolated"
     """The platform cannot lock the process, so it read nothing."""
 

@@ -84,6 +84,12 @@ def pixels(content: bytes, media_type: str, page: int) -> Pixels:
 
 
 def _as_pixels(image: Image.Image, pages: int) -> Pixels:
+    image = as_rgb(image)
+    return Pixels(pages, image.width, image.height, image.tobytes())
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Return a picture in red, green and blue, on white paper where it is transparent."""
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
         # 16 bits for a pixel: Pillow would make everything above the lowest 256 steps white.
         image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
@@ -91,8 +97,7 @@ def _as_pixels(image: Image.Image, pages: int) -> Pixels:
         image = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(paper, image)
-    image = image.convert("RGB")
-    return Pixels(pages, image.width, image.height, image.tobytes())
+    return image.convert("RGB")
 
 
 def opened_pdf(content: bytes) -> "PdfDocument":

@@ -4,13 +4,15 @@ What the process answers counts as hostile too: it may have read a file that too
 picture comes as plain pixels, and every number and text is checked.
 """
 
+import json
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import IO, Annotated, Final, NamedTuple, TypeVar
+from itertools import chain
+from typing import IO, Annotated, Final, Literal, NamedTuple, TypeVar
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,6 +22,8 @@ from api.sandbox.child import Task
 from api.sandbox.failures import Failure, FailureError
 
 SECONDS: Final = 30.0
+WHOLE_SECONDS: Final = 120.0
+"""For a task that goes through every page."""
 """The process is killed after this time, with the reading of the content in it."""
 _LONGEST_SIDE_PIXELS: Final = 2000
 _MOST_HEAD_BYTES: Final = 64 * 1024
@@ -57,6 +61,10 @@ class _MetadataHead(_Head):
 
 class _CopyHead(_Head):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _MarkedHead(_Head):
+    media_type: Literal["application/pdf", "image/png", "image/jpeg"]
 
 
 H = TypeVar("H", bound=_Head)
@@ -106,8 +114,54 @@ def without_metadata(content: Iterable[bytes], media_type: str) -> Iterator[Copy
 
 
 @contextmanager
+def without_pages(
+    content: Iterable[bytes], media_type: str, leave_out: Sequence[tuple[int, int]]
+) -> Iterator[Copy]:
+    """Give a PDF of the pages that are not left out, while the process writes it.
+
+    ``leave_out`` has the first and the last page of each range. Raises ``FailureError``, also while
+    the copy is read.
+    """
+    options = json.dumps(leave_out).encode()
+    given = chain((len(options).to_bytes(4, "big"), options), content)
+    answer = _answer(Task.WITHOUT_PAGES, media_type, given, _CopyHead, seconds=WHOLE_SECONDS)
+    with answer as (head, rest):
+        yield Copy(head.bytes, head.sha256, rest)
+
+
+class MarkedCopy(NamedTuple):
+    """A copy with a visible mark, as the process announces it."""
+
+    size: int
+    media_type: str
+    content: Iterator[bytes]
+
+
+@contextmanager
+def marked(
+    content: Iterable[bytes], media_type: str, strip_width: int, strip: bytes
+) -> Iterator[MarkedCopy]:
+    """Give a copy with a strip below each page, while the process writes it.
+
+    ``strip`` has the pixels of the strip in grey, row by row. Raises ``FailureError``, also while
+    the copy is read.
+    """
+    options = strip_width.to_bytes(4, "big") + strip
+    given = chain((len(options).to_bytes(4, "big"), options), content)
+    answer = _answer(Task.MARKED, media_type, given, _MarkedHead, seconds=WHOLE_SECONDS)
+    with answer as (head, rest):
+        yield MarkedCopy(head.bytes, head.media_type, rest)
+
+
+@contextmanager
 def _answer(
-    task: Task, media_type: str, content: Iterable[bytes], kind: type[H], page: int = 1
+    task: Task,
+    media_type: str,
+    content: Iterable[bytes],
+    kind: type[H],
+    page: int = 1,
+    *,
+    seconds: float = SECONDS,
 ) -> Iterator[tuple[H, Iterator[bytes]]]:
     """Give a content to a process, and yield the head of its answer and what follows the head.
 
@@ -122,7 +176,7 @@ def _answer(
         cwd="/",
         start_new_session=True,
     )
-    timer = threading.Timer(SECONDS, process.kill)
+    timer = threading.Timer(seconds, process.kill)
     timer.daemon = True
     timer.start()
     try:

@@ -3,6 +3,7 @@
 The content does not leave the node: no agency has to download what it sends again.
 """
 
+from collections.abc import Iterator
 from uuid import UUID
 
 from api.services.document_uploads import DocumentUploads
@@ -26,19 +27,38 @@ def copied(
     :meth:`DocumentUploads.begin` does.
     """
     size = document.place.size
-    upload = uploads.begin(agency, case_id, size, document.metadata.sha256, protocol)
+    content = document.part(0, size - 1)
+    try:
+        return stored(uploads, agency, case_id, size, document.metadata.sha256, content, protocol)
+    except SealError:
+        raise document_damaged() from None
+
+
+def stored(
+    uploads: DocumentUploads,
+    agency: Agency,
+    case_id: UUID,
+    size: int,
+    sha256: str,
+    content: Iterator[bytes],
+    protocol: Protocol,
+) -> Upload:
+    """Return an upload that has a content, which is stored as it comes.
+
+    An earlier one that was not finished goes on where it was. Raises as
+    :meth:`DocumentUploads.begin` does.
+    """
+    upload = uploads.begin(agency, case_id, size, sha256, protocol)
     if upload.is_whole:
         return upload
     writer = uploads.writer(agency, case_id, upload.id, upload.received)
-    try:
-        for part in document.part(upload.received, size - 1):
-            rest = memoryview(part)
-            while rest:
-                rest = writer.fill(rest)
-                if writer.is_full:
-                    writer.store()
-    except SealError:
-        raise document_damaged() from None
-    finally:
-        writer.store()
+    skipped = 0
+    for part in content:
+        rest = memoryview(part)[max(0, upload.received - skipped) :]
+        skipped += len(part)
+        while rest:
+            rest = writer.fill(rest)
+            if writer.is_full:
+                writer.store()
+    writer.store()
     return writer.settle()

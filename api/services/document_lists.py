@@ -23,6 +23,8 @@ def listed_documents(vault: Vault, case: Case, held: Iterable[Held]) -> Sequence
         if one.field in DOCUMENT_FIELDS
     }
     belongs = {one.action_id: UUID(one.value) for one in held if one.field == "belongs_to"}
+    redacts = {one.action_id: UUID(one.value) for one in held if one.field == "redacts"}
+    left_out = {one.action_id: str(one.value) for one in held if one.field == "pages_left_out"}
     signs = {one.action_id: UUID(one.value) for one in held if one.field == "signs"}
     first = [action for action in case.history if action in described and action not in signs]
     here = vault.documents.held(first)
@@ -48,6 +50,8 @@ def listed_documents(vault: Vault, case: Case, held: Iterable[Held]) -> Sequence
             agency=act.agency,
             belongs_to=belongs.get(action) if is_added else action,
             group=one.group,
+            redacts=redacts.get(action),
+            pages_left_out=left_out.get(action),
             received_from=one.received_from,
             is_here=action in here,
             document=document,

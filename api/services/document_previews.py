@@ -9,6 +9,7 @@ from api.client.schemas.case_documents import PICTURES, FileMetadata
 from api.runtime.problem import problem
 from api.sandbox import process
 from api.sandbox.failures import Failure, FailureError
+from api.services.document_copies import stored
 from api.services.document_uploads import DocumentUploads
 from ledger.procedure.protocol import Agency, Protocol
 from ledger.refusals import Ground, Refusal
@@ -107,21 +108,9 @@ class UploadPreviews:
             _refusals(upload.metadata.media_type) as shown,
             process.without_metadata(content, shown) as copy,
         ):
-            made = self._uploads.begin(agency, case_id, copy.size, copy.sha256, protocol)
-            if made.is_whole:  # made before
-                return made
-            writer = self._uploads.writer(agency, case_id, made.id, made.received)
-            skipped = 0
-            for part in copy.content:
-                # An earlier copy that was not finished goes on where it is.
-                new = memoryview(part)[max(0, made.received - skipped) :]
-                skipped += len(part)
-                while new:
-                    new = writer.fill(new)
-                    if writer.is_full:
-                        writer.store()
-            writer.store()
-            return writer.settle()
+            return stored(
+                self._uploads, agency, case_id, copy.size, copy.sha256, copy.content, protocol
+            )
 
 
 @contextmanager

@@ -30,7 +30,8 @@ def named_documents(
     A recorded action that is sent again, to a vault that was put back to an older copy, may come
     without its document: then nothing is returned. An act that signs another act's document has no
     content of its own. Raises ``Refusal`` (``document-not-uploaded``, ``document-type``,
-    ``unknown-belonging``, ``unknown-signed``, ``another-document``, ``minutes-signature``).
+    ``unknown-belonging``, ``unknown-redacted``, ``unknown-signed``, ``another-document``,
+    ``minutes-signature``).
     """
     found = document_of(whole) if whole is not None else None
     if whole is None or found is None:
@@ -43,6 +44,7 @@ def named_documents(
     if isinstance(whole, DocumentAdded):
         if not is_recorded and case is not None:
             _check_belongs(case, whole.belongs_to)
+            _check_redacted(case, whole.redacts)
         if whole.signs is not None:
             if not is_recorded:
                 _check_signature(ledger, vault, action, document, whole.signs)
@@ -65,6 +67,18 @@ def _check_belongs(case: Case, belongs_to: UUID | None) -> None:
             "This case has no such action for a document to belong to. Choose an action of this"
             " case.",
             "act.belongs_to",
+        )
+
+
+def _check_redacted(case: Case, redacts: UUID | None) -> None:
+    """Check that the document that another one is a version of is the case's."""
+    if redacts is not None and redacts not in case.history:
+        raise Refusal(
+            Ground.INVALID,
+            "unknown-redacted",
+            "This case has no such document to leave pages out of. Name the action that added the"
+            " document.",
+            "act.redacts",
         )
 
 

@@ -1,10 +1,10 @@
 """Documents: the paper that belongs to an action or to the case."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ledger.vocabulary.action import (
     Action,
@@ -39,6 +39,32 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 in hexadecimal, as ``sha256sum`` prints it."""
 
 
+def _ordered(ranges: str) -> str:
+    """Return ranges of pages as they are. Raises ``ValueError`` if they are not in order."""
+    before = 0
+    for first, last in page_ranges(ranges):
+        if not before < first <= last:
+            raise ValueError("names pages in order, each once, such as 2,5-7")
+        before = last
+    return ranges
+
+
+def page_ranges(ranges: str) -> Sequence[tuple[int, int]]:
+    """Return the first and the last page of each range."""
+    pairs = (one.partition("-") for one in ranges.split(","))
+    return [(int(first), int(last or first)) for first, _, last in pairs]
+
+
+PageRanges = Annotated[
+    str,
+    Field(
+        max_length=500, pattern=r"^[1-9]\d{0,5}(-[1-9]\d{0,5})?(,[1-9]\d{0,5}(-[1-9]\d{0,5})?)*$"
+    ),
+    AfterValidator(_ordered),
+]
+"""Pages of a document in order, such as ``2,5-7``. The first page is 1."""
+
+
 class CaseDocument(LedgerModel):
     """The signed description of a document. The content itself is in the country's vault."""
 
@@ -65,6 +91,10 @@ class DocumentAdded(Action):
     """The action of this case that the document belongs to."""
     signs: OnCase[ActionId | None] = None
     """The action whose document this act signs too: the same content, by the same digest."""
+    redacts: OnCase[ActionId | None] = None
+    """The action whose document this one is a version of, without some of its content."""
+    pages_left_out: OnCase[PageRanges | None] = None
+    """The pages of that document which this one leaves out."""
     case_document: OnCase[CaseDocument | None] = None
     identity_document: Identity[CaseDocument | None] = None
     contact_document: Contact[CaseDocument | None] = None
@@ -84,6 +114,10 @@ class DocumentAdded(Action):
             )
         if self.signs is not None and self.case_document is None:
             raise ValueError("signs only a document at the case level: name it in case_document")
+        if self.pages_left_out is not None and self.redacts is None:
+            raise ValueError("names the document whose pages it leaves out, in redacts")
+        if self.signs is not None and self.redacts is not None:
+            raise ValueError("signs a document or redacts one, and not both")
         return self
 
 

@@ -1,6 +1,7 @@
 """Documents of a case, from the file to the download: who gets what, and what is written down."""
 
 import hashlib
+import io
 import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,10 +14,12 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 from pypdf import PdfReader
+from rich.console import Console
 from typer.testing import CliRunner
 
 from api.background_jobs.vault_checker import vault_check
 from api.cli import app
+from api.cli.steps.transfers import documents_table
 from api.client.client import LedgerClient
 from api.client.documents import DocumentFile
 from api.client.errors import RefusedError
@@ -49,6 +52,7 @@ from ledger.vocabulary.picklists import (
 from tests.api.test_document_uploads import authorised
 from tests.support.actions import START, opening
 from tests.support.papers import PDF, pdf
+from tests.support.pictures import scan
 from tests.support.serving import Server
 from tests.support.sharing import register_country_keys
 from tests.support.waiting import until
@@ -456,6 +460,43 @@ def test_the_contents_of_a_vault_are_compared_with_the_signed_digests(
     named = make_conninfo(conninfo, options="-c role=case_ledger_vault_xk")
     with pytest.raises(NotOwnerError):
         list(ContentCheck("XK", vault.keys, vault.documents.chunks).findings(named))
+
+
+@pytest.mark.process
+def test_a_version_without_pages_is_a_document_that_names_its_original(
+    served: Server, file: Path, tmp_path: Path
+) -> None:
+    case, _ = opened(served)
+    file.write_bytes(scan(4))
+    receipt = added(served, case, 1, file, FieldGroup.IDENTITY)
+    asked = ("document", "redact", case, receipt.action_id, "--purpose", "protection")
+    own = ("-g", "identity", "-a", AGENCY)
+    refused = command(served, tmp_path, *asked, "--leave-out", "5", *own, code=2)
+    assert "document-page" in refused
+    command(served, tmp_path, *asked, "--leave-out", "2,4", "--title", "For the court", *own)
+    with served.client(AGENCY) as client:
+        page = client.documents(case, [FieldGroup.IDENTITY], Purpose.PROTECTION)
+        original, version = page.documents
+        assert (original.redacts, version.redacts) == (None, original.id)
+        assert (version.pages_left_out, version.group) == ("2,4", FieldGroup.IDENTITY)
+        assert (version.agency, version.document.title) == (AGENCY, "For the court")
+        to = tmp_path / "version.pdf"
+        client.download(case, version.id, to, purpose=Purpose.PROTECTION)
+        assert len(PdfReader(to).pages) == 2
+        # The making was a reading of the original, and the original is as it was.
+        log = [one.concerning for one in client.readings(case).readings if one.granted]
+        assert original.id in log
+        action = client.document_action(
+            case, file, kind=DocumentKind.REPORT, title=TITLE, group=FieldGroup.HEALTH
+        )
+        stray = action.model_copy(update={"redacts": uuid4()})
+        with pytest.raises(RefusedError) as unknown:
+            client.append(stray, case, 3)
+        assert unknown.value.problem.rule == "unknown-redacted"
+    table = Console(width=300, file=io.StringIO())
+    table.print(documents_table(page.documents))
+    assert isinstance(table.file, io.StringIO)
+    assert f"version of {original.id} without pages 2, 4" in table.file.getvalue()
 
 
 def test_all_documents_of_a_person_are_one_archive(

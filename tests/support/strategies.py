@@ -141,6 +141,7 @@ def actions(
     if model is DocumentAdded:  # it has one document, in one of its fields
         chosen = draw(_one_of(DOCUMENT_FIELDS))
         values |= {chosen: makes.value(CaseDocument, secret=True), "signs": None}
+        values |= {"redacts": None, "pages_left_out": None}
     if model is IndicatorsAssessed:
         listed = draw(_one_of(IndicatorList))
         values["indicator_list"] = listed

@@ -1,4 +1,4 @@
-"""Move a document that was added to the wrong case, or under the wrong field group."""
+"""Add a copy of a document: in the right place, or without some of its pages."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -55,6 +55,27 @@ def addition(
     return DocumentAdded.model_validate(
         {"acted_at": datetime.now(UTC), "belongs_to": belongs_to, field_of(group): described}
     )
+
+
+def redacted(
+    client: LedgerClient,
+    document: ListedDocument,
+    leave_out: str,
+    title: str | None,
+    group: FieldGroup | None,
+    purpose: Purpose,
+    basis: LegalBasis | None,
+) -> DocumentAdded:
+    """Return the action that adds a version of a document without some of its pages."""
+    upload = client.redact_document(
+        document.case_id, document.id, leave_out, purpose=purpose, basis=basis
+    )
+    added = addition(document, upload, group, document.belongs_to)
+    content = added.model_dump(exclude_none=True)
+    content |= {"redacts": document.id, "pages_left_out": leave_out}
+    if title is not None:
+        content[field_of(group)]["title"] = title
+    return DocumentAdded.model_validate(content)
 
 
 def move(

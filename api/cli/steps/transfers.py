@@ -34,6 +34,15 @@ def transfer_bar(what: str, as_json: bool) -> Iterator[Callable[[int, int], None
         yield lambda done, size: progress.update(task, completed=done, total=size)
 
 
+def _version(document: ListedDocument) -> str:
+    """Return a line on the document that this one is a version of; empty for any other."""
+    if document.redacts is None:
+        return ""
+    ranges = (document.pages_left_out or "").replace(",", ", ")
+    without = f" without pages {ranges}" if ranges else ", redacted"
+    return f"\n[dim]version of {document.redacts}{without}[/]"
+
+
 def documents_table(documents: Iterable[ListedDocument]) -> Table:
     """Return a table of documents."""
     table = Table(box=box.SIMPLE_HEAD)
@@ -43,7 +52,7 @@ def documents_table(documents: Iterable[ListedDocument]) -> Table:
     for one in documents:
         table.add_row(
             str(one.id),
-            escape(one.document.title),
+            escape(one.document.title) + _version(one),
             one.document.document_kind.value.replace("_", " "),
             one.group.value if one.group is not None else "case",
             str(one.document.size),

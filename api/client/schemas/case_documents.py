@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from api.client.schemas.document import Document
 from ledger.procedure.readings import Reading
-from ledger.vocabulary.documents import CaseDocument
+from ledger.vocabulary.documents import CaseDocument, PageRanges
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
 from ledger.vocabulary.types import AgencyId, Country, LanguageTag
@@ -103,6 +103,10 @@ class ListedDocument(Document):
 
     It is the same as ``id`` where the action took the document in the same act.
     """
+    redacts: UUID | None = None
+    """The document that this one is a version of, without some of its content."""
+    pages_left_out: str | None = None
+    """The pages of that document which this one leaves out, such as ``2,5-7``."""
     group: FieldGroup | None
     """The field group; ``None`` at ``case`` level."""
     received_from: Country | None
@@ -160,6 +164,15 @@ class DocumentPage(Document):
     """The cases merged with this one in which nothing recorded allows this reading of the groups.
 
     Their documents at ``case`` level are listed all the same."""
+
+
+class RedactionRequest(Document):
+    """The pages to leave out of a document, and the reading of it."""
+
+    leave_out: PageRanges
+    """Pages in order, such as ``2,5-7``."""
+    purpose: Purpose
+    basis: LegalBasis | None = None
 
 
 class DocumentCopyRequest(Document):

@@ -3,9 +3,9 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 
-from api.client.schemas.case_documents import FileMetadata, UploadState
+from api.client.schemas.case_documents import FileMetadata, RedactionRequest, UploadState
 from api.http.access import Caller, TheCaller, TheNode
 from api.http.costly import Costly
 from api.http.declared_parameters import DeclaredParametersRoute
@@ -14,6 +14,7 @@ from api.http.parameters import CaseId
 from api.http.routes.document_uploads import upload_state
 from api.node.node import Node
 from api.services.document_previews import PICTURE_TYPE, Preview, preview
+from api.services.document_redactions import without_pages
 from api.services.personal_data_access import document_damaged
 from ledger.signing.country_key import SealError
 from ledger.vocabulary.picklists import LegalBasis, Purpose
@@ -129,6 +130,41 @@ async def copy_without_metadata(
         upload = node.uploads.find_whole(caller.agency, case_id, upload_id)
         copy = node.upload_previews.without_metadata(caller.agency, upload, caller.protocol)
         return upload_state(copy)
+
+    state = await previews(request).run(caller.agency.id, made)
+    response.headers["Location"] = f"/v1/cases/{case_id}/documents/uploads/{state.id}"
+    return state
+
+
+@router.post(
+    "/{case_id}/documents/{document_id}/redactions",
+    status_code=201,
+    response_model=UploadState,
+    responses=responses(401, 403, 404, 409, 413, 422, 503, 507),
+)
+async def redact_document(
+    request: Request,
+    case_id: CaseId,
+    document_id: UUID,
+    node: TheNode,
+    caller: TheCaller,
+    asked: Annotated[RedactionRequest, Body()],
+    response: Response,
+) -> UploadState:
+    """Make an upload of a document without some of its pages, and return it.
+
+    For PDF and TIFF. The upload is a PDF in which each page that stays is a picture. It is a
+    reading of the document, as a download is. An action `document_added` of the agency then names
+    the upload, and the document that it `redacts`.
+    """
+
+    def made() -> UploadState:
+        opened = node.disclosing.read_document(
+            caller.reader, case_id, document_id, asked.purpose, asked.basis
+        )
+        return upload_state(
+            without_pages(node.uploads, caller.agency, opened, asked.leave_out, caller.protocol)
+        )
 
     state = await previews(request).run(caller.agency.id, made)
     response.headers["Location"] = f"/v1/cases/{case_id}/documents/uploads/{state.id}"
