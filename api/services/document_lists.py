@@ -4,17 +4,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
 
 from api.client.schemas.case_documents import DocumentSignature, ListedDocument
+from ledger.events.act import Act
 from ledger.procedure.case import Case
+from ledger.procedure.protocol import COORDINATOR, Protocol
 from ledger.vault.held_fields import Held
 from ledger.vault.vault import Vault
+from ledger.vocabulary.coordination import MeetingHeld
 from ledger.vocabulary.documents import DOCUMENT_FIELDS, CaseDocument, DocumentAdded
+from ledger.vocabulary.picklists import DocumentKind
 from ledger.vocabulary.types import RECORDED
 
 
-def listed_documents(vault: Vault, case: Case, held: Iterable[Held]) -> Sequence[ListedDocument]:
+def listed_documents(
+    vault: Vault, case: Case, held: Iterable[Held], directory: Protocol
+) -> Sequence[ListedDocument]:
     """Return the documents among opened fields, in the order in which they were recorded.
 
-    An act that signs another act's document is no document of its own, but a signature of it.
+    ``directory`` has the agencies, of parties that left too. An act that signs another
+    act's document is no document of its own, but a signature of it.
     """
     held = [one for one in held if one.action_id in case.history]
     described = {
@@ -43,19 +50,38 @@ def listed_documents(vault: Vault, case: Case, held: Iterable[Held]) -> Sequence
     def listed(action: UUID) -> ListedDocument:
         one, document = described[action]
         act = case.history[action]
-        is_added = act.kind == DocumentAdded.kind
+        belongs_to = belongs.get(action) if act.kind == DocumentAdded.kind else action
+        meeting, signed = case.history.get(belongs_to or action), tuple(signatures(action))
         return ListedDocument(
             id=action,
             case_id=case.id,
             agency=act.agency,
-            belongs_to=belongs.get(action) if is_added else action,
+            belongs_to=belongs_to,
             group=one.group,
             redacts=redacts.get(action),
             pages_left_out=left_out.get(action),
             received_from=one.received_from,
             is_here=action in here,
             document=document,
-            signatures=tuple(signatures(action)),
+            signatures=signed,
+            unsigned_by=_unsigned(document, meeting, signed, directory),
         )
 
     return [listed(action) for action in first]
+
+
+def _unsigned(
+    document: CaseDocument,
+    meeting: Act | None,
+    signed: Iterable[DocumentSignature],
+    directory: Protocol,
+) -> tuple[str, ...]:
+    """Return the countries of a meeting whose coordinator did not sign its minutes."""
+    if meeting is None or meeting.kind != MeetingHeld.kind:
+        return ()
+    if document.document_kind is not DocumentKind.MINUTES:
+        return ()
+    agencies = directory.agencies_by_id
+    signers = [agencies[one.agency] for one in signed if one.agency in agencies]
+    done = {one.party for one in signers if one.role == COORDINATOR}
+    return tuple(country for country in meeting.fields["countries"] if country not in done)

@@ -54,5 +54,5 @@ def document_page(
             else:
                 reading, case = reading or opened.reading, opened.case
                 held += opened.fields
-        documents += listed_documents(vault, case, held)
+        documents += listed_documents(vault, case, held, ledger.adopted().directory)
     return DocumentPage(reading=reading, documents=tuple(documents), not_opened=tuple(not_opened))

@@ -316,6 +316,7 @@ def test_the_coordinators_of_both_sides_sign_the_minutes(served: Server, file: P
         one = minutes(other)
         assert one is not None
         assert [by.agency for by in one.signatures] == ["xk-nac"]
+        assert one.unsigned_by == ("ME",)
         signature = other.sign_document(one)
         changed = one.document.model_copy(update={"sha256": "0" * 64})
         for refused_act, rule in (
@@ -332,6 +333,7 @@ def test_the_coordinators_of_both_sides_sign_the_minutes(served: Server, file: P
             ("xk-nac", met.action_id),
             ("me-nac", second.action_id),
         ]
+        assert by.unsigned_by == ()
         # A signature has no content of its own, and none signs a signature.
         assert len(other.documents(case).documents) == 1
         with pytest.raises(RefusedError) as refused:

@@ -3,16 +3,19 @@
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from api.client.documents import DocumentFile
 from ledger.vocabulary.case_reference import case_reference
-from ledger.vocabulary.coordination import CasePrioritised
+from ledger.vocabulary.coordination import CasePrioritised, MeetingHeld
 from ledger.vocabulary.picklists import Priority
 from tests.browser.conftest import SECONDS, Person
 from tests.support.actions import opening
+from tests.support.papers import pdf
 from tests.support.serving import Server
 from tests.support.story import Told
 from tests.support.waiting import until
@@ -255,3 +258,37 @@ def test_it_is_not_for_others(person: People, cases: Sequence[UUID]) -> None:
     for place in ("/meeting", "/meeting/XK", f"/meeting/XK/{cases[0]}"):
         page = police.goto(place)
         expect(page.get_by_role("heading", level=1)).to_have_text("This is not for your agency")
+
+
+def test_a_coordinator_signs_the_same_minutes_with_the_file_that_was_read(
+    person: People, node: Server, cases: Sequence[UUID], tmp_path: Path
+) -> None:
+    """By their digest, as the other side signed them; another file is not signed."""
+    case = cases[2]
+    (read := tmp_path / "minutes.pdf").write_bytes(pdf(2000))
+    (other := tmp_path / "other.pdf").write_bytes(pdf(2001))
+    held = MeetingHeld(
+        acted_at=datetime.now(UTC), host="ME", countries=("XK", "ME"), agencies=(KOSOVO, MONTENEGRO)
+    )
+    with node.client(MONTENEGRO) as client:
+        version = client.case(case).view.version
+        (receipt,) = client.act(held, case, version, [DocumentFile(read, "Minutes")])
+    with node.client(KOSOVO) as client:
+        until(lambda: [one.id for one in client.documents(case).documents] == [receipt.action_id])
+    kosovo = person(KOSOVO)
+    page = kosovo.goto(f"/cases/{case}?at_least={receipt.position}")
+    signing = page.locator("form.signing")
+    expect(page.locator("section[aria-labelledby=minutes]")).to_contain_text("Minutes")
+    kosovo.sees_no_barrier()
+    kosovo.picture("minutes")
+    signing.locator("input[type=file]").set_input_files(other)
+    signing.locator("button").click()
+    expect(signing.locator(".said")).to_contain_text("SHA-256")
+    signing.locator("input[type=file]").set_input_files(read)
+    signing.locator("button").click()
+    page.wait_for_url(re.compile(rf"/cases/{case}\?at_least=(?!{receipt.position}$)\d+$"))
+    expect(signing).to_have_count(0)
+    with node.client(KOSOVO) as client:
+        (minutes,) = client.documents(case).documents
+    assert [one.agency for one in minutes.signatures] == [MONTENEGRO, KOSOVO]
+    assert minutes.unsigned_by == ()

@@ -56,7 +56,12 @@ def documents_table(documents: Iterable[ListedDocument]) -> Table:
             one.document.document_kind.value.replace("_", " "),
             one.group.value if one.group is not None else "case",
             str(one.document.size),
-            "\n".join(f"{by.agency}, {by.acted_at:%d %b %Y}" for by in one.signatures),
+            "\n".join(
+                (
+                    *(f"{by.agency}, {by.acted_at:%d %b %Y}" for by in one.signatures),
+                    *(f"not yet: {country}" for country in one.unsigned_by),
+                )
+            ),
             "yes" if one.is_here else "no",
         )
     return table

@@ -116,6 +116,8 @@ class ListedDocument(Document):
     document: CaseDocument
     signatures: tuple[DocumentSignature, ...]
     """The first act, and the acts of others that signed the same content, as recorded."""
+    unsigned_by: tuple[Country, ...] = ()
+    """Of the minutes of a meeting: the countries that met whose coordinator did not sign them."""
 
 
 class MadeKind(StrEnum):

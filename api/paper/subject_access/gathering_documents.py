@@ -37,7 +37,7 @@ def subject_archive(
     for case in (case_id, *merged_with(ledger, reader.agency, case_id)):
         opened = disclosing.subject_access(reader, case)
         held = [*vault.case_fields(case), *opened.fields]
-        documents += listed_documents(vault, opened.case, held)
+        documents += listed_documents(vault, opened.case, held, ledger.adopted().directory)
     if held_back.keys() - {one.id for one in documents}:
         raise Refusal(
             Ground.UNKNOWN,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 from urllib.parse import parse_qs
 from uuid import UUID
@@ -23,6 +24,7 @@ from api.web.documents import case_level_documents
 from api.web.errors import PageRoute
 from api.web.indicators import assessed_indicators
 from api.web.linked import linked, seen_links
+from api.web.minutes import may_sign, minutes
 from api.web.person import KnownPerson, known_person, person_warnings
 from api.web.refusal_text import fact
 from api.web.releasing import Release, releasable, releases
@@ -119,6 +121,8 @@ def show_case(
         planned=of_fact("return_decided", view, trail, held),
         named=(named := names(protocol, trail, words)),
         documents=list(case_level_documents(trail, held, named, words)),
+        minutes=minutes(node, caller, case_id, held),
+        may_sign=partial(may_sign, caller),
         indicators=assessed_indicators(trail, held, caller.registry.agreement),
         position=node.views.position("case_views"),
         fact_text=lambda name: fact(name, Words.of(request)),

@@ -18,6 +18,7 @@ from api.web.case_text import names, rows, urgency
 from api.web.errors import PageRoute
 from api.web.forms import is_long
 from api.web.meeting import CARRIED, address, draft, owing, recorded, recordings
+from api.web.minutes import may_sign, minutes
 from api.web.printing_meeting import print_sitting
 from api.web.rendering import PAGE_HEADERS, Words, page
 from api.web.routes.acts import recorded_case
@@ -179,9 +180,10 @@ def show_case(request: Request, meeting: TheMeeting, case_id: CaseId) -> Respons
     shared = _shared(cases, case_id)
     protocol, words, now = caller.protocol, Words.of(request), _now()
     case, trail = recorded_case(node, case_id), trail_of(node, caller, case_id)
+    held = case_fields(node, caller, case_id)
     told = rows(
         trail,
-        case_fields(node, caller, case_id),
+        held,
         dict(handovers(trail)),
         caller.registry.agreement,
         words.things,
@@ -209,6 +211,8 @@ def show_case(request: Request, meeting: TheMeeting, case_id: CaseId) -> Respons
         is_long=is_long,
         draft=draft(sitting, caller.agency.id),
         carried=" ".join(CARRIED),
+        minutes=minutes(node, caller, case_id, held),
+        may_sign=partial(may_sign, caller),
         named=named,
         urgency=urgency,
         end_of=partial(_end_of, Words.of(request).things),

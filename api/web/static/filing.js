@@ -1,5 +1,7 @@
 // Files a paper that the node makes of what it holds: asks for it, signs its digest, sends the acts.
+// Signs a document of another agency too, by the digest of the file that was read.
 
+import { hex } from "./bytes.js";
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
 import { reason, text } from "./texts.js";
@@ -29,16 +31,12 @@ async function make({ case: caseId, made, language, form }, beside) {
   return told.documents;
 }
 
-/** Sign the description of a paper, and send the act. Gives the answer. */
-async function file({ case: caseId, protocol, schema, digests }, key, version, paper) {
-  const { group, belongs_to: belongsTo, document: described } = paper;
-  const named = Object.fromEntries(Object.entries(described).filter(([, value]) => value !== null));
+/** Sign an act that adds a document, and send it. Gives the answer. */
+async function add({ case: caseId, protocol, schema, digests }, key, version, closed) {
   const signed = await issue(key, {
     protocol, caseId, kind: "document_added", version: Number(schema),
     open: { acted_at: `${new Date().toISOString().slice(0, 19)}Z` },
-    closed: {
-      ...(belongsTo ? { belongs_to: belongsTo } : {}), [`${group ?? "case"}_document`]: named,
-    },
+    closed,
     digests: Number(digests),
   });
   return ask(`/v1/cases/${caseId}/actions`, {
@@ -48,30 +46,56 @@ async function file({ case: caseId, protocol, schema, digests }, key, version, p
   });
 }
 
+/** The sealed fields of the act that files a paper. */
+function described({ group, belongs_to: belongsTo, document: paper }) {
+  const named = Object.fromEntries(Object.entries(paper).filter(([, value]) => value !== null));
+  return { ...(belongsTo ? { belongs_to: belongsTo } : {}), [`${group ?? "case"}_document`]: named };
+}
+
+const versionOf = async (caseId) => (await ask(`/v1/cases/${caseId}`)).told.view.version;
+
+/** Show the case as it is after an act, or say that the act waits at the node. */
+function goOn({ case: caseId }, { told, waits }, say) {
+  if (waits) say(text("act.waits"));
+  else location.assign(`/cases/${caseId}?at_least=${told.position}`);
+}
+
 async function fileAll(form, say) {
   const own = form.dataset;
   const key = await keys.of(own.agency);
   if (!key) return say(text("act.no_key"));
   say(text("filing.working"));
   const papers = await make(own, form.elements.namedItem("beside")?.value);
-  let { version } = (await ask(`/v1/cases/${own.case}`)).told.view;
+  let version = await versionOf(own.case);
   let last = null;
   for (const paper of papers) {
-    last = await file(own, key, version, paper);
+    last = await add(own, key, version, described(paper));
     version += 1;
   }
-  if (last.waits) return say(text("act.waits"));
-  return location.assign(`/cases/${own.case}?at_least=${last.told.position}`);
+  return goOn(own, last, say);
 }
 
-for (const form of document.querySelectorAll("form.filing")) {
+/** Sign a document by its digest, if the chosen file has this digest. */
+async function sign(form, say) {
+  const own = form.dataset;
+  const paper = JSON.parse(own.document);
+  const content = await form.elements.namedItem("file").files[0].arrayBuffer();
+  const digest = hex(new Uint8Array(await crypto.subtle.digest("SHA-256", content)));
+  if (digest !== paper.sha256) return say(text("minutes.another"));
+  const key = await keys.of(own.agency);
+  if (!key) return say(text("act.no_key"));
+  const closed = { belongs_to: own.belongs, signs: own.signs, case_document: paper };
+  return goOn(own, await add(own, key, await versionOf(own.case), closed), say);
+}
+
+function begin(form, act) {
   const button = form.querySelector("button");
   const say = (message) => { form.querySelector(".said").textContent = message; };
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     button.disabled = true;
     try {
-      await fileAll(form, say);
+      await act(form, say);
     } catch (error) {
       if (!(error instanceof Refused)) say(text("js.offline"));
       else if (error.status === 412) say(text("filing.stale"));
@@ -81,3 +105,6 @@ for (const form of document.querySelectorAll("form.filing")) {
     }
   });
 }
+
+for (const form of document.querySelectorAll("form.filing")) begin(form, fileAll);
+for (const form of document.querySelectorAll("form.signing")) begin(form, sign);
