@@ -17,7 +17,7 @@ from ledger.vocabulary.picklists import DocumentKind
 
 @dataclass(frozen=True, slots=True)
 class FilesOfForm:
-    """What a form says of the files that it takes."""
+    """The words of a form on the files that it takes."""
 
     max_bytes: int
     case_left: int
@@ -30,7 +30,7 @@ class FilesOfForm:
     groups: Options
     """The field groups with their names, without the ``case`` level."""
     readers: Mapping[str, str]
-    """Who may read a document, by its group; at ``case`` level the key is empty."""
+    """The readers of a document by its group; at ``case`` level the key is empty."""
     audience: str
 
 

@@ -32,7 +32,7 @@ Raises ``Refusal`` or ``SealError`` if it does not open."""
 
 
 class DocumentState(StrEnum):
-    """What became of a document in an archive."""
+    """The standing of a document in an archive."""
 
     GIVEN = "given"
     ELSEWHERE = "elsewhere"

@@ -54,10 +54,10 @@ function described({ group, belongs_to: belongsTo, document: paper }) {
 
 const versionOf = async (caseId) => (await ask(`/v1/cases/${caseId}`)).told.view.version;
 
-/** Show the case as it is after an act, or say that the act waits at the node. */
-function goOn({ case: caseId }, { told, waits }, say) {
+/** Show a page as it is after an act, or say that the act waits at the node. */
+function goOn(page, { told, waits }, say) {
   if (waits) say(text("act.waits"));
-  else location.assign(`/cases/${caseId}?at_least=${told.position}`);
+  else location.assign(`${page}?at_least=${told.position}`);
 }
 
 async function fileAll(form, say) {
@@ -72,7 +72,7 @@ async function fileAll(form, say) {
     last = await add(own, key, version, described(paper));
     version += 1;
   }
-  return goOn(own, last, say);
+  return goOn(`/cases/${own.case}/documents`, last, say);
 }
 
 /** Sign a document by its digest, if the chosen file has this digest. */
@@ -85,7 +85,8 @@ async function sign(form, say) {
   const key = await keys.of(own.agency);
   if (!key) return say(text("act.no_key"));
   const closed = { belongs_to: own.belongs, signs: own.signs, case_document: paper };
-  return goOn(own, await add(own, key, await versionOf(own.case), closed), say);
+  const done = await add(own, key, await versionOf(own.case), closed);
+  return goOn(`/cases/${own.case}`, done, say);
 }
 
 function begin(form, act) {
