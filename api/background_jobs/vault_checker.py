@@ -29,6 +29,8 @@ from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.access_log import Readings
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.documents.chunk_store import ChunkStore
+from ledger.vault.documents.content_messages import ContentRefusal
+from ledger.vault.documents.content_standings import ContentState
 from ledger.vault.required_disclosures import FieldPart
 from ledger.vault.vault import Vault, Vaults
 from ledger.vault.vault_check import Checked, VaultCheck
@@ -124,6 +126,8 @@ class VaultChecker(PeriodicWorker):
         self._look_seconds = min(_LOOK_SECONDS, max(_SOONEST_LOOK_SECONDS, patience / 10))
         self.when_missing: Callable[[], None] = lambda: None
         """Called when a check found that something is missing by the ledger."""
+        self.when_content_gone: Callable[[], None] = lambda: None
+        """Called when the content of another country's document is to come again."""
         self._checks = {
             vault.party: vault_check(
                 ledger, database, outbox, vault.party, vault.keys, vault.documents.chunks
@@ -158,6 +162,7 @@ class VaultChecker(PeriodicWorker):
             found += [_readings_trouble(party, n) for party, n in self._readings.items() if n]
         for vault in self._vaults:
             found += missing_troubles(vault, timedelta(seconds=self._patience))
+            found += content_troubles(vault, timedelta(seconds=self._patience))
         return found
 
     def touch(self, case_id: UUID) -> None:
@@ -292,6 +297,9 @@ class VaultChecker(PeriodicWorker):
                 rows=len(checked.superseded),
             )
             check.remove(checked.superseded)
+        if gone := vault.contents.fetch_again(checked.broken_contents):
+            _log.warning("contents that are gone are fetched again", party=vault.party, count=gone)
+            self.when_content_gone()
         return checked
 
     def _count(self, party: str, findings: int) -> None:
@@ -343,6 +351,37 @@ def missing_troubles(vault: Vault, patience: timedelta) -> list[Trouble]:
     return found
 
 
+def content_troubles(vault: Vault, patience: timedelta) -> list[Trouble]:
+    """Return the trouble that contents of other countries' documents do not come.
+
+    A content that by the ledger is not to come, as after a withdrawal, is no trouble.
+    """
+    late = [
+        one
+        for one in vault.contents.counts(patience=patience)
+        if one.state is ContentState.MISSING
+        or (one.state is ContentState.REFUSED and one.refused not in _NOT_TO_COME)
+    ]
+    if not late:
+        return []
+    listed = ", ".join(
+        f"{one.contents} of {one.origin or vault.party}"
+        f"{f' ({one.refused})' if one.refused is not None else ''}"
+        for one in late
+    )
+    return [
+        Trouble(
+            rule="contents-missing",
+            message=f"The contents of {sum(one.contents for one in late)} documents that the vault "
+            f"of {vault.party} should hold do not come ({listed}). The node goes on asking. See "
+            "`case-ledger node missing`.",
+            effect=Effect.WARNING,
+            title="Contents of documents are missing",
+        )
+    ]
+
+
+_NOT_TO_COME = frozenset({ContentRefusal.NOT_DUE.value, ContentRefusal.WITHDRAWN.value})
 _PARTS = {
     FieldPart.OWN: "of its own agencies",
     FieldPart.CASE: "`case` fields of ",

@@ -276,6 +276,29 @@ def list_documents(
 
 @app.command()
 @asks
+def inventory(asked: AsAgencyOrJson, case_id: CaseArgument) -> None:
+    """Show which contents other countries' nodes give of a case's documents, and how far they are.
+
+    It also shows which contents this country gave, and who confirmed to hold them.
+    """
+
+    from api.cli.steps.transfers import awaited_table, given_table
+
+    with failures(asked.as_json), asked.client() as client:
+        found = client.document_inventory(case_id)
+        if asked.as_json:
+            print_json(found)
+            return
+        if not found.awaited and not found.given:
+            out.print("No content of this case's documents goes between countries.")
+        if found.awaited:
+            out.print(awaited_table(found.awaited))
+        if found.given:
+            out.print(given_table(found.given))
+
+
+@app.command()
+@asks
 def get(
     asked: AsAgencyOrJson,
     case_id: CaseArgument,

@@ -25,14 +25,25 @@ def missing(
 ) -> None:
     """Show the parts that a vault lacks by the ledger, and the nodes that were asked for them.
 
+    Contents of other countries' documents that are not here yet are listed too.
+
     The running node compares all the time. `case-ledger verify vault` compares now.
     """
 
-    from api.cli.steps.missing_tables import VaultMissing, all_missing, missing_table
+    from datetime import timedelta
+
+    from api.cli.steps.missing_tables import (
+        MOST_CONTENTS,
+        VaultMissing,
+        all_missing,
+        contents_table,
+        missing_table,
+    )
     from api.keys.log_keys import own_parties
     from api.runtime.node_database import open_store
     from api.runtime.settings import Settings
     from ledger.store.database import Database
+    from ledger.vault.documents.content_standings import ContentStandings
     from ledger.vault.missing_disclosures import MissingParts
 
     settings = Settings()
@@ -46,8 +57,15 @@ def missing(
         if ask_again:
             for table in tables.values():
                 table.ask_again()
+        patience = timedelta(seconds=settings.missing_after_seconds)
         found = [
-            VaultMissing(country=one, missing=tuple(all_missing(table)))
+            VaultMissing(
+                country=one,
+                missing=tuple(all_missing(table)),
+                contents=tuple(
+                    ContentStandings(database, one).not_held(MOST_CONTENTS, patience=patience)
+                ),
+            )
             for one, table in tables.items()
         ]
         if as_json:
@@ -56,5 +74,7 @@ def missing(
         for one in found:
             if one.missing:
                 out.print(missing_table(one.country, one.missing))
-            else:
+            if one.contents:
+                out.print(contents_table(one.country, one.contents))
+            if not one.missing and not one.contents:
                 out.print(f"[green]The vault of {one.country} has all that it must hold.[/]")

@@ -18,6 +18,7 @@ from api.client.schemas import Receipt, SubjectArchiveRequest
 from api.client.schemas.case_documents import (
     PICTURES,
     DocumentCopyRequest,
+    DocumentInventory,
     DocumentPage,
     FileMetadata,
     ListedDocument,
@@ -408,6 +409,13 @@ class DocumentsClient(ActionsClient):
         asked = DocumentCopyRequest(to=to, purpose=purpose, basis=basis)
         path = f"/v1/cases/{case_id}/documents/{document_id}/copies"
         return UploadState.model_validate_json(self._send_document(path, asked).content)
+
+    def document_inventory(self, case_id: UUID) -> DocumentInventory:
+        """Return which contents other countries give of a case's documents, and which this gave.
+
+        Raises ``RefusedError``.
+        """
+        return self._get(f"/v1/cases/{case_id}/documents/inventory", DocumentInventory)
 
     def download(
         self,

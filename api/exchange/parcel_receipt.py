@@ -49,6 +49,7 @@ from ledger.vault.sealed_parcels import (
     UnknownKindError,
 )
 from ledger.vault.vault import Vault, Vaults
+from ledger.vocabulary.documents import document_fields
 
 _FETCH = 50
 _EVERY_SECONDS = 0.5
@@ -132,6 +133,8 @@ class ParcelReceipt(PeriodicWorker):
         """Whether this node may take in anything new; what waits for it stays in the mailbox."""
         self.when_completed: Callable[[Vault, UUID, UUID], None] = lambda _, __, ___: None
         """Called when something of an action came in of which the vault lacked something."""
+        self.when_document: Callable[[], None] = lambda: None
+        """Called when fields came in that may name a document."""
         self.without_key: set[str] = set()
         """Countries whose node has no key here to acknowledge parcels with."""
         self._is_busy_until = time.monotonic() + _BUSY_SECONDS
@@ -358,6 +361,8 @@ class ParcelReceipt(PeriodicWorker):
         is_whole = knows_all and not content.in_part
         if vault.take_in(action, case.id, parsed.disclosures, origin=origin, is_whole=is_whole):
             self.when_completed(vault, case.id, action.id)
+        if document_fields(action.model):
+            self.when_document()
         return ParcelOutcome.TAKEN_IN
 
 

@@ -208,6 +208,11 @@ _OVER = {
         "another country's node asks for the same fields again and again: it gets them once the "
         "day is over; ask its operator whether what is sent arrives",
     ),
+    Quota.CHUNKS: (
+        "asked-too-often",
+        "another country's node asks for more of documents than one may within a day: it gets the "
+        "rest once the day is over; ask its operator whether what is sent arrives",
+    ),
 }
 
 

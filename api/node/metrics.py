@@ -62,6 +62,7 @@ class _Standing(Collector):
             troubles.add_metric((trouble.rule, trouble.effect.value), 1.0)
         yield troubles
         yield self._missing()
+        yield self._contents()
         free = _gauge("disk_free_mebibytes", "Free space for the node", labels=("where",))
         for name, mebibytes in node.room.free_mebibytes().items():
             free.add_metric((name,), mebibytes)
@@ -147,6 +148,20 @@ class _Standing(Collector):
                 labels = (vault.party, one.part.value, one.origin, str(one.is_lost).lower())
                 missing.add_metric(labels, one.parts)
         return missing
+
+    def _contents(self) -> Metric:
+        """Return the number of contents that other countries give, by state."""
+        contents = _gauge(
+            "contents",
+            "Contents of other countries' documents, by state",
+            labels=("vault", "origin", "state", "refused"),
+        )
+        patience = timedelta(seconds=self._node.settings.missing_after_seconds)
+        for vault in self._node.vaults:
+            for one in vault.contents.counts(patience=patience):
+                labels = (vault.party, one.origin or vault.party, one.state, one.refused or "")
+                contents.add_metric(labels, one.contents)
+        return contents
 
     def _key_ends(self) -> Metric:
         """Return when the next key of each agency ends, which is announced months before."""

@@ -27,6 +27,7 @@ from api.continuity.lost_keys import keep_used
 from api.continuity.setting_aside import SettingAside
 from api.exchange.access_log_anchor import AccessLogAnchor
 from api.exchange.away import PresenceDeclarer, announced_absences, away_witnesses
+from api.exchange.content_exchange import CONTENT_KINDS, ContentExchange
 from api.exchange.disclosure_exchange import DisclosureExchange
 from api.exchange.duplicate_matcher import DuplicateMatcher
 from api.exchange.mirror_sync import HttpSource, MirrorSync
@@ -74,7 +75,9 @@ from ledger.store.notices import Listener
 from ledger.system import clock
 from ledger.system.periodic_worker import PeriodicWorker, stop_together
 from ledger.vault.completion_messages import FieldsAnswered, FieldsAsked
+from ledger.vault.documents.content_messages import CONTENT_MESSAGES
 from ledger.vault.sealed_parcels import Content, Parcel
+from ledger.vault.sent_parcels import SentParcel
 from ledger.vault.vault import Vault
 from ledger.verification.policy_history import keep_trusted
 from projections.upkeep.runner import ViewRunner
@@ -340,7 +343,6 @@ class NodeWorker:
         delivery = ParcelDelivery(node.ledger, node.vaults, post)
         masks = pair_masks(node.settings, node.country_keys)
         matching = DuplicateMatcher(node.ledger, node.vaults, masks, delivery)
-        delivery.send_message_again = matching.send_again
         completing = VaultCompletion(
             node.ledger,
             node.vaults,
@@ -351,26 +353,47 @@ class NodeWorker:
             is_in_doubt=lambda: node.history.is_in_doubt,
         )
 
+        contents = ContentExchange(
+            node.ledger,
+            node.vaults,
+            delivery,
+            self._node_key,
+            patience=node.settings.missing_after_seconds,
+            may_take=self._has_room,
+            is_in_doubt=lambda: node.history.is_in_doubt,
+        )
+
         def take_message(
             vault: Vault, parcel: Parcel, content: Content, registry: Registry
         ) -> None:
-            if isinstance(content, FieldsAsked | FieldsAnswered):
+            if isinstance(content, CONTENT_MESSAGES):
+                contents.take_in(vault, parcel, content, registry)
+            elif isinstance(content, FieldsAsked | FieldsAnswered):
                 completing.take_in(vault, parcel, content, registry)
             else:
                 matching.take_in(vault, parcel, content, registry)
 
+        def send_again(vault: Vault, parcel: SentParcel) -> bool:
+            if parcel.kind in CONTENT_KINDS:
+                return contents.send_again(vault, parcel)
+            return matching.send_again(vault, parcel)
+
+        delivery.send_message_again = send_again
         receiving = ParcelReceipt(
             node.ledger, node.vaults, node.country_keys, post, take_message, self._node_key
         )
         receiving.may_take = self._has_room
         receiving.when_completed = completing.completed
+        receiving.when_document = contents.wake
         exchange = DisclosureExchange(node.ledger, node.vaults, delivery, self._log)
         delivery.when_sent = exchange.wake
         self._vault_checking.when_missing = completing.wake
+        self._vault_checking.when_content_gone = contents.wake
         self._start(exchange)
         self._start(receiving)
         self._start(matching)
         self._start(completing)
+        self._start(contents)
         self._works[status.ASSESSED] = matching.look
         self._followers += [
             (exchange, _SOON_SECONDS),

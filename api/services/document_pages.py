@@ -16,6 +16,14 @@ from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
 
 
+def check_reads_documents(reader: Reader) -> None:
+    """Raise ``Refusal`` (``no-documents``) for a node or an oversight body."""
+    if reader.agency.role in (NODE, OVERSIGHT):
+        raise Refusal(
+            Ground.NOT_ALLOWED, "no-documents", "Nodes and oversight bodies read no documents."
+        )
+
+
 def document_page(
     ledger: Ledger,
     vault: Vault,
@@ -32,10 +40,7 @@ def document_page(
     if the reading of ``case_id`` itself is refused; a merged case is then named instead.
     """
     case = disclosing.case_of(reader, case_id)
-    if reader.agency.role in (NODE, OVERSIGHT):
-        raise Refusal(
-            Ground.NOT_ALLOWED, "no-documents", "Nodes and oversight bodies read no documents."
-        )
+    check_reads_documents(reader)
     if groups and purpose is None:
         raise Refusal(Ground.INVALID, "purpose", "Say the purpose of the reading.", "purpose")
     reading: Reading | None = None

@@ -458,8 +458,9 @@ def _no_document() -> Refusal:
     return Refusal(
         Ground.UNKNOWN,
         "unknown-document",
-        "This node has no content of such a document for this agency. The content of a document"
-        " of another country stays at that country's node.",
+        "This node has no content of such a document for this agency. A content of another"
+        " country comes with the case or by a release, and may be on its way: see"
+        " `case-ledger document inventory`.",
     )
 
 

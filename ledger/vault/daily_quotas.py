@@ -28,6 +28,8 @@ class Quota(StrEnum):
     """Questions on pairs of cases of which evidence was asked before: each tests other guesses."""
     GIVEN = "given"
     """Actions whose fields are given to the other country once more, because it asked."""
+    CHUNKS = "chunks"
+    """Chunks of documents that are given to the other country: 25 GB a day."""
 
 
 MAX_A_DAY = {
@@ -35,6 +37,7 @@ MAX_A_DAY = {
     Quota.CHANGED_CASES: 500,
     Quota.ASKED_ANEW: 200,
     Quota.GIVEN: 100_000,
+    Quota.CHUNKS: 100_000,
 }
 _USE = """
 INSERT INTO {quotas} AS q (other, what, used) VALUES (%(other)s, %(what)s, %(count)s)

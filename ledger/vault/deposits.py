@@ -23,6 +23,7 @@ from ledger.system.telemetry import span
 from ledger.vault.bulk_deposits import SealedDeposit, seal_all
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.documents.documents import Documents, NamedDocument
+from ledger.vault.documents.received_contents import Expected, ReceivedContents
 from ledger.vault.erasures import erased_case
 
 _AT_MOST = 64
@@ -73,17 +74,25 @@ class Deposit:
     """Without it, they are as durable as the next commit to this database that is awaited."""
     documents: Sequence[NamedDocument] = ()
     """The uploads that the action gets in the same transaction."""
+    expected: Sequence[Expected] = ()
+    """The documents whose contents another country gives."""
 
 
 class Deposits:
     """Takes deposits into one country's vault, those that come together in one transaction."""
 
     def __init__(
-        self, database: Database, party: str, keys: DataKeys, documents: Documents
+        self,
+        database: Database,
+        party: str,
+        keys: DataKeys,
+        documents: Documents,
+        contents: ReceivedContents,
     ) -> None:
         self._party = party
         self._keys = keys
         self._documents = documents
+        self._contents = contents
         self._database = database.apart(vault_role(party))
         self._group = GroupCommit(self._put_together, at_most=_AT_MOST)
         schema = Identifier(vault_schema(party))
@@ -109,7 +118,7 @@ class Deposits:
                 is_whole=deposit.is_whole,
             )
             try:
-                if deposit.documents:
+                if deposit.documents or deposit.expected:
                     self._put_with_documents(deposit, sealed, data_key)
                 else:
                     self._group.call((deposit, sealed))
@@ -148,7 +157,10 @@ class Deposits:
             return self._put_into(connection, ready)
 
     def _put_with_documents(self, deposit: Deposit, sealed: SealedDeposit, data_key: bytes) -> None:
-        """Store one deposit and give its action the uploads that it names, or neither."""
+        """Store one deposit with the documents of its action, or neither.
+
+        The action gets the uploads that it names. Contents that another country gives are expected.
+        """
         with self._database.transaction() as connection:
             (refused,) = self._put_into(connection, [(deposit, sealed)])
             if refused is not None:
@@ -156,6 +168,14 @@ class Deposits:
             action = deposit.action
             self._documents.bind(
                 connection, deposit.case_id, action.agency, action.id, deposit.documents, data_key
+            )
+            self._contents.expect(
+                connection,
+                deposit.case_id,
+                action,
+                deposit.expected,
+                deposit.received_from,
+                data_key,
             )
 
     def _put_into(

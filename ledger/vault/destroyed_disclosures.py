@@ -16,7 +16,7 @@ from ledger.store.database import Database
 from ledger.store.migrate import vault_role, vault_schema
 from ledger.vault.data_keys import DataKeys
 
-_TABLES = ("disclosures", "deposits", "missing", "asked", "documents")
+_TABLES = ("disclosures", "deposits", "missing", "asked", "documents", "contents_given")
 
 
 @dataclass(frozen=True, slots=True)

@@ -345,6 +345,13 @@ class Disclosures(Erasures):
             found.setdefault(row["action_id"], set()).add((row["digest"], row["received_from"]))
         return {action: frozenset(held) for action, held in found.items()}
 
+    def has_field(self, action_id: UUID, digest: str, field: str) -> bool:
+        """Return whether the vault has a row of a disclosure with this field. Nothing is opened."""
+        select = SQL("SELECT FROM {} WHERE action_id = %s AND digest = %s AND field = %s LIMIT 1")
+        with self._database.transaction(role=self._role) as connection:
+            found = connection.execute(select.format(self._table), (action_id, digest, field))
+            return found.fetchone() is not None
+
     def received_groups(
         self, action_ids: Sequence[UUID], origin: str
     ) -> Mapping[UUID, frozenset[FieldGroup]]:

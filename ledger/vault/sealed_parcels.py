@@ -23,6 +23,12 @@ from ledger.signing.country_key import CountryKey, CountryPublicKey, SealError
 from ledger.signing.sd_jwt import Disclosure, SdJwt
 from ledger.signing.signed_action import SignedAction
 from ledger.vault.completion_messages import FieldsAnswered, FieldsAsked
+from ledger.vault.documents.content_messages import (
+    ContentAsked,
+    ContentHeld,
+    ContentPart,
+    ContentRefused,
+)
 from ledger.vault.duplicates.messages import (
     DoubledCase,
     DoubledEvidence,
@@ -113,7 +119,11 @@ Content = Annotated[
     | Annotated[DuplicateWithdrawn, Tag("duplicate_withdrawn")]
     | Annotated[DuplicateAssessed, Tag("duplicate_assessed")]
     | Annotated[FieldsAsked, Tag("fields_asked")]
-    | Annotated[FieldsAnswered, Tag("fields_answered")],
+    | Annotated[FieldsAnswered, Tag("fields_answered")]
+    | Annotated[ContentAsked, Tag("content_asked")]
+    | Annotated[ContentPart, Tag("content_part")]
+    | Annotated[ContentRefused, Tag("content_refused")]
+    | Annotated[ContentHeld, Tag("content_held")],
     Discriminator(_kind),
 ]
 """The content that only the receiver sees."""

@@ -23,12 +23,16 @@ from ledger.vault.destroyed_disclosures import DestroyedDisclosures
 from ledger.vault.disclosures import Disclosures
 from ledger.vault.documents.chunk_store import ChunkStore, PostgresChunks
 from ledger.vault.documents.documents import Documents, NamedDocument, OpenedDocument
+from ledger.vault.documents.given_contents import GivenContents
+from ledger.vault.documents.received_contents import Expected, ReceivedContents
 from ledger.vault.duplicates.store import Duplicates
 from ledger.vault.field_encryption import seal
 from ledger.vault.inventory import key_id
 from ledger.vault.missing_disclosures import MissingParts
 from ledger.vault.sent_parcels import SentParcels
 from ledger.vault.vault_tables import AnnulledActions
+from ledger.vocabulary.documents import CaseDocument, document_fields
+from ledger.vocabulary.types import RECORDED
 
 _PAGE = 500
 NOTED_FROM = "deposits noted from"
@@ -66,7 +70,9 @@ class Vault(Disclosures):
         """
         super().__init__(database, party, keys, annulled)
         self.documents = Documents(database, party, keys, chunks or PostgresChunks(party))
-        self._deposits = Deposits(database, party, keys, self.documents)
+        self.contents = ReceivedContents(database, party, keys, self.documents)
+        self.given = GivenContents(database, party)
+        self._deposits = Deposits(database, party, keys, self.documents, self.contents)
         self.readings = Readings(database, party)
         self.duplicates = Duplicates(database, party)
         self.sent = SentParcels(database, party)
@@ -84,6 +90,7 @@ class Vault(Disclosures):
         received: ReceivedDeposit | None = None,
         durably: bool = True,
         documents: Sequence[NamedDocument] = (),
+        expected: Sequence[Expected] = (),
     ) -> UUID:
         """Store disclosures that were checked against ``action``, and return the deposit's id.
 
@@ -95,7 +102,8 @@ class Vault(Disclosures):
         database's log has the disclosures first, and a crash that takes them back ends that
         connection.
 
-        The action gets the uploads that ``documents`` names in the same transaction.
+        The action gets the uploads that ``documents`` names in the same transaction. The contents
+        that ``expected`` names are to come from another country.
 
         Raises ``KeyMissingError`` if the person has disclosures here and no key any more, and
         ``Refusal`` (``erased-case``) if the person was erased, (``destroyed``) if what the action
@@ -114,6 +122,7 @@ class Vault(Disclosures):
                     received.is_whole,
                     durably,
                     documents,
+                    expected,
                 )
             )
         return received.deposit_id
@@ -186,7 +195,8 @@ class Vault(Disclosures):
     ) -> bool:
         """Store another country's disclosures, checked against ``action``, if they are new here.
 
-        ``origin`` is the country whose agency signed the action. ``is_whole``: whether that country
+        The contents of documents that they name are expected from then on. ``origin`` is the
+        country whose agency signed the action. ``is_whole``: whether that country
         says that these are all its ``case`` fields, or all fields of a release. Returns whether
         something of the action was missing. Raises as :meth:`deposit` does.
         """
@@ -195,7 +205,8 @@ class Vault(Disclosures):
         digests = [one.digest for one in disclosures]
         if was_missing or not self._has_received(action.id, digests, sender, is_whole):
             received = ReceivedDeposit(sender, uuid4(), is_whole)
-            self.deposit(action, case_id, disclosures, received=received)
+            expected = _named_contents(action, disclosures)
+            self.deposit(action, case_id, disclosures, received=received, expected=expected)
         return was_missing
 
     def _has_received(
@@ -255,6 +266,7 @@ class Vault(Disclosures):
             removed = connection.execute(delete.format(self._table), (case_id,)).rowcount
             connection.execute(delete.format(self._inventory), (case_id,))
             self.documents.remove_of_case(connection, case_id)
+            self.given.forget(connection, case_id)
             self.duplicates.forget(connection, case_id)
         return had_key or removed > 0
 
@@ -281,6 +293,7 @@ class Vault(Disclosures):
         with self._database.transaction(role=self._role) as connection:
             removed = connection.execute(delete.format(self._table), (case_id,)).rowcount
             connection.execute(delete.format(self._inventory), (case_id,))
+            self.documents.remove_received(connection, case_id)
         return removed
 
     def progress(self, work: str) -> int:
@@ -362,6 +375,24 @@ class Vault(Disclosures):
             connection.execute(delete.format(self._inventory), (list(action_ids),))
             self.documents.remove_of(connection, action_ids)
         return removed
+
+
+def _named_contents(action: SignedAction, disclosures: Sequence[Disclosure]) -> Sequence[Expected]:
+    """Return the documents that disclosures of an action name.
+
+    An act that signs another act's document has no content of its own.
+    """
+    if any(one.name == "signs" for one in disclosures):
+        return ()
+    found = []
+    for one in disclosures:
+        if one.name not in document_fields(action.model) or one.value is None:
+            continue
+        named = CaseDocument.model_validate(one.value, context=RECORDED)
+        level = action.model.level(one.name)
+        document = NamedDocument(one.name, level, named.sha256, named.size, named.media_type)
+        found.append(Expected(document, one.digest))
+    return found
 
 
 class Vaults:

@@ -25,6 +25,7 @@ from ledger.store.database import Database
 from ledger.store.migrate import access_rows, reader_role, vault_role, vault_schema
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.documents.chunk_store import ChunkStore, PostgresChunks
+from ledger.vault.documents.content_messages import ContentRefusal
 from ledger.vault.documents.documents import opens
 from ledger.vault.documents.uploads import place_of
 from ledger.vault.inventory import InventoryRow, list_mac, row_mac
@@ -55,8 +56,10 @@ FROM {held} WHERE case_id = ANY(%(cases)s)
 """
 _DEPOSITS = "SELECT * FROM {deposits} WHERE case_id = ANY(%(cases)s)"
 _DOCUMENTS = """
-SELECT d.*, c.chunks, c.bytes, d.touched_at > clock_timestamp() - interval '45 minutes' AS is_new
+SELECT d.*, c.chunks, c.bytes, d.touched_at > clock_timestamp() - interval '45 minutes' AS is_new,
+    e.since < clock_timestamp() - interval '1 day' AS is_late, e.refused
 FROM {documents} d LEFT JOIN {chunks} c USING (document_id)
+LEFT JOIN {expected} e USING (document_id)
 WHERE d.case_id = ANY(%(cases)s) AND d.action_id IS NOT NULL
 """
 _ERASED = """
@@ -73,6 +76,8 @@ WHERE action_id = %(action)s AND deposit_id = %(deposit)s AND digest = %(digest)
 _REMOVE_DEPOSIT = """
 DELETE FROM {deposits} WHERE action_id = %(action)s AND deposit_id = %(deposit)s
 """
+_NOT_TO_COME = frozenset({ContentRefusal.NOT_DUE.value, ContentRefusal.WITHDRAWN.value})
+"""By the ledger nothing comes while one of these holds."""
 _DECIDES_ERASURE = frozenset({"erasure_approved", "erasure_confirmed", "retention_announced"})
 
 
@@ -133,6 +138,8 @@ class Checked:
     lacks: list[Lack] = field(default_factory=list)
     """The fields that are missing by the ledger."""
     superseded: list[Superseded] = field(default_factory=list)
+    broken_contents: list[UUID] = field(default_factory=list)
+    """Documents of other countries whose chunks are not here any more. They can come again."""
     actions: int = 0
 
 
@@ -280,6 +287,8 @@ class VaultCheck:
                 checked.superseded += _superseded(deposits)
             if case_id not in being_erased:
                 checked.findings += self._document_findings(case_id, own, of_actions, data_keys)
+                checked.broken_contents += self._broken_contents(own)
+                _without_contents(own, of_actions)
             if case is None:
                 continue
             if case_id in erased:
@@ -323,19 +332,30 @@ class VaultCheck:
                     what = "the content of the document is missing"
                     yield VaultFinding(what=what, case_id=case_id, action=action, field=field_name)
         for row in documents:
-            place = place_of(row)
             found: list[str] = []
             if row["action_id"] not in of_actions and not row["is_new"]:
                 found.append("a document is here, and no deposit of its action")
             if not any(opens(row, key) for key in data_keys):
                 found.append("the key of the document does not open")
-            held = self._chunks.held(place.document_id) or (row["chunks"] or 0, row["bytes"] or 0)
-            if held != (place.chunks, place.sealed_bytes):
-                found.append("chunks of the document are missing or were cut")
+            if row["is_whole"]:
+                if not self._has_all_chunks(row):
+                    found.append("chunks of the document are missing or were cut")
+            elif row["is_late"] and row["refused"] not in _NOT_TO_COME:
+                found.append("the content has not come from the other country for a day")
             for what in found:
                 yield VaultFinding(
                     what=what, case_id=case_id, action=row["action_id"], field=row["field"]
                 )
+
+    def _broken_contents(self, documents: Sequence[DictRow]) -> Iterator[UUID]:
+        for row in documents:
+            if row["is_whole"] and row["received_from"] and not self._has_all_chunks(row):
+                yield row["document_id"]
+
+    def _has_all_chunks(self, row: DictRow) -> bool:
+        place = place_of(row)
+        held = self._chunks.held(place.document_id) or (row["chunks"] or 0, row["bytes"] or 0)
+        return held == (place.chunks, place.sealed_bytes)
 
     def remove(self, superseded: Sequence[Superseded]) -> None:
         """Remove rows and deposits that a sound one has replaced."""
@@ -417,6 +437,7 @@ class VaultCheck:
             held=SQL("{}.held").format(schema),
             documents=SQL("{}.documents").format(schema),
             chunks=SQL("{}.held_chunks").format(schema),
+            expected=SQL("{}.contents_expected").format(schema),
             disclosures=SQL("{}.disclosures").format(schema),
             deposits=SQL("{}.deposits").format(schema),
             aside=SQL("{}.set_aside").format(schema),
@@ -470,6 +491,25 @@ class _Signed(NamedTuple):
 
 _GONE = "the disclosure is missing"
 _SURPLUS = "the inventory does not have it"
+
+
+def _without_contents(
+    documents: Sequence[DictRow], of_actions: Mapping[UUID, Sequence[_Deposit]]
+) -> None:
+    """Let fields of other countries not count as held that name a document without a row here.
+
+    They are asked for again then, and the document is expected with them.
+    """
+    here = {(row["action_id"], row["field"]) for row in documents}
+    for action, deposits in of_actions.items():
+        for deposit in deposits:
+            if deposit.received_from is None or any(r["field"] == "signs" for r in deposit.rows):
+                continue  # what an act signs of another act's document has no content of its own
+            deposit.changed |= {
+                row["digest"]
+                for row in deposit.rows
+                if row["field"] in DOCUMENT_FIELDS and (action, row["field"]) not in here
+            }
 
 
 def _action_findings(

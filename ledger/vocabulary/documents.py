@@ -174,3 +174,8 @@ def document_of(action: Action) -> tuple[str, CaseDocument] | None:
 def field_of(group: FieldGroup | None) -> str:
     """Return the name of the field for a document of a group, or at ``case`` level."""
     return f"{group.value}_document" if group is not None else DOCUMENT_FIELDS[0]
+
+
+def document_fields(model: type[Action]) -> tuple[str, ...]:
+    """Return the fields of a kind of action that may have a document."""
+    return tuple(name for name in DOCUMENT_FIELDS if name in model.model_fields)

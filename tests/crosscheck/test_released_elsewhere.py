@@ -8,7 +8,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -19,6 +19,7 @@ from ledger.vocabulary.identification import VictimIdentified
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import (
     DecisionMakingOrg,
+    DocumentKind,
     LegalBasis,
     Purpose,
     TraffickingStatus,
@@ -26,6 +27,7 @@ from ledger.vocabulary.picklists import (
 )
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
+from tests.support.papers import pdf
 from tests.support.serving import serving
 from tests.support.sharing import register_country_keys
 from tests.support.waiting import until
@@ -68,8 +70,14 @@ def verified(
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 
-def released(database: str, agencies: Agencies) -> ReadingResult:
-    """Return the fields that Kosovo's police released, as Montenegro's police reads them."""
+def released(
+    database: str, agencies: Agencies, paper: Path, received: Path
+) -> tuple[ReadingResult, UUID]:
+    """Return the fields that Kosovo's police released, as Montenegro's police reads them.
+
+    One of them names the document ``paper``, whose content Montenegro's police downloads to the
+    file ``received``. The second value is the action that added it.
+    """
     case_id = uuid4()
     with serving(database, agencies) as server:
         register_country_keys(server)
@@ -86,33 +94,72 @@ def released(database: str, agencies: Agencies) -> ReadingResult:
                 case_id,
                 1,
             )
+            added = kosovo.add_document(
+                case_id,
+                2,
+                paper,
+                kind=DocumentKind.TRAVEL_DOCUMENT,
+                title="Passport",
+                group=FieldGroup.IDENTITY,
+            )
             fields = kosovo.read(case_id, [FieldGroup.IDENTITY], Purpose.PROTECTION).fields
             kosovo.release(
                 case_id,
-                2,
-                [field for field in fields if field.field == "first_name"],
+                3,
+                [one for one in fields if one.field in ("first_name", "identity_document")],
                 recipient="ME",
                 purpose=Purpose.PROTECTION,
                 basis=LegalBasis.DUTY,
                 basis_action=identified.action_id,
             )
 
-            def received() -> ReadingResult | None:
+            def read() -> ReadingResult | None:
                 seen = montenegro.read(case_id, [FieldGroup.IDENTITY], Purpose.PROTECTION)
-                return seen if seen.fields else None
+                return seen if len(seen.fields) == 2 else None
 
-            found = until(received)
+            found = until(read)
             assert found is not None
-            return found
+
+            def is_held() -> bool:
+                (content,) = montenegro.document_inventory(case_id).awaited
+                return (content.id, content.state) == (added.action_id, "held")
+
+            until(is_held)
+            (given,) = until(
+                lambda: [
+                    one
+                    for one in kosovo.document_inventory(case_id).given
+                    if one.held_at is not None
+                ]
+            )
+            assert (given.id, given.recipient) == (added.action_id, "ME")
+            groups = [FieldGroup.IDENTITY]
+            (listed,) = montenegro.documents(case_id, groups, Purpose.PROTECTION).documents
+            assert (listed.is_here, listed.received_from) == (True, "XK")
+            montenegro.download(case_id, listed.id, received, purpose=Purpose.PROTECTION)
+            last = montenegro.readings(case_id).readings[-1]
+            assert (last.granted, last.concerning) == (True, added.action_id)
+            return found, added.action_id
 
 
 def test_released_fields_verify_elsewhere_and_changed_ones_do_not(
-    program: Path, ledger: Ledger, database: str, agencies: Agencies
+    program: Path, ledger: Ledger, database: str, agencies: Agencies, tmp_path: Path
 ) -> None:
     assert ledger.registry() is not None
-    (presentation,) = released(database, agencies).presentations
+    (paper := tmp_path / "passport.pdf").write_bytes(pdf(600_000))
+    result, document = released(database, agencies, paper, tmp_path / "received.pdf")
+    (presentation,) = [one for one in result.presentations if str(document) not in claims_of(one)]
+    (of_document,) = [one for one in result.presentations if str(document) in claims_of(one)]
     key = keys.public_part(agencies.keys["xk-dhtqnj"]).model_dump()
     found = verified(program, presentation, key)
+    named = verified(program, of_document, key, ("act.identity_document",))
+    assert named is not None
+    signed = named["claims"]["act"]["identity_document"]
+    told = subprocess.run(
+        ["sha256sum", tmp_path / "received.pdf"], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split()[0] == signed["sha256"]
+    assert (tmp_path / "received.pdf").read_bytes() == paper.read_bytes()
     assert found is not None
     assert found["alg"] == "Ed25519"
     act = found["claims"]["act"]
@@ -136,6 +183,11 @@ def test_released_fields_verify_elsewhere_and_changed_ones_do_not(
     for what, text in changed.items():
         assert verified(program, text, key, (required.get(what, FIRST_NAME),)) is None, what
     assert verified(program, presentation, another) is None
+
+
+def claims_of(presentation: str) -> str:
+    """Return the claims that are in the clear, as JSON."""
+    return decoded(presentation.split(".")[1]).decode()
 
 
 def decoded(text: str) -> bytes:

@@ -26,10 +26,12 @@ from ledger.log.policy import Policy, TrustedWitness
 from ledger.procedure.protocol import shipped_protocol
 from ledger.signing import keys, signed_action
 from ledger.signing.sd_jwt import SdJwt
+from ledger.vault.documents.chunk_encryption import CHUNK_BYTES
 from ledger.vocabulary.identification import VictimIdentified
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import (
     DecisionMakingOrg,
+    DocumentKind,
     LegalBasis,
     Purpose,
     TraffickingStatus,
@@ -39,6 +41,7 @@ from ledger.vocabulary.registration import CountryKeyRegistered
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.databases import name_of, new_database, put_back
+from tests.support.papers import pdf
 from tests.support.required_disclosures import VaultStanding, vault_standings
 from tests.support.two_nodes import troubles
 from tests.support.waiting import until
@@ -59,6 +62,8 @@ class World:
     agencies: Agencies
     machines: dict[str, Machine]
     databases: dict[str, str]
+    paper: Path
+    """A document with more chunks than one question asks for."""
 
     def client(self, agency: str) -> LedgerClient:
         return LedgerClient(
@@ -85,7 +90,7 @@ class World:
         return found
 
     def tell(self) -> tuple[UUID, SdJwt, str]:
-        """Kosovo opens a case with Montenegro, and releases the name.
+        """Kosovo opens a case with Montenegro, and releases the name and a document.
 
         Gives the case, the opening, and the digest of the name.
         """
@@ -101,21 +106,41 @@ class World:
                 types_of_exploitation=(TypeOfExploitation.FORCED_MARRIAGE,),
             )
             basis = police.append(identified, case_id, 1).action_id
+            police.add_document(
+                case_id,
+                2,
+                self.paper,
+                kind=DocumentKind.TRAVEL_DOCUMENT,
+                title="Passport",
+                group=FieldGroup.IDENTITY,
+            )
             fields = [
                 one
                 for one in police.read(case_id, IDENTITY, PROTECTION).fields
-                if one.field == "first_name"
+                if one.field in ("first_name", "identity_document")
             ]
             police.release(
                 case_id,
-                2,
+                3,
                 fields,
                 recipient="ME",
                 purpose=PROTECTION,
                 basis=LegalBasis.DUTY,
                 basis_action=basis,
             )
-        return case_id, opened, fields[0].digest
+        (name,) = [one.digest for one in fields if one.field == "first_name"]
+        return case_id, opened, name
+
+    def has_content(self, agency: str, case_id: UUID) -> bool:
+        """Return whether an agency downloads the document of a case at home."""
+        (to := self.paper.with_name("received.pdf")).unlink(missing_ok=True)
+        with self.client(agency) as client:
+            try:
+                (one,) = client.documents(case_id, IDENTITY, PROTECTION).documents
+                client.download(case_id, one.id, to, purpose=PROTECTION)
+            except (RefusedError, httpx.TransportError, ValueError):
+                return False
+        return to.read_bytes() == self.paper.read_bytes()
 
     def reads(self, agency: str, case_id: UUID) -> set[str]:
         """The names of the fields that an agency reads at home."""
@@ -172,7 +197,8 @@ def world(
                 "ledger_url": ledger.url,
             }
             keys.save(agencies.keys[f"{party}-node"], machines[party].keys / f"{party}-node.jwk")
-        made = World(server, migrated, agencies, machines, databases)
+        (paper := directory / "passport.pdf").write_bytes(pdf(17 * CHUNK_BYTES + 1))
+        made = World(server, migrated, agencies, machines, databases, paper)
         for machine in machines.values():
             stack.callback(machine.stop)
             machine.start()
@@ -208,6 +234,8 @@ def test_the_receivers_node(world: World, way: str, tmp_path: Path) -> None:
         montenegro.run(*DECIDED)
         until(lambda: world.reads("me-police-thb", case_id) == held, "completed")
         until(lambda: not world.missing("me"), "nothing is missing")
+        for each in (before, case_id):
+            until(lambda each=each: world.has_content("me-police-thb", each), "fetched again")  # type: ignore[misc]
         until(lambda: troubles(montenegro) == {}, "no trouble")
     standing = world.standing("me")
     assert (standing.lacking, standing.named, standing.findings) == ({}, {}, ())
@@ -225,12 +253,14 @@ def test_the_senders_node(world: World) -> None:
     held = {"first_name", "second_name", "ground", "indicators", "indicators_note"}
     assert world.reads("xk-dhtqnj", case_id) >= held
     until(lambda: "first_name" in world.reads("me-police-thb", case_id), "sent")
+    until(lambda: world.has_content("me-police-thb", case_id), "the content is sent")
     with new_database(world.server, world.migrated) as empty:
         world.put_back("xk", "database", name_of(empty), Path())
     until(lambda: "history-changed" in troubles(kosovo), "told")
     kosovo.run(*DECIDED)
     left = held - {"second_name"}
     until(lambda: world.reads("xk-dhtqnj", case_id) >= left, "given back")
+    until(lambda: world.has_content("xk-dhtqnj", case_id), "the content is given back")
     opening_id = str(signed_action.read(opened).id)
 
     def named() -> list[dict[str, Any]]:

@@ -4,11 +4,14 @@ from collections.abc import Iterable, Iterator
 
 from rich.table import Table
 
+from ledger.vault.documents.content_standings import ContentStanding
 from ledger.vault.missing_disclosures import MissingPart, MissingParts
 from ledger.vault.required_disclosures import FieldPart, MissingReason
 from ledger.vocabulary.action import LedgerModel
 
 _PAGE = 500
+MOST_CONTENTS = 1_000
+"""So many contents are listed of a vault, those first that have waited longest."""
 _FIELDS = {
     FieldPart.OWN: "its own agency's",
     FieldPart.CASE: "`case` fields of {}",
@@ -26,6 +29,8 @@ class VaultMissing(LedgerModel):
 
     country: str
     missing: tuple[MissingPart, ...]
+    contents: tuple[ContentStanding, ...] = ()
+    """Contents of other countries' documents that are not held yet."""
 
 
 def missing_table(country: str, parts: Iterable[MissingPart]) -> Table:
@@ -45,6 +50,24 @@ def missing_table(country: str, parts: Iterable[MissingPart]) -> Table:
             ", ".join((country, *one.holders)),
             f"{one.since:%d %b %Y %H:%M} UTC",
             _asked(one),
+        )
+    return table
+
+
+def contents_table(country: str, contents: Iterable[ContentStanding]) -> Table:
+    """Return a table of contents of other countries' documents that a vault does not hold yet."""
+    table = Table("Case", "Action", "From", "State", "Bytes", "Since", "Asked")
+    table.title = f"[yellow]Contents of documents that are not in the vault of {country}[/]"
+    for one in contents:
+        why = one.refused or one.trouble
+        table.add_row(
+            str(one.case_id),
+            str(one.action),
+            one.origin or "given back",
+            one.state if why is None else f"{one.state}: {why}",
+            f"{one.received} of {one.size}",
+            f"{one.since:%d %b %Y %H:%M} UTC",
+            f"{one.asked}: asked {one.tries} times" if one.asked is not None else "not yet",
         )
     return table
 

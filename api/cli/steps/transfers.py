@@ -16,7 +16,7 @@ from rich.progress import (
 from rich.table import Table
 
 from api.cli.output import err
-from api.client.schemas.case_documents import ListedDocument
+from api.client.schemas.case_documents import AwaitedDocument, GivenDocument, ListedDocument
 
 
 @contextmanager
@@ -63,5 +63,41 @@ def documents_table(documents: Iterable[ListedDocument]) -> Table:
                 )
             ),
             "yes" if one.is_here else "no",
+        )
+    return table
+
+
+def awaited_table(contents: Iterable[AwaitedDocument]) -> Table:
+    """Return a table of contents that other countries give."""
+    table = Table(box=box.SIMPLE_HEAD, title="From other countries")
+    table.add_column("Document", no_wrap=True)
+    for column in ("From", "State", "Bytes", "Since", "Asked"):
+        table.add_column(column)
+    for one in contents:
+        why = one.refused or (one.trouble if one.state != "held" else None)
+        asked = f"{one.asked}, {one.asked_at:%d %b %Y %H:%M}" if one.asked_at else "not yet"
+        table.add_row(
+            str(one.id),
+            one.origin or "given back",
+            one.state if why is None else f"{one.state}: {why}",
+            f"{one.received} of {one.size}",
+            f"{one.since:%d %b %Y %H:%M} UTC",
+            asked,
+        )
+    return table
+
+
+def given_table(contents: Iterable[GivenDocument]) -> Table:
+    """Return a table of contents that this country gave."""
+    table = Table(box=box.SIMPLE_HEAD, title="To other countries")
+    table.add_column("Document", no_wrap=True)
+    for column in ("To", "Since", "Confirmed"):
+        table.add_column(column)
+    for one in contents:
+        table.add_row(
+            str(one.id),
+            one.recipient,
+            f"{one.begun_at:%d %b %Y %H:%M} UTC",
+            f"{one.held_at:%d %b %Y %H:%M} UTC" if one.held_at else "not yet",
         )
     return table

@@ -184,3 +184,51 @@ class DocumentCopyRequest(Document):
     """The case. It may be the same one, where the document must get another field group."""
     purpose: Purpose
     basis: LegalBasis | None = None
+
+
+class AwaitedDocument(Document):
+    """The content of a document that another country's node gives the caller's country."""
+
+    id: UUID
+    """The action that has the document."""
+    origin: Country | None
+    """The country whose agency added it; ``None``: the caller's own, and another gives it back."""
+    size: int
+    received: int
+    """The bytes that are durable at this node."""
+    state: Literal["expected", "fetching", "missing", "refused", "held"]
+    """``missing``: it has not come for ten times as long as anything may take."""
+    since: AwareDatetime
+    """When the document was named here; of one that is held, since when it is."""
+    refused: str | None
+    """The rule by which it is not given or was not taken in."""
+    asked: Country | None
+    """The country that was asked last."""
+    asked_at: AwareDatetime | None
+    tries: int
+    """How often it was asked since a part came."""
+    trouble: str | None
+    """The reason for which the other node did not take in the question."""
+
+
+class GivenDocument(Document):
+    """The content of a document that the caller's country gave another one."""
+
+    id: UUID
+    """The action that has the document."""
+    recipient: Country
+    begun_at: AwareDatetime
+    """When the first part was sent."""
+    last_at: AwareDatetime
+    held_at: AwareDatetime | None
+    """When the other node's signed statement came that it holds the content."""
+    statement: str | None
+    """That statement, a JWS by a key of the other country's node."""
+
+
+class DocumentInventory(Document):
+    """The contents of a case that countries' nodes exchange, as the caller's node knows them."""
+
+    awaited: tuple[AwaitedDocument, ...]
+    """Those that this node should hold because another country disclosed them, and held ones."""
+    given: tuple[GivenDocument, ...]

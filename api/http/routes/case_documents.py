@@ -8,7 +8,12 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
-from api.client.schemas.case_documents import DocumentCopyRequest, DocumentPage, UploadState
+from api.client.schemas.case_documents import (
+    DocumentCopyRequest,
+    DocumentInventory,
+    DocumentPage,
+    UploadState,
+)
 from api.http.access import TheCaller, TheNode
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import SANDBOX_POLICY, responses
@@ -16,7 +21,8 @@ from api.http.parameters import CaseId
 from api.http.routes.document_uploads import upload_state
 from api.runtime.problem import problem
 from api.services.document_copies import copied
-from api.services.document_pages import document_page
+from api.services.document_inventory import inventory_of
+from api.services.document_pages import check_reads_documents, document_page
 from api.services.personal_data_access import document_damaged
 from ledger.signing.country_key import SealError
 from ledger.vault.documents.documents import OpenedDocument
@@ -67,6 +73,24 @@ def list_documents(
 
 
 @router.get(
+    "/{case_id}/documents/inventory",
+    response_model=DocumentInventory,
+    responses=responses(401, 403, 404, 409, 503),
+)
+def document_inventory(case_id: CaseId, node: TheNode, caller: TheCaller) -> DocumentInventory:
+    """Tell which contents other countries' nodes give of a case's documents, and how far they are.
+
+    It also tells which contents this country gave, with the signed statements of the others that
+    they hold them. It has no title, kind or group, so it is no reading of personal fields.
+    """
+    node.disclosing.case_of(caller.reader, case_id)
+    check_reads_documents(caller.reader)
+    return inventory_of(
+        node.vaults.of(caller.agency.party), case_id, node.settings.missing_after_seconds
+    )
+
+
+@router.get(
     "/{case_id}/documents/{document_id}/content",
     response_class=Response,
     responses={**_CONTENT, **responses(401, 403, 404, 409, 416, 422, 503)},
@@ -98,9 +122,14 @@ def get_document(
     }
     if not is_whole:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-    return StreamingResponse(
-        _begun(opened, first, last), 200 if is_whole else 206, headers, media_type
-    )
+    try:
+        content = _begun(opened, first, last)
+    except SealError:
+        # What another country gave comes again.
+        contents = node.vaults.of(caller.agency.party).contents
+        contents.fetch_again([opened.place.document_id])
+        raise document_damaged() from None
+    return StreamingResponse(content, 200 if is_whole else 206, headers, media_type)
 
 
 @router.post(
@@ -133,14 +162,11 @@ def copy_document(
 def _begun(opened: OpenedDocument, first: int, last: int) -> Iterator[bytes]:
     """Return the content, whose first chunk is opened before the head of the answer is sent.
 
-    Raises ``Refusal`` (``document-damaged``) if that chunk does not open. If a later one does not,
-    the answer breaks off before its announced length.
+    Raises ``SealError`` if that chunk does not open. If a later one does not, the answer breaks off
+    before its announced length, and a client that asks for the rest is told.
     """
     parts = opened.part(first, last)
-    try:
-        begun = next(parts)
-    except SealError:
-        raise document_damaged() from None
+    begun = next(parts)
 
     def rest() -> Iterator[bytes]:
         yield begun

@@ -108,6 +108,7 @@ def missing(request: Request, node: TheNode, caller: TheCaller) -> Response:
         "missing.html",
         caller,
         missing=vault.missing.page(_MISSING, patience=patience) if vault is not None else (),
+        contents=vault.contents.not_held(_MISSING, patience=patience) if vault is not None else (),
         at_most=_MISSING,
         own=party,
     )

@@ -26,7 +26,7 @@ from ledger.vault.ownership import check_owner
 
 _PAGE = 100
 _NEXT = """
-SELECT * FROM {schema}.documents WHERE action_id IS NOT NULL AND document_id > %s
+SELECT * FROM {schema}.documents WHERE action_id IS NOT NULL AND is_whole AND document_id > %s
 ORDER BY document_id LIMIT %s
 """
 _THERE = """

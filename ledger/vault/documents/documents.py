@@ -47,6 +47,10 @@ class OpenedDocument:
     metadata: Metadata = field(repr=False)
     _content: Callable[[int], bytes] = field(repr=False)
 
+    def chunk(self, number: int) -> bytes:
+        """Return one chunk. Raises ``SealError`` as :meth:`part` does."""
+        return self._content(number)
+
     def part(self, first: int, last: int) -> Iterator[bytes]:
         """Yield the content from one byte to another, both included, a chunk at a time.
 
@@ -108,9 +112,14 @@ class Documents(Uploads):
             " action_id = %(action)s, field = %(field)s, level = %(level)s,"
             " field_group = %(group)s, touched_at = now() WHERE document_id = %(id)s"
         )
+        fetched = self._sql(
+            "DELETE FROM {}.documents WHERE action_id = %s AND field = %s AND NOT is_whole"
+        )
         for one in named:
             if self._has(connection, action, one.field):
                 continue
+            # Another country was to give it back. The agency has sent it again.
+            connection.execute(fetched, (action, one.field))
             uploads = self._of_content(connection, Sought(case_id, agency, one.size, one.sha256))
             upload = next((upload for upload in uploads if upload.is_whole), None)
             if upload is None:
@@ -136,7 +145,8 @@ class Documents(Uploads):
         A document whose key does not open, or whose person was erased, is removed.
         """
         select = self._sql(
-            "SELECT * FROM {0}.documents WHERE action_id = %(action)s AND NOT EXISTS"
+            "SELECT * FROM {0}.documents WHERE action_id = %(action)s"
+            " AND received_from IS NULL AND is_whole AND NOT EXISTS"
             " (SELECT FROM {0}.deposits WHERE action_id = %(action)s) FOR UPDATE"
         )
         erased = self._sql("SELECT FROM {}.erased WHERE case_id = %s")
@@ -164,9 +174,12 @@ class Documents(Uploads):
             connection.execute(update, (wrapped, place.document_id))
 
     def held(self, action_ids: Collection[UUID]) -> dict[UUID, UUID]:
-        """Return the document of each action that has one here, by action. Nothing is opened."""
+        """Return the document of each action that has one here, by action. Nothing is opened.
+
+        A content that is still fetched from another country is not here.
+        """
         select = self._sql(
-            "SELECT action_id, document_id FROM {}.documents WHERE action_id = ANY(%s)"
+            "SELECT action_id, document_id FROM {}.documents WHERE action_id = ANY(%s) AND is_whole"
         )
         with self._database.transaction(role=self._role) as connection:
             rows = connection.execute(select, (list(action_ids),)).fetchall()
@@ -175,13 +188,14 @@ class Documents(Uploads):
     def level_of(self, action: UUID, case_id: UUID) -> FieldLevel | None:
         """Return the level of an action's document, or ``None`` if its content is not here."""
         select = self._sql(
-            "SELECT level, field_group FROM {}.documents WHERE action_id = %s AND case_id = %s"
+            "SELECT level, field_group FROM {}.documents"
+            " WHERE action_id = %s AND case_id = %s AND is_whole"
         )
         with self._database.transaction(role=self._role) as connection:
             row = connection.execute(select, (action, case_id)).fetchone()
         if row is None:
             return None
-        return _level(row)
+        return level_of_row(row)
 
     def open(self, reading: Reading, action: UUID) -> OpenedDocument | None:
         """Return the document of an action, as far as an entry of the access log opens it.
@@ -189,7 +203,9 @@ class Documents(Uploads):
         Row-level security compares the rows with the entry. Returns ``None`` if the entry opens no
         document of the action here. Raises ``SealError`` if the content key does not open.
         """
-        select = self._sql("SELECT * FROM {}.documents WHERE action_id = %s AND case_id = %s")
+        select = self._sql(
+            "SELECT * FROM {}.documents WHERE action_id = %s AND case_id = %s AND is_whole"
+        )
         with self._database.transaction(role=self._reader) as connection:
             open_for(connection, reading)
             row = connection.execute(select, (action, reading.asked.case_id)).fetchone()
@@ -200,7 +216,7 @@ class Documents(Uploads):
 
         def content(number: int) -> bytes:
             length = place.length(number)
-            sealed = self._sealed_chunk(place.document_id, number, length, self._reader, reading)
+            sealed = self.sealed_chunk(place.document_id, number, length, self._reader, reading)
             if sealed is None:
                 raise SealError("a chunk of the document is missing, or the entry is too old")
             return open_chunk(content_key, sealed, place, number)
@@ -212,6 +228,13 @@ class Documents(Uploads):
         delete = self._sql("DELETE FROM {}.documents WHERE action_id = ANY(%s)")
         connection.execute(delete, (list(actions),))
 
+    def remove_received(self, connection: Connection[DictRow], case_id: UUID) -> None:
+        """Remove what other countries gave of a case's documents, within the transaction."""
+        delete = self._sql(
+            "DELETE FROM {}.documents WHERE case_id = %s AND received_from IS NOT NULL"
+        )
+        connection.execute(delete, (case_id,))
+
     def remove_of_case(self, connection: Connection[DictRow], case_id: UUID) -> None:
         """Remove all documents and uploads of a case, within the caller's transaction."""
         connection.execute(self._sql("DELETE FROM {}.documents WHERE case_id = %s"), (case_id,))
@@ -222,7 +245,7 @@ class Documents(Uploads):
 
     def _has(self, connection: Connection[DictRow], action: UUID, name: str) -> bool:
         select = self._sql(
-            "SELECT FROM {}.documents WHERE action_id = %s AND field = %s FOR UPDATE"
+            "SELECT FROM {}.documents WHERE action_id = %s AND field = %s AND is_whole FOR UPDATE"
         )
         return connection.execute(select, (action, name)).fetchone() is not None
 
@@ -270,10 +293,11 @@ def opens(row: DictRow, data_key: bytes) -> bool:
 
 
 def _named_by(row: DictRow) -> NamedBy:
-    return NamedBy(row["action_id"], row["field"], _level(row))
+    return NamedBy(row["action_id"], row["field"], level_of_row(row))
 
 
-def _level(row: DictRow) -> FieldLevel:
+def level_of_row(row: DictRow) -> FieldLevel:
+    """Return the level of the field that has the document of a row."""
     group = FieldGroup(row["field_group"]) if row["field_group"] is not None else None
     return FieldLevel(Level(row["level"]), group)
 

@@ -123,7 +123,7 @@ class Uploads:
             held = self._sql(
                 "SELECT coalesce(sum(size), 0)::bigint AS bytes,"
                 " count(*) FILTER (WHERE agency = %s AND action_id IS NULL) AS unused"
-                " FROM {}.documents WHERE case_id = %s"
+                " FROM {}.documents WHERE case_id = %s AND received_from IS NULL"
             )
             row = connection.execute(held, (agency, case_id)).fetchone()
             if row is not None and row["unused"] >= MOST_UNUSED:
@@ -367,12 +367,12 @@ class Uploads:
         return Upload(place, row["agency"], row["received"], row["is_whole"], metadata, content_key)
 
     def _content(self, upload: Upload, number: int, length: int) -> bytes:
-        sealed = self._sealed_chunk(upload.id, number, length, self._role)
+        sealed = self.sealed_chunk(upload.id, number, length, self._role)
         if sealed is None:
             raise SealError("a chunk of the document is missing")
         return open_chunk(upload.content_key, sealed, upload.place, number, length)
 
-    def _sealed_chunk(
+    def sealed_chunk(
         self, document: UUID, number: int, length: int, role: str, reading: Reading | None = None
     ) -> bytes | None:
         """Return an encrypted chunk, or ``None`` if it is not here or ``role`` may not see it.
