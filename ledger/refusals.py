@@ -37,5 +37,26 @@ class Refusal(Exception):
         self.field = field
 
 
+def invalid(rule: str, message: str, field: str) -> Refusal:
+    """Return the refusal of an action whose ``field`` has a value that it cannot have."""
+    path = field if field.startswith("act.") else f"act.{field}"
+    return Refusal(Ground.INVALID, rule, message, path)
+
+
+def unfit_text(field: str, message: str) -> Refusal:
+    """Return the refusal of a proposed text of the protocol, for one of the text's parts."""
+    return invalid("amendment", message, f"protocol.{field}")
+
+
+def not_allowed(rule: str, message: str) -> Refusal:
+    """Return the refusal of an action that this agency may not take."""
+    return Refusal(Ground.NOT_ALLOWED, rule, message, "iss")
+
+
+def out_of_procedure(rule: str, message: str, field: str | None = None) -> Refusal:
+    """Return the refusal of an action that the procedure does not allow now."""
+    return Refusal(Ground.OUT_OF_PROCEDURE, rule, message, field)
+
+
 class OperatorError(RuntimeError):
     """Something failed that an operator can mend. The message says what to do."""

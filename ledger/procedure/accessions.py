@@ -16,7 +16,7 @@ from datetime import datetime
 
 from ledger.log.note import NoteError, SignatureType, VerifierKey
 from ledger.procedure.protocol import COORDINATOR, Protocol
-from ledger.refusals import Ground, Refusal
+from ledger.refusals import unfit_text
 from ledger.signing.country_key import CountryPublicKey
 from ledger.signing.key_possession import check_proof
 from ledger.signing.keys import check_grantable, from_public, key_id
@@ -70,14 +70,14 @@ def check_accessions(
     for place, party in enumerate(text.parties):
         where = f"parties.{place}"
         if party.code not in before and party.accession is None:
-            raise _refused(
+            raise unfit_text(
                 where,
                 f"{party.code} joins by its own signature: name its keys and its node"
                 " (`accession`), as `case-ledger protocol join` writes them.",
             )
         is_changed = party.code in before and party.accession != before[party.code]
         if is_changed and (party.accession is None or party.code not in left):
-            raise _refused(
+            raise unfit_text(
                 f"{where}.accession",
                 f"The accession of {party.code} stays in the text as it was signed; its keys"
                 " change by acts of its own.",
@@ -103,16 +103,16 @@ def _check_keys(
         try:
             check_grantable(grant.key)
         except ValueError as error:
-            raise _refused(field, f"The key of {grant.agency} {error}.") from error
+            raise unfit_text(field, f"The key of {grant.agency} {error}.") from error
         check_proof(grant, text.id, f"act.protocol.{field}")
         if not grant.valid_from <= begins < grant.valid_until:
-            raise _refused(
+            raise unfit_text(
                 field,
                 f"The key of {grant.agency} is not valid on the text's first day: let the joining"
                 " party name another.",
             )
         if key_id(from_public(grant.key)) in registered:
-            raise _refused(
+            raise unfit_text(
                 field, f"The key of {grant.agency} is or was registered: it makes a new one."
             )
 
@@ -122,16 +122,16 @@ def _check_public_keys(text: Protocol, code: str, accession: Accession, where: s
     try:
         witness = VerifierKey.parse(accession.witness)
     except NoteError as error:
-        raise _refused(f"{where}.witness", f"The key of {code}'s witness: {error}.") from error
+        raise unfit_text(f"{where}.witness", f"The key of {code}'s witness: {error}.") from error
     if witness.type is not SignatureType.COSIGNATURE:
-        raise _refused(f"{where}.witness", f"The key of {code}'s witness cannot cosign.")
+        raise unfit_text(f"{where}.witness", f"The key of {code}'s witness cannot cosign.")
     others = {one.code: one.accession.witness for one in text.parties if one.accession is not None}
     if any(named == accession.witness for other, named in others.items() if other != code):
-        raise _refused(f"{where}.witness", f"Another party has the key of {code}'s witness.")
+        raise unfit_text(f"{where}.witness", f"Another party has the key of {code}'s witness.")
     try:
         CountryPublicKey.from_text(accession.country_key)
     except ValueError as error:
-        raise _refused(
+        raise unfit_text(
             f"{where}.country_key", f"The key to which others seal for {code}: {error}."
         ) from error
     return witness
@@ -157,12 +157,8 @@ def _check_own_witness(
             except NoteError:  # a text of edition 1 may have it
                 continue
     if witness.public in taken:
-        raise _refused(
+        raise unfit_text(
             f"{where}.witness",
             f"Another party's witness or the log has the key of {code}'s witness: let the joining"
             " party make a new one.",
         )
-
-
-def _refused(field: str, message: str) -> Refusal:
-    return Refusal(Ground.INVALID, "amendment", message, f"act.protocol.{field}")

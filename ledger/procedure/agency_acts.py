@@ -27,7 +27,7 @@ from ledger.procedure.protocol import (
     KeyChange,
     Protocol,
 )
-from ledger.refusals import Ground, Refusal
+from ledger.refusals import Ground, Refusal, invalid, not_allowed, unfit_text
 from ledger.signing.signed_action import SignedAction
 
 AGENCY_KINDS = frozenset(
@@ -92,7 +92,7 @@ def decide(
         _decide_settlement(agreement, proposed, action, actor, protocol)
         return
     if actor.role != COORDINATOR:
-        raise _not_allowed(
+        raise not_allowed(
             "coordinators-only",
             "Agencies are registered, invited, renamed and retired by their country's coordinator.",
         )
@@ -105,7 +105,7 @@ def decide(
             Ground.UNKNOWN, "unknown-agency", "This is no agency of the protocol.", "act.agency"
         )
     if agency.party != actor.party:
-        raise _not_allowed(
+        raise not_allowed(
             "coordinator-of-the-country",
             f"Only the coordinator of {agency.party} renames and retires its agencies.",
         )
@@ -116,7 +116,9 @@ def decide(
     if action.kind == "agency_retired":
         _check_retirable(agreement, proposed, agency)
     elif all(action.fields.get(name) is None for name in ("name", "names", "city", "office")):
-        raise _invalid("nothing-named", "Name what changes: the name, the city or the office.")
+        raise invalid(
+            "nothing-named", "Name what changes: the name, the city or the office.", "agency"
+        )
 
 
 def evolve(
@@ -200,23 +202,21 @@ def _decide_new(
         )
     newest = agreement.latest.protocol
     if role not in protocol.roles or role not in newest.roles:
-        raise _invalid(
+        raise invalid(
             "undeclared-role",
             f"The protocol declares no role {role}: name one of"
             f" {', '.join(sorted(protocol.roles.keys() & newest.roles.keys()))}.",
-            "act.role",
+            "role",
         )
     if role in (COORDINATOR, NODE):
-        raise _invalid(
+        raise invalid(
             "role-of-the-party",
             f"A {role} speaks for its whole party: it is added by an amendment, which every party"
             " accepts.",
-            "act.role",
+            "role",
         )
     if action.kind == "agency_invited" and role == OVERSIGHT:
-        raise _invalid(
-            "role-of-the-party", "An international body is no oversight body.", "act.role"
-        )
+        raise invalid("role-of-the-party", "An international body is no oversight body.", "role")
 
 
 def _check_retirable(
@@ -224,10 +224,11 @@ def _check_retirable(
 ) -> None:
     newest = agreement.directory.agencies_by_id[agency.id]
     if {agency.role, newest.role} & {COORDINATOR, NODE}:
-        raise _invalid(
+        raise invalid(
             "role-of-the-party",
             f"{agency.id} speaks for its whole party: give its role to another agency by an"
             " amendment first.",
+            "agency",
         )
     for one in proposed.values():
         if one.change.agency == agency.id:
@@ -259,7 +260,7 @@ def _decide_settlement(
         actor.role == COORDINATOR and actor.party == change.party
     )
     if not withdraws and not waiting.may_be_confirmed_by(actor):
-        raise _not_allowed(
+        raise not_allowed(
             "second-party",
             f"A change of this agency is confirmed or declined by another party than"
             f" {change.party}: by its {' or '.join(sorted(waiting.confirming_roles))}.",
@@ -300,19 +301,19 @@ def check_fits(agreement: Agreement, text: Protocol) -> None:
         declared, proposed = base.agencies_by_id.get(agency.id), text.agencies_by_id.get(agency.id)
         if declared is None:
             if proposed is not None:
-                raise _unfit(
+                raise unfit_text(
                     "agencies",
                     f"{agency.id} is registered by {agency.party} itself: leave it out of the text,"
                     " or choose another id.",
                 )
             if agency.retired_at is None and agency.role not in text.roles:
-                raise _unfit(
+                raise unfit_text(
                     "roles",
                     f"{agency.id} of {agency.party} has the role {agency.role}: retire it first, or"
                     " leave the role in the text.",
                 )
         elif proposed is not None and agency != declared and not _is_alike(proposed, declared):
-            raise _unfit(
+            raise unfit_text(
                 "agencies",
                 f"{agency.party} renamed or retired {agency.id} by itself: leave its name, city and"
                 " office in the text as they are there now, they do not count any more.",
@@ -327,15 +328,3 @@ def _is_alike(one: Agency, other: Agency) -> bool:
         other.city,
         other.office,
     )
-
-
-def _unfit(field: str, message: str) -> Refusal:
-    return Refusal(Ground.INVALID, "amendment", message, f"act.protocol.{field}")
-
-
-def _invalid(rule: str, message: str, where: str = "act.agency") -> Refusal:
-    return Refusal(Ground.INVALID, rule, message, where)
-
-
-def _not_allowed(rule: str, message: str) -> Refusal:
-    return Refusal(Ground.NOT_ALLOWED, rule, message, "iss")

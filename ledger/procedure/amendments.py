@@ -37,7 +37,7 @@ from ledger.procedure.protocol import (
     read_recorded_text,
 )
 from ledger.procedure.time_zones import AGREED_DAYS_SINCE, agreed_day_begins
-from ledger.refusals import Ground, Refusal
+from ledger.refusals import Ground, Refusal, unfit_text
 from ledger.signing.accession_statement import check_statement
 from ledger.signing.signed_action import Mark, SignedAction
 
@@ -555,32 +555,32 @@ def check_amends(
     the text may not follow.
     """
     if text.id != base.id:
-        raise _refused("id", f"A protocol keeps its id: {base.id}.")
+        raise unfit_text("id", f"A protocol keeps its id: {base.id}.")
     if text.version != base.version + 1:
-        raise _refused(
+        raise unfit_text(
             "version", f"The text amends version {base.version}: set version = {base.version + 1}."
         )
     if text_of(text) | {"version": 0} == text_of(base) | {"version": 0}:
-        raise _refused("version", f"The text says the same as version {base.version}.")
+        raise unfit_text("version", f"The text says the same as version {base.version}.")
     if text.edition < base.edition:
-        raise _refused(
+        raise unfit_text(
             "edition", f"Rules do not go back: name edition {base.edition} or a later one."
         )
     if gone := base.party_codes - text.party_codes:
-        raise _refused("parties", f"{', '.join(sorted(gone))} cannot be removed by an amendment.")
+        raise unfit_text("parties", f"{', '.join(sorted(gone))} cannot be removed by an amendment.")
     check_accessions(base, text, left, known.registered, begins, known.of_policies)
     for agency in base.agencies:
         kept = text.agencies_by_id.get(agency.id)
         if kept is None:
-            raise _refused(
+            raise unfit_text(
                 "agencies",
                 f"{agency.id} cannot be removed: cases and keys name it. Its own country retires"
                 " it.",
             )
         if kept.party != agency.party:
-            raise _refused("agencies", f"{agency.id} stays an agency of {agency.party}.")
+            raise unfit_text("agencies", f"{agency.id} stays an agency of {agency.party}.")
     if removed := base.actions.keys() - text.actions.keys():
-        raise _refused(
+        raise unfit_text(
             "actions",
             f"The rule of {', '.join(sorted(removed))} cannot be removed: name no roles in it, so"
             " that nobody takes the action.",
@@ -589,12 +589,8 @@ def check_amends(
     remaining = text.party_codes - joining - frozenset(left)
     coordinators = [one for one in text.agencies if one.role == COORDINATOR]
     if mute := remaining - {one.party for one in coordinators if one.id in known.keyed}:
-        raise _refused(
+        raise unfit_text(
             "agencies",
             f"{', '.join(sorted(mute))} would have no coordinator with a key. Register a key of"
             " the new coordinator first.",
         )
-
-
-def _refused(field: str, message: str) -> Refusal:
-    return Refusal(Ground.INVALID, "amendment", message, f"act.protocol.{field}")

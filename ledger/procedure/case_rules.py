@@ -29,9 +29,6 @@ from ledger.procedure.checks.proposal import (
     NO_ID,
     Check,
     Proposal,
-    invalid,
-    not_allowed,
-    out_of_procedure,
 )
 from ledger.procedure.checks.taking_part import (
     AGENCY_FIELDS,
@@ -43,7 +40,7 @@ from ledger.procedure.dates import check_dates
 from ledger.procedure.merged_cases import NO_OTHERS, OtherCases
 from ledger.procedure.protocol import ActionRule, Agency, Protocol
 from ledger.procedure.subject_ids import KEPT_APART_SINCE, check_case_id
-from ledger.refusals import Ground, Refusal
+from ledger.refusals import Ground, Refusal, invalid, not_allowed, out_of_procedure
 from ledger.vocabulary.picklists import ClosureReason, TraffickingStatus
 
 _STATUS = "protected_as"

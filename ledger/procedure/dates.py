@@ -12,7 +12,7 @@ from ledger.events.act import Act
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.time_zones import zone_of_days
-from ledger.refusals import Ground, Refusal
+from ledger.refusals import invalid
 from ledger.vocabulary.picklists import AgeGroup
 
 SINCE_EDITION = 2
@@ -82,7 +82,7 @@ def check_dates(
     if protocol.edition < SINCE_EDITION:
         return
     if now.year - act.acted_at.year > OLDEST_YEARS:
-        raise _invalid(
+        raise invalid(
             "acted-too-long-ago",
             f"The time of the act is more than {OLDEST_YEARS} years ago; check the year.",
             "acted_at",
@@ -94,7 +94,7 @@ def check_dates(
         return
     if _day(act, zone) < state.opened_at.astimezone(zone).date():
         # A stated birth date is compared with all acts of the case: so no act is before the birth.
-        raise _invalid(
+        raise invalid(
             "before-the-opening",
             "The act is dated before the opening of the case; check the time of the act.",
             "acted_at",
@@ -115,7 +115,7 @@ def _end_after_begin(act: Act, zone: tzinfo) -> None:
     if field is None or end is None:
         return
     if _last_day(end, zone) < _day(act, zone):
-        raise _invalid(
+        raise invalid(
             "ends-before-it-begins",
             f"It ends on {end[:10]}, before it began; check both dates.",
             field,
@@ -136,20 +136,20 @@ def _of_age(act: Act, state: CaseState | None, zone: tzinfo) -> None:
         return
     group = act.fields.get("age_group") or (state.age_group if state is not None else None)
     if group == AgeGroup.ADULT:
-        raise _invalid(
+        raise invalid(
             "of-age-already", "An adult does not come of age; leave this out.", "of_age_from"
         )
     first = date.fromisoformat(stated)
     on = _day(act, zone)
     if quarter_end(first) < on:
-        raise _invalid(
+        raise invalid(
             "of-age-past",
             "This quarter was over at the time of the act: record that the person is an adult, or"
             " another quarter.",
             "of_age_from",
         )
     if first.year - on.year > ADULT_AT_YEARS:
-        raise _invalid(
+        raise invalid(
             "of-age-too-late",
             f"Nobody comes of age more than {ADULT_AT_YEARS} years later; check the year.",
             "of_age_from",
@@ -161,7 +161,7 @@ def _after_what_it_names(act: Act, history: Mapping[UUID, Act], zone: tzinfo) ->
     named = act.fields.get(field) if field is not None else None
     earlier = history.get(UUID(named)) if named is not None else None
     if earlier is not None and _day(act, zone) < _day(earlier, zone):
-        raise _invalid(
+        raise invalid(
             "before-what-it-names",
             f"{act.kind} is dated before the {earlier.kind} that it names; check the time of the"
             " act.",
@@ -173,13 +173,13 @@ def _was_given(act: Act, state: CaseState) -> None:
     for scope in act.fields["scopes"]:
         given = state.facts.get(f"consent_{scope}")
         if given is None:
-            raise _invalid(
+            raise invalid(
                 "never-given",
                 f"No consent to {scope} is in force; name only the consents that were given.",
                 "scopes",
             )
         if act.acted_at < given.since:
-            raise _invalid(
+            raise invalid(
                 "before-what-it-names",
                 f"The consent to {scope} was given later than this; check the time of the act.",
                 "acted_at",
@@ -196,7 +196,3 @@ def quarter_end(first: date) -> date:
     if first.month == 10:
         return first.replace(month=12, day=31)
     return first.replace(month=first.month + _QUARTER_MONTHS) - timedelta(days=1)
-
-
-def _invalid(rule: str, message: str, field: str) -> Refusal:
-    return Refusal(Ground.INVALID, rule, message, f"act.{field}")

@@ -11,7 +11,7 @@ from ledger.events.act import Act
 from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.dates import ADULT_AT_YEARS, OLDEST_YEARS, quarter_of
-from ledger.refusals import Ground, Refusal
+from ledger.refusals import Refusal, invalid
 from ledger.vocabulary.action import Action
 from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.inclusion import ReintegrationMonitored
@@ -93,14 +93,14 @@ def _opened(action: CaseOpened, zone: tzinfo) -> None:
     _birth(action, action.birthdate, zone)
     age = years_old(action.birthdate, action.acted_at.astimezone(zone).date())
     if action.age_group is AgeGroup.CHILD and age >= ADULT_AT_YEARS:
-        raise _invalid(
+        raise invalid(
             "adult-by-birthdate",
             "By the birth date the person was an adult: correct the birth date, or choose adult or"
             " presumed child.",
             "age_group",
         )
     if action.age_group is AgeGroup.ADULT and age < ADULT_AT_YEARS:
-        raise _invalid(
+        raise invalid(
             "child-by-birthdate",
             "By the birth date the person was a child: correct the birth date, or choose child.",
             "age_group",
@@ -116,10 +116,10 @@ def _identity(
 ) -> None:
     stated = [field for field in PersonField if getattr(action, field.value) is not None]
     if not stated and not action.retracted:
-        raise _invalid("nothing-stated", "State at least one field, or retract one.", "retracted")
+        raise invalid("nothing-stated", "State at least one field, or retract one.", "retracted")
     for field in action.retracted or ():
         if field in stated:
-            raise _invalid(
+            raise invalid(
                 "stated-and-retracted", "A field is either stated or retracted.", "retracted"
             )
     if action.birthdate is None:
@@ -129,7 +129,7 @@ def _identity(
     annulled = annulled_ids(acts)
     standing = [act.acted_at.astimezone(zone).date() for act in acts if act.id not in annulled]
     if standing and min(standing) + _MARGIN < action.birthdate:
-        raise _invalid(
+        raise invalid(
             "act-before-birth",
             "An action of this case took place before this birth date; check the date.",
             "birthdate",
@@ -146,15 +146,15 @@ def _identity(
 def _age(action: AgeAssessed, zone: tzinfo) -> None:
     low, high, year = action.age_from, action.age_to, action.birth_year
     if low is not None and high is not None and low > high:
-        raise _invalid("age-range", "The lower age is above the upper one.", "age_to")
+        raise invalid("age-range", "The lower age is above the upper one.", "age_to")
     is_adult = action.age_group is AgeGroup.ADULT
     if action.method is AgeMethod.CAME_OF_AGE and not is_adult:
-        raise _invalid("came-of-age", "Who came of age is an adult.", "age_group")
+        raise invalid("came-of-age", "Who came of age is an adult.", "age_group")
     if year is not None:
         # By the year alone the person has one of two ages.
         elder = action.acted_at.astimezone(zone).year - year
         if elder < 0:
-            raise _invalid("birth-in-future", "The year of birth is in the future.", "birth_year")
+            raise invalid("birth-in-future", "The year of birth is in the future.", "birth_year")
         if elder > OLDEST_YEARS:
             raise _too_long_ago("birth_year")
         if is_adult and elder < ADULT_AT_YEARS:
@@ -172,7 +172,7 @@ def _age(action: AgeAssessed, zone: tzinfo) -> None:
 def _birth(action: CaseOpened | IdentityRecorded, born: date, zone: tzinfo) -> None:
     on = action.acted_at.astimezone(zone).date()
     if born > on + _MARGIN:
-        raise _invalid(
+        raise invalid(
             "birth-in-future",
             "The birth date is later than the time of the act; check both.",
             "birthdate",
@@ -182,7 +182,7 @@ def _birth(action: CaseOpened | IdentityRecorded, born: date, zone: tzinfo) -> N
 
 
 def _too_long_ago(field: str) -> Refusal:
-    return _invalid(
+    return invalid(
         "birth-too-long-ago",
         f"The birth is more than {OLDEST_YEARS} years ago; check the year.",
         field,
@@ -190,7 +190,7 @@ def _too_long_ago(field: str) -> Refusal:
 
 
 def _contradicts(field: str) -> Refusal:
-    return _invalid(
+    return invalid(
         "age-differs", "This contradicts whether the person is a child or an adult.", field
     )
 
@@ -204,7 +204,7 @@ def _confirmed(confirmed: Iterable[DateDoubt] | None, doubt: DateDoubt) -> None:
     """Check that the action confirms a contradiction. Raises ``Refusal`` if it does not."""
     if doubt in (confirmed or ()):
         return
-    raise _invalid(
+    raise invalid(
         f"unconfirmed-{doubt.value.replace('_', '-')}",
         f"{_DOUBTS[doubt]} Correct it, or confirm that it is right.",
         "confirmed",
@@ -217,7 +217,7 @@ def _quarter(of_age_from: date | None, born: date) -> None:
 
 
 def _of_age_differs() -> Refusal:
-    return _invalid(
+    return invalid(
         "of-age-differs",
         "By the birth the person comes of age in another quarter; correct one of them.",
         "of_age_from",
@@ -226,8 +226,4 @@ def _of_age_differs() -> Refusal:
 
 def _not_over(action: Action, field: str, until: date | None, zone: tzinfo) -> None:
     if until is not None and until < action.acted_at.astimezone(zone).date():
-        raise _invalid("ends-before-it-begins", "This day was over at the time of the act.", field)
-
-
-def _invalid(rule: str, message: str, field: str) -> Refusal:
-    return Refusal(Ground.INVALID, rule, message, f"act.{field}")
+        raise invalid("ends-before-it-begins", "This day was over at the time of the act.", field)

@@ -9,7 +9,7 @@ from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.communication_forms import CommunicationForm, FormSender
 from ledger.procedure.protocol import Agency, Protocol
-from ledger.refusals import Ground, Refusal
+from ledger.refusals import Ground, Refusal, invalid, not_allowed
 
 
 def identifying_party(history: Mapping[UUID, Act], protocol: Protocol) -> str | None:
@@ -121,19 +121,19 @@ def check_sent(
     """
     form = protocol.forms_by_number.get(act.fields["form_number"])
     if form is None:
-        raise _invalid("unknown-form", "The protocol has no form of this number.", "form_number")
+        raise invalid("unknown-form", "The protocol has no form of this number.", "form_number")
     if agency.role not in form.roles:
-        raise _not_allowed("form-role", f"This form is sent by {', '.join(form.roles)}.")
+        raise not_allowed("form-role", f"This form is sent by {', '.join(form.roles)}.")
     if not may_send(form, agency, history, protocol):
         opener = form.sender is FormSender.IDENTIFICATION
         whose = "the country that opened the case" if opener else "another country of the case"
-        raise _not_allowed("form-country", f"This form is sent by {whose}.")
+        raise not_allowed("form-country", f"This form is sent by {whose}.")
     addressee = protocol.agencies_by_id[act.fields["addressee"]]
     if addressee.party == agency.party:
-        raise _invalid("form-addressee", "A form goes to another country.", "addressee")
+        raise invalid("form-addressee", "A form goes to another country.", "addressee")
     if addressee.role not in form.recipients:
         roles = ", ".join(form.recipients)
-        raise _invalid("form-addressee", f"This form goes to {roles}.", "addressee")
+        raise invalid("form-addressee", f"This form goes to {roles}.", "addressee")
     if state.is_closed and addressee.party not in state.parties:
         raise Refusal(
             Ground.OUT_OF_PROCEDURE,
@@ -156,18 +156,18 @@ def _check_content(
     named = [UUID(action) for action in act.fields["actions"]]
     for place, action in enumerate(named):
         if action not in fitting:
-            raise _invalid(
+            raise invalid(
                 "form-content",
                 "This action does not fill the form: it is of another kind or another country, or"
                 " is annulled.",
                 f"actions.{place}",
             )
     if len(set(named)) != len(named):
-        raise _invalid("form-content", "An action is named twice.", "actions")
+        raise invalid("form-content", "An action is named twice.", "actions")
     kinds = {fitting[action].kind for action in named}
     for part in form.parts:
         if part.required and part.action not in kinds:
-            raise _invalid(
+            raise invalid(
                 "form-incomplete",
                 f"Form {form.number} lacks {part.action}: record that action first, and name it.",
                 "actions",
@@ -186,13 +186,13 @@ def _check_answer(
     if named is None:
         return
     if UUID(named) not in open_questions(form.number, agency, state, protocol):
-        raise _invalid(
+        raise invalid(
             "no-such-form", f"No open form in this case is answered by form {form.number}.",
             "answers",
         )  # fmt: skip
     asking = protocol.agencies_by_id[state.forms[UUID(named)].by]
     if asking.party != addressee.party:
-        raise _invalid("form-addressee", f"{asking.id} sent the form: answer it.", "addressee")
+        raise invalid("form-addressee", f"{asking.id} sent the form: answer it.", "addressee")
 
 
 def check_acknowledged(act: Act, state: CaseState, agency: Agency, protocol: Protocol) -> None:
@@ -202,10 +202,10 @@ def check_acknowledged(act: Act, state: CaseState, agency: Agency, protocol: Pro
     """
     sent = state.forms.get(UUID(act.fields["sent"]))
     if sent is None:
-        raise _invalid("no-such-form", "No such form was sent in this case.", "sent")
+        raise invalid("no-such-form", "No such form was sent in this case.", "sent")
     addressee = protocol.answering_for(sent.addressee)
     if not protocol.acts_for(agency, addressee.id):
-        raise _not_allowed(
+        raise not_allowed(
             "addressee", f"Only {addressee.id} or its country's coordinator acknowledges this form."
         )
     if sent.acknowledged:
@@ -215,11 +215,3 @@ def check_acknowledged(act: Act, state: CaseState, agency: Agency, protocol: Pro
             "This form is acknowledged already.",
             "act.sent",
         )
-
-
-def _invalid(rule: str, message: str, field: str) -> Refusal:
-    return Refusal(Ground.INVALID, rule, message, f"act.{field}")
-
-
-def _not_allowed(rule: str, message: str) -> Refusal:
-    return Refusal(Ground.NOT_ALLOWED, rule, message, "iss")

@@ -12,7 +12,7 @@ from ledger.events.act import Act
 from ledger.procedure.case_fold import addressed_parties, annulled_ids, facts_named, without_effect
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.protocol import Protocol
-from ledger.refusals import Ground, Refusal
+from ledger.refusals import Refusal, out_of_procedure
 
 _OPENING = "case_opened"
 
@@ -64,7 +64,7 @@ def unsettled(state: CaseState) -> Refusal | None:
     """Return why a case is not merged now, by its own state; ``None`` if it may be."""
     for rule, message, is_unsettled in _UNSETTLED:
         if is_unsettled(state):
-            return _out(rule, message)
+            return out_of_procedure(rule, message)
     return None
 
 
@@ -73,7 +73,7 @@ def part_unsettled(state: CaseState, party: str, protocol: Protocol) -> Refusal 
     open_parts = list(_open_parts(state, party, protocol))
     if not open_parts:
         return None
-    return _out(
+    return out_of_procedure(
         "unsettled-part",
         f"{party} would have no part in this case any more, and has {', '.join(open_parts)} in it."
         " Settle these first.",
@@ -218,7 +218,3 @@ def _acts_before(history: Mapping[UUID, Act], upto: UUID) -> list[Act]:
             break
         acts.append(act)
     return acts
-
-
-def _out(rule: str, message: str) -> Refusal:
-    return Refusal(Ground.OUT_OF_PROCEDURE, rule, message)

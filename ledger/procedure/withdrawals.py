@@ -19,7 +19,7 @@ from uuid import UUID
 
 from ledger.procedure.protocol import COORDINATOR, Agency, Protocol
 from ledger.procedure.time_zones import AGREED_DAYS_SINCE, day_begins, zone_of
-from ledger.refusals import Ground, Refusal
+from ledger.refusals import Ground, Refusal, not_allowed
 from ledger.signing.signed_action import SignedAction
 
 WITHDRAWAL_KINDS = frozenset({"party_withdrawal_declared", "party_withdrawal_revoked"})
@@ -82,7 +82,7 @@ def decide(
     ``protocol`` is the version in force at ``at``, the time that is stored with the act.
     """
     if actor.role != COORDINATOR:
-        raise _not_allowed(
+        raise not_allowed(
             "coordinators-only",
             "A party's withdrawal is declared and taken back by its coordinator.",
         )
@@ -98,7 +98,7 @@ def decide(
             )
         return
     if action.fields["party"] != actor.party:
-        raise _not_allowed(
+        raise not_allowed(
             "coordinator-of-the-country",
             f"Only the coordinator of {action.fields['party']} declares that it leaves.",
         )
@@ -178,7 +178,3 @@ def _first_day(moment: datetime, zone: tzinfo) -> date:
 def _zone(protocol: Protocol, party: str) -> tzinfo:
     """Return the zone by which the day begins on which a party leaves."""
     return zone_of(protocol, party) if protocol.edition >= AGREED_DAYS_SINCE else UTC
-
-
-def _not_allowed(rule: str, message: str) -> Refusal:
-    return Refusal(Ground.NOT_ALLOWED, rule, message, "iss")

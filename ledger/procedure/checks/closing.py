@@ -7,13 +7,10 @@ from ledger.procedure.case_state import CaseState, ErrorClosing
 from ledger.procedure.checks.proposal import (
     Check,
     Proposal,
-    invalid,
     leading,
-    not_allowed,
-    out_of_procedure,
 )
 from ledger.procedure.protocol import Protocol
-from ledger.refusals import Refusal
+from ledger.refusals import Refusal, invalid, not_allowed, out_of_procedure
 from ledger.vocabulary.picklists import ClosureReason
 
 

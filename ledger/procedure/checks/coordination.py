@@ -8,15 +8,13 @@ from ledger.procedure.checks.proposal import (
     Proposal,
     acts_for,
     check_matrix,
-    invalid,
     leading,
     leads,
-    not_allowed,
-    out_of_procedure,
     to_another_country,
 )
 from ledger.procedure.form_rules import check_acknowledged, check_sent
 from ledger.procedure.protocol import Operation
+from ledger.refusals import invalid, not_allowed, out_of_procedure
 
 
 def _requested(p: Proposal) -> None:

@@ -10,10 +10,8 @@ from ledger.procedure.checks.proposal import (
     Check,
     Proposal,
     acts_for,
-    invalid,
-    not_allowed,
-    out_of_procedure,
 )
+from ledger.refusals import invalid, not_allowed, out_of_procedure
 from ledger.vocabulary import NOT_UNDERSTOOD
 
 

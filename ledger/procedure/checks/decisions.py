@@ -5,7 +5,12 @@ from uuid import UUID
 
 from ledger.procedure import condition_checks
 from ledger.procedure.case_fold import annulled_ids
-from ledger.procedure.checks.proposal import Check, Proposal, invalid, to_another_country
+from ledger.procedure.checks.proposal import (
+    Check,
+    Proposal,
+    to_another_country,
+)
+from ledger.refusals import invalid
 
 
 def _proposed(p: Proposal) -> None:

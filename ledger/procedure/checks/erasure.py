@@ -10,10 +10,7 @@ from ledger.procedure.checks.proposal import (
     CLOCK_SKEW,
     Check,
     Proposal,
-    invalid,
     leads,
-    not_allowed,
-    out_of_procedure,
 )
 from ledger.procedure.held_parts import others_may_lift
 from ledger.procedure.merged_cases import all_concluded, erased_with, held_elsewhere
@@ -24,7 +21,7 @@ from ledger.procedure.retention import (
     retention_over,
     retention_rule,
 )
-from ledger.refusals import Refusal
+from ledger.refusals import Refusal, invalid, not_allowed, out_of_procedure
 from ledger.vocabulary.types import format_utc
 
 _OTHERS_LIFT_SINCE = 2

@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from uuid import UUID
 
-from ledger.procedure.checks.proposal import Check, Proposal, invalid, not_allowed
+from ledger.procedure.checks.proposal import (
+    Check,
+    Proposal,
+)
+from ledger.refusals import invalid, not_allowed
 
 
 def check_told(p: Proposal, *others: str) -> None:

@@ -10,10 +10,7 @@ from ledger.procedure.checks.proposal import (
     Check,
     Proposal,
     acts_for,
-    invalid,
     leads,
-    not_allowed,
-    out_of_procedure,
 )
 from ledger.procedure.merge_conditions import (
     age_group_before,
@@ -24,6 +21,7 @@ from ledger.procedure.merge_conditions import (
     unsettled,
 )
 from ledger.procedure.merged_cases import all_concluded, held_elsewhere
+from ledger.refusals import invalid, not_allowed, out_of_procedure
 from ledger.vocabulary.picklists import MergeDeclineReason
 from ledger.vocabulary.types import format_utc
 

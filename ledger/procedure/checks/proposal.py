@@ -1,4 +1,4 @@
-"""The proposed action that each check judges, and the forms of its refusal."""
+"""The proposed action that each check judges."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ledger.events.act import Act
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.merged_cases import OtherCases
 from ledger.procedure.protocol import Agency, Operation, Protocol
-from ledger.refusals import Ground, Refusal
+from ledger.refusals import Ground, Refusal, invalid
 from ledger.vocabulary.levels import FieldGroup
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -87,19 +87,3 @@ def leads(p: Proposal) -> bool:
 def acts_for(p: Proposal, agency: str) -> bool:
     """Return whether the acting agency is ``agency``, answers for it or coordinates for it."""
     return p.protocol.acts_for(p.agency, agency)
-
-
-def invalid(rule: str, message: str, field: str) -> Refusal:
-    """Return the refusal of an action whose ``field`` has a value that it cannot have."""
-    path = field if field.startswith("act.") else f"act.{field}"
-    return Refusal(Ground.INVALID, rule, message, path)
-
-
-def not_allowed(rule: str, message: str) -> Refusal:
-    """Return the refusal of an action that this agency may not take."""
-    return Refusal(Ground.NOT_ALLOWED, rule, message, "iss")
-
-
-def out_of_procedure(rule: str, message: str, field: str | None = None) -> Refusal:
-    """Return the refusal of an action that the procedure does not allow now."""
-    return Refusal(Ground.OUT_OF_PROCEDURE, rule, message, field)

@@ -5,7 +5,11 @@ from uuid import UUID
 
 from ledger.procedure import condition_checks
 from ledger.procedure.case_fold import annulled_ids
-from ledger.procedure.checks.proposal import Check, Proposal, invalid, not_allowed, out_of_procedure
+from ledger.procedure.checks.proposal import (
+    Check,
+    Proposal,
+)
+from ledger.refusals import invalid, not_allowed, out_of_procedure
 
 
 def _of_the_same_country(what: str, field: str) -> Check:

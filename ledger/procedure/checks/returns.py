@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from ledger.procedure.checks.proposal import (
     Check,
     Proposal,
-    invalid,
     names_fact,
-    not_allowed,
     to_another_country,
 )
+from ledger.refusals import invalid, not_allowed
 
 
 def _return_decided(p: Proposal) -> None:

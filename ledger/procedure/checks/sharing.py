@@ -9,13 +9,10 @@ from ledger.procedure.checks.proposal import (
     Check,
     Proposal,
     check_matrix,
-    invalid,
-    not_allowed,
-    out_of_procedure,
 )
 from ledger.procedure.legal_basis import Basis, release_bases
 from ledger.procedure.protocol import Operation
-from ledger.refusals import Ground, Refusal
+from ledger.refusals import Ground, Refusal, invalid, not_allowed, out_of_procedure
 from ledger.vocabulary import NOT_UNDERSTOOD
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis

@@ -7,8 +7,8 @@ from uuid import UUID
 from ledger.events.act import Act
 from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.case_state import CaseState
-from ledger.procedure.checks.proposal import invalid, not_allowed
 from ledger.procedure.protocol import Agency, Protocol
+from ledger.refusals import invalid, not_allowed
 
 AGENCY_FIELDS = ("addressee", "to_agency", "responsible")
 """The fields of actions that name agencies."""

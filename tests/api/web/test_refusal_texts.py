@@ -23,6 +23,7 @@ DECIDING = (
     *sorted((ROOT / "ledger" / "procedure").rglob("*.py")),
     *sorted((ROOT / "ledger" / "signing").glob("*.py")),
     ROOT / "ledger" / "application.py",
+    ROOT / "ledger" / "refusals.py",
     ROOT / "api" / "http" / "access.py",
     ROOT / "api" / "services" / "append_service.py",
 )
@@ -53,8 +54,8 @@ HEADS = {
 """The rules with a part that is put in, by how they begin."""
 
 
-SHARED_MAKERS = ROOT / "ledger" / "procedure" / "checks" / "proposal.py"
-"""The file of the functions that make refusals for the checks of all kinds."""
+SHARED_MAKERS = ROOT / "ledger" / "refusals.py"
+"""The file of the functions that make refusals for all rules."""
 
 
 def makers_in(file: Path) -> dict[str, int]:
