@@ -91,7 +91,7 @@ class CosignatureGatherer(PeriodicWorker):
             self._publication.refresh(clock.now())
         if now == self._done and _is_complete(now):
             self._pause = _EVERY_SECONDS
-            return min(_COMPLETE_SECONDS, _REFRESH_LOOK_SECONDS)
+            return _COMPLETE_SECONDS
         is_moving = now != self._done
         self._pause = _EVERY_SECONDS if is_moving else min(2 * self._pause, _AT_LEAST_EVERY_SECONDS)
         return self._pause

@@ -61,7 +61,6 @@ from projections.tables.view_queries import ViewReader
 _BATCH = 500
 _EVERY_SECONDS = 5.0
 """A notice of the database wakes the eraser at each event; this is for notices that are lost."""
-_SOONEST_SECONDS = 1.0
 _BACKOFF = Backoff(0.2, 2.0)
 _RETENTION_EVERY_SECONDS = 3600.0
 _ANNOUNCE_AGAIN_SECONDS = 6 * 3600.0
@@ -112,7 +111,7 @@ class Eraser(PeriodicWorker):
             backoff=_BACKOFF,
         )
 
-    def _step(self) -> float:
+    def _step(self) -> None:
         if not self._has_removed_returned:
             self.remove_returned()
             self._has_removed_returned = True
@@ -126,7 +125,6 @@ class Eraser(PeriodicWorker):
             self._retired_at = time.monotonic()
         self.confirm()
         self.confirm_destructions()
-        return min(_EVERY_SECONDS, max(_SOONEST_SECONDS, _RETENTION_EVERY_SECONDS))
 
     def obey(self) -> int:
         """Carry out the erasures that were ordered since the last look.

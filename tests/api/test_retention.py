@@ -63,8 +63,10 @@ def jumping(monkeypatch: pytest.MonkeyPatch) -> Clock:
     # A node whose clock differs from the database's records nothing. Here that is not enough.
     for look in ("check", "at_once"):
         monkeypatch.setattr(f"api.background_jobs.clock_watch.ClockWatch.{look}", lambda _: ())
-    monkeypatch.setattr("api.background_jobs.checkpoint_publisher._REFRESH_LOOK_SECONDS", 0.1)
+    for name in ("_REFRESH_LOOK_SECONDS", "_COMPLETE_SECONDS"):
+        monkeypatch.setattr(f"api.background_jobs.checkpoint_publisher.{name}", 0.1)
     monkeypatch.setattr("api.background_jobs.eraser._RETENTION_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr("api.background_jobs.eraser._EVERY_SECONDS", 1.0)
     return made
 
 

@@ -142,6 +142,7 @@ def world(
     protocol = Protocol.model_validate(text_of(shipped_protocol()) | {"withdrawal": terms})
     agencies = Agencies(protocol)
     monkeypatch.setattr(eraser, "_RETENTION_EVERY_SECONDS", 0.5)
+    monkeypatch.setattr(eraser, "_EVERY_SECONDS", 1.0)
     policy = directory / "policy"
     here = settings_of(directory / "ledger", policy, "XK", "ME")
     url = f"http://127.0.0.1:{here.port}"
