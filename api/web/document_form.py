@@ -49,7 +49,8 @@ def files_of_form(node: Node, caller: Caller, case: Case, words: Words) -> Files
     protocol, things = caller.protocol, words.things
     limits = protocol.document_limits
     party = caller.agency.party
-    used = node.vaults.of(party).documents.bytes_of_case(case.id)
+    has_vault = node.vaults.has(party)
+    used = node.vaults.of(party).documents.bytes_of_case(case.id) if has_vault else 0
     countries = sorted(case.state.parties, key=lambda one: (one != party, one))
     return FilesOfForm(
         max_bytes=limits.max_bytes,

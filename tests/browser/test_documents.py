@@ -12,7 +12,13 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from ledger.vocabulary.coordination import ConsentGiven
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import AgeGroup, ConsentForm, ConsentGiver, ConsentScope, Purpose
+from ledger.vocabulary.picklists import (
+    AgeGroup,
+    ConsentForm,
+    ConsentGiver,
+    ConsentScope,
+    Purpose,
+)
 from tests.browser.conftest import Person, at_a_browser
 from tests.browser.test_acts import kept
 from tests.support.actions import START, opening

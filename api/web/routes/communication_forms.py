@@ -22,6 +22,7 @@ from api.web.communication_forms import (
     sent_form,
     steps_of,
 )
+from api.web.document_form import files_of_form, own_document
 from api.web.errors import PageRoute
 from api.web.forms import form, is_long
 from api.web.printing_form import PrintedForm
@@ -148,6 +149,8 @@ def preview_form(
         if one is not None and can_send
         else None,
         preset={} if one is None else presets(one),
+        own=own_document(FormSent.kind),
+        files=files_of_form(node, caller, case, words),
         protocol=protocol.id,
         is_long=is_long,
         named=named,

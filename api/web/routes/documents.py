@@ -107,6 +107,8 @@ def _documents(
         case=view,
         order=order,
         number=len(rows),
+        named=names(protocol, trail, words.things),
+        titles={row.listed.id: row.listed.document.title for row in rows},
         found=grouped(rows, order, words.texts.text("docs.of_case")),
         groups=[
             group
