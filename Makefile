@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE :=
 $(RUNTIME): requirements/runtime.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/build.txt
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/runtime.txt
+	$(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --require-hashes -r requirements/runtime.txt
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
@@ -40,8 +40,8 @@ serve: $(RUNTIME) ## the same, and leave the server running wherever it is start
 
 test: ## lint, types, layers, then every test
 	$(MAKE) --no-print-directory $(DEV)
-	$(MAKE) --no-print-directory -j 2 linted compiled
-	$(MAKE) --no-print-directory -j 2 tested typed
+	$(MAKE) --no-print-directory -j 2 compiled linted typed
+	$(MAKE) --no-print-directory tested
 
 check: linted typed
 
@@ -59,7 +59,7 @@ tested: $(DEV)
 test-fast: $(DEV) ## tests that need no database, process, browser or other language
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not (database or process or browser or language)"
 
-# Once for all processes of the tests, while the linters leave a core idle.
+# Once for all processes of the tests, while the linters and mypy use the other core.
 compiled: $(DEV)
 	$(BIN)/python -m compileall -q ledger projections api auditor tests/support
 	-$(BIN)/python -m pytest --collect-only -q > /dev/null
