@@ -1,5 +1,6 @@
 """A real PostgreSQL for the tests: embedded, or the one that the environment names."""
 
+import gc
 import os
 import shutil
 import ssl
@@ -40,7 +41,9 @@ _GUARD = ProcessGuard()
 
 
 def pytest_configure() -> None:
+    """Watch for processes, and keep the collector still while all tests are loaded."""
     _GUARD.install()
+    gc.set_threshold(1_000_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
