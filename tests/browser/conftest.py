@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from playwright.sync_api import (
     BrowserContext,
     ConsoleMessage,
     Page,
+    Playwright,
     ViewportSize,
     expect,
     sync_playwright,
@@ -31,6 +32,8 @@ from tests.support.sharing import register_country_keys
 from tests.support.story import Told, tell
 
 CHROMIUM = Path("/usr/bin/chromium")
+SHELL = Path("/usr/bin/chromium-headless-shell")
+"""The same without windows and viewers, where it is installed: it takes half the CPU."""
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 SECONDS = 30_000
 """So long a page may take on a loaded machine, in milliseconds."""
@@ -144,17 +147,29 @@ class Person:
 
 
 @pytest.fixture(scope="package")
-def chromium() -> Iterator[Browser]:
-    """A browser for the files of this folder.
+def playwright() -> Iterator[Playwright]:
+    """What drives browsers for the files of this folder.
 
     While it is there, so is an event loop, which the tests of other folders would meet.
     """
     if not CHROMIUM.exists() and os.environ.get("CASE_LEDGER_TEST_CROSSCHECK") != "required":
         pytest.skip(f"there is no {CHROMIUM}: install Debian's chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
+    with sync_playwright() as made:
+        yield made
+
+
+@contextmanager
+def running_browser(playwright: Playwright, program: Path) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="package")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    """A browser for the files of this folder."""
+    with running_browser(playwright, SHELL if SHELL.exists() else CHROMIUM) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="package")

@@ -1,12 +1,12 @@
 """Documents on paper: that a browser shows them, under the policy of the pages."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Frame, Page, expect
+from playwright.sync_api import Browser, Frame, Page, Playwright, expect
 
-from tests.browser.conftest import SECONDS, Person
+from tests.browser.conftest import CHROMIUM, SECONDS, Person, running_browser
 from tests.support.story import Told
 
 People = Callable[[str], Person]
@@ -17,6 +17,13 @@ PAPERS = {
     "/cases/{}/trail": ("/cases/{}/trail.pdf", "Audit trail"),
     "/meeting/ME/summary": ("/meeting/ME/summary.pdf", "Summary of the sitting"),
 }
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    """A browser that has the viewer, in place of the one without."""
+    with running_browser(playwright, CHROMIUM) as browser:
+        yield browser
 
 
 @pytest.mark.parametrize("path", PAPERS)
