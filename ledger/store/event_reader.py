@@ -5,13 +5,21 @@ from datetime import datetime
 from typing import Any, LiteralString, TypeAlias
 from uuid import UUID
 
-from eventsourcing.persistence import IntegrityError, Notification, StoredEvent
+from eventsourcing.persistence import (
+    IntegrityError,
+    InterfaceError,
+    Notification,
+    OperationalError,
+    StoredEvent,
+)
 from eventsourcing.postgres import PostgresApplicationRecorder
 from psycopg.sql import SQL, Composed
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from ledger.log.merkle import Frontier, Tree
 from ledger.store.event_rows import RecordedRow
 from ledger.store.postgres_arrays import Bigints, Uuids
+from ledger.system.retrying import AT_ONCE, retrying
 
 Query: TypeAlias = LiteralString | SQL | Composed
 Params: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
@@ -39,6 +47,13 @@ _TILE_HASHES = """
 SELECT hash FROM ledger.tree
 WHERE level = %(level)s AND index >= %(start)s AND index < %(end)s ORDER BY index
 """
+
+
+def _was_cut_off(error: BaseException) -> bool:
+    """Return whether a connection ended under a statement. None in time is another trouble."""
+    if not isinstance(error, InterfaceError | OperationalError):
+        return False
+    return not isinstance(error.__cause__, PoolTimeout | PoolClosed | TooManyRequests)
 
 
 class EventReader(PostgresApplicationRecorder):
@@ -205,8 +220,13 @@ class EventReader(PostgresApplicationRecorder):
         )
         return [row["hash"] for row in rows]
 
+    @retrying(_was_cut_off, attempts=2, backoff=AT_ONCE).wraps
     def _rows(self, statement: Query, params: Params = None) -> list[dict[str, Any]]:
-        """Return the rows of a statement that only reads."""
+        """Return the rows of a statement that only reads.
+
+        The pool gives no connection away whose server closed it. A server that is about to close it
+        ends it under the statement, which is then sent once more, on another connection.
+        """
         with self.datastore.get_connection() as connection:
             return connection.execute(statement, params, prepare=True).fetchall()
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 from unittest.mock import patch
 from uuid import UUID, uuid4
 
@@ -20,6 +21,7 @@ from ledger.log.merkle import Frontier
 from ledger.refusals import Ground, Refusal
 from ledger.signing import keys, signed_action
 from ledger.signing.signed_action import SignedAction
+from ledger.store.database import is_over
 from ledger.store.event_rows import Guard, RecordedRow
 from ledger.store.group_commit import GroupCommit
 from ledger.store.recorder import (
@@ -370,6 +372,30 @@ def test_a_connection_that_is_gone_is_made_anew(
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     assert ledger.append(opened(agencies, next_case), next_case, 0)
+    check_whole(ledger)
+
+
+def test_a_connection_that_ends_under_a_reading_costs_the_caller_nothing(
+    ledger: Ledger, database: str, agencies: Agencies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool saw no end of the connection: the server had not got to it yet."""
+    ledger.append(opened(agencies, case_id := uuid4()), case_id, 0)
+    assert ledger.rows.select_rows(0, 1)
+    with psycopg.connect(database, autocommit=True) as connection:
+        others = (
+            "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        connection.execute(f"SELECT pg_terminate_backend(pid) {others}")
+        until(lambda: not connection.execute(f"SELECT {others}").fetchall())
+    looked: list[bool] = []
+
+    def is_over_but_at_first(connection: psycopg.Connection[Any]) -> bool:
+        looked.append(is_over(connection))
+        return looked[-1] and len(looked) > 1
+
+    monkeypatch.setattr("ledger.store.database.is_over", is_over_but_at_first)
+    assert ledger.append(opened(agencies, next_case := uuid4()), next_case, 0)
+    assert looked[0]
     check_whole(ledger)
 
 
