@@ -306,19 +306,37 @@ def get(
     file: Annotated[Path, typer.Argument(help="The file to write, which does not exist yet.")],
     purpose: Annotated[Purpose, typer.Option(help="The purpose of the reading.")],
     basis: ForBasis = None,
+    original: Annotated[
+        bool,
+        typer.Option("--original", help="The signed original, as a proof, without a visible mark."),
+    ] = False,
 ) -> None:
-    """Download a document. The access log records it. Compare the printed SHA-256 with the list."""
+    """Download a document: a copy whose pages say who got it, or the signed original.
+
+    The access log records it, and which of both. Compare the printed SHA-256 of the original with
+    the list.
+    """
 
     from api.cli.steps.transfers import transfer_bar
+    from ledger.procedure.readings import CopyKind
 
     with failures(asked.as_json), asked.client() as client:
         if file.exists():
             fail(f"{file} exists; name another file")
         with transfer_bar("Downloading", asked.as_json) as progress:
+            kind = CopyKind.ORIGINAL if original else CopyKind.MARKED
             digest = client.download(
-                case_id, document_id, file, purpose=purpose, basis=basis, progress=progress
+                case_id,
+                document_id,
+                file,
+                purpose=purpose,
+                basis=basis,
+                copy=kind,
+                progress=progress,
             )
         if asked.as_json:
-            print_json({"file": str(file), "sha256": digest})
+            print_json({"file": str(file), "sha256": digest, "copy": kind})
+        elif not original:
+            out.print(f"{file}: a copy with your mark on each page", soft_wrap=True)
         else:
             out.print(f"{file}: SHA-256 {digest}", soft_wrap=True)

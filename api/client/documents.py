@@ -29,6 +29,7 @@ from api.client.schemas.case_documents import (
     UploadState,
 )
 from api.client.schemas.personal import HeldBack, HeldBackGround
+from ledger.procedure.readings import CopyKind
 from ledger.system.backoff import Backoff
 from ledger.system.retrying import retrying
 from ledger.vocabulary import Action
@@ -425,20 +426,28 @@ class DocumentsClient(ActionsClient):
         *,
         purpose: Purpose,
         basis: LegalBasis | None = None,
+        copy: CopyKind = CopyKind.ORIGINAL,
         progress: Progress = lambda _, __: None,
     ) -> str:
         """Write a document's content to a new file, and return its SHA-256 in hexadecimal.
 
-        Compare the digest with the signed one of :meth:`documents`. If the line breaks, the rest
-        is asked for from there. The file is removed if it does not become whole. Raises
-        ``RefusedError``, and ``FileExistsError`` if the file exists.
+        Compare the digest of an original with the signed one of :meth:`documents`. If the line
+        breaks, the rest is asked for from there. A marked copy is asked for anew: each of its pages
+        says who got it, and it has another digest each time. The file is removed if it does not
+        become whole. Raises ``RefusedError``, and ``FileExistsError`` if the file exists.
         """
         path = f"/v1/cases/{case_id}/documents/{document_id}/content"
-        asked = {"purpose": purpose.value, **({"basis": basis.value} if basis else {})}
+        asked = {"purpose": purpose.value, "copy": copy.value}
+        asked |= {"basis": basis.value} if basis else {}
         digest = hashlib.sha256()
         with file.open("xb") as written:
 
             def rest() -> None:
+                nonlocal digest
+                if copy is CopyKind.MARKED:
+                    digest = hashlib.sha256()
+                    written.truncate(0)
+                    written.seek(0)
                 done = written.tell()
                 headers = {**self._authorization(), "Range": f"bytes={done}-"}
                 with self._http.stream(

@@ -36,6 +36,17 @@ class Costly:
         Raises a problem: 429 where the caller has too many under way, 503 where no place became
         free in time.
         """
+        release = await self.take(caller)
+        try:
+            return await anyio.to_thread.run_sync(partial(work, *given), limiter=self._threads)
+        finally:
+            release()
+
+    async def take(self, caller: str) -> Callable[[], None]:
+        """Take a place for a caller, once there is one, and return what gives it back.
+
+        Raises as :meth:`run` does.
+        """
         if self._asked[caller] >= self._each:
             raise problem(
                 STATUS,
@@ -47,14 +58,20 @@ class Costly:
         self._asked[caller] += 1
         try:
             await self._wait_for_a_place()
-            try:
-                return await anyio.to_thread.run_sync(partial(work, *given), limiter=self._threads)
-            finally:
-                self._places.release()
-        finally:
-            self._asked[caller] -= 1
-            if not self._asked[caller]:
-                del self._asked[caller]
+        except BaseException:
+            self._leave(caller)
+            raise
+
+        def release() -> None:
+            self._places.release()
+            self._leave(caller)
+
+        return release
+
+    def _leave(self, caller: str) -> None:
+        self._asked[caller] -= 1
+        if not self._asked[caller]:
+            del self._asked[caller]
 
     async def _wait_for_a_place(self) -> None:
         try:

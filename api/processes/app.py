@@ -58,6 +58,8 @@ from ledger.vocabulary import build_models
 MAX_BODY = 512 * 1024
 _PRINT_WAIT_SECONDS = 20.0
 _PREVIEW_WAIT_SECONDS = 20.0
+_MARKED_COPIES = 3, 8, 60.0
+"""Marked copies in memory at once, requests for them of one agency, and their wait in seconds."""
 _STORED_AT_ONCE = 4
 """Chunks of documents that are encrypted and stored at once: each takes about 1.5 MB of memory."""
 _SIGN_INS = 8, 2, 2.0
@@ -97,6 +99,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
                 app.state.costly = Costly(
                     settings.prints, settings.prints_per_agency, _PRINT_WAIT_SECONDS
                 )
+                app.state.copies = Costly(*_MARKED_COPIES)
                 app.state.previews = Costly(
                     settings.previews, settings.previews_per_agency, _PREVIEW_WAIT_SECONDS
                 )

@@ -19,7 +19,7 @@ from ledger.procedure.checks.taking_part import has_part
 from ledger.procedure.destruction_review import reviewed_action
 from ledger.procedure.legal_basis import Basis, reading_bases
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Operation, Protocol
-from ledger.procedure.readings import Asked, BasisNamed, Reading
+from ledger.procedure.readings import Asked, BasisNamed, CopyKind, Reading
 from ledger.refusals import Ground, Refusal
 from ledger.replication.outbox import Outbox
 from ledger.signing import signed_action
@@ -105,12 +105,14 @@ class PersonalDataAccess:
         action: UUID,
         purpose: Purpose,
         basis: LegalBasis | None,
+        copy_kind: CopyKind | None = None,
     ) -> OpenedDocument:
         """Open the content of a document that the reader's own country holds.
 
         The document is of the case, or of one that was merged with it: then the matrix and the
         basis are those of that case, and the entry of the access log is on that case. ``action`` is
-        the action that has the document. The entry of the access log names it. A document at
+        the action that has the document. The entry of the access log names it, and ``copy_kind``
+        where it is downloaded. A document at
         ``case`` level needs no legal basis, and has an entry all the same. Raises ``Refusal``
         (``unknown-document``, ``document-damaged``) and as :meth:`read` does.
         """
@@ -120,7 +122,7 @@ class PersonalDataAccess:
         if known is None or action not in case.history or reader.agency.role in (OVERSIGHT, NODE):
             raise _no_document()
         groups = () if known.group is None else (known.group,)
-        reading = self._granted(reader, case, groups, purpose, basis, concerning=action)
+        reading = self._granted(reader, case, groups, purpose, basis, action, copy_kind)
         try:
             opened = vault.document(reading, action)
         except SealError:
@@ -145,8 +147,8 @@ class PersonalDataAccess:
         groups: Iterable[FieldGroup],
         purpose: Purpose,
         basis: LegalBasis | None,
-        *,
         concerning: UUID | None = None,
+        copy_kind: CopyKind | None = None,
     ) -> Reading:
         """Check a reading, and write it down. Raises ``Refusal`` as :meth:`read` does."""
         protocol = self._ledger.adopted().protocol_today(clock.now())
@@ -161,10 +163,12 @@ class PersonalDataAccess:
                 state, case.history, protocol, reader.agency, asked.groups, basis, self._moments()
             )
         except Refusal as refusal:
-            vault.readings.record(asked, refused_by=refusal.rule, concerning=concerning)
+            vault.readings.record(
+                asked, refused_by=refusal.rule, concerning=concerning, copy_kind=copy_kind
+            )
             raise
         _await_matrix(vault, asked)
-        return vault.readings.record(asked, bases=bases, concerning=concerning)
+        return vault.readings.record(asked, bases=bases, concerning=concerning, copy_kind=copy_kind)
 
     def subject_access(self, reader: Reader, case_id: UUID) -> OpenedFields:
         """Open all personal fields held on a person, for that person.

@@ -1,6 +1,7 @@
 """An entry of a vault's access log: who asked for which personal fields, when, and what for."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from uuid import UUID
 
 from ledger.procedure.protocol import Operation
@@ -32,6 +33,15 @@ class Asked(LedgerModel):
     purpose: Purpose
 
 
+class CopyKind(StrEnum):
+    """The kind of a download of a document."""
+
+    MARKED = "marked"
+    """A copy on which each page says who got it, when, for what and of which case."""
+    ORIGINAL = "original"
+    """The content whose digest was signed."""
+
+
 class Reading(LedgerModel):
     """One entry of the access log. It holds nothing of what was read."""
 
@@ -42,6 +52,8 @@ class Reading(LedgerModel):
     refused_by: str | None = None
     """The rule that refused it."""
     bases: Mapping[FieldGroup, BasisNamed] = {}
+    copy_kind: CopyKind | None = None
+    """Where a document was downloaded: the signed original, or a copy with a visible mark."""
     concerning: UUID | None = None
     """The release that the fields were taken out for, the annulled action that was reviewed, or the
     action whose document was opened."""

@@ -15,7 +15,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 from pydantic import ValidationError
 
-from ledger.procedure.readings import Asked, BasisNamed, Reading
+from ledger.procedure.readings import Asked, BasisNamed, CopyKind, Reading
 from ledger.store.database import Database
 from ledger.store.disk import until_given_way
 from ledger.store.migrate import vault_role, vault_schema
@@ -57,6 +57,7 @@ class Readings:
         bases: Mapping[FieldGroup, BasisNamed] | None = None,
         refused_by: str | None = None,
         concerning: UUID | None = None,
+        copy_kind: CopyKind | None = None,
     ) -> Reading:
         """Write an entry; granted, unless a rule refused it. Durable on return."""
         # By the database's clock, since row-level security holds it against that clock.
@@ -92,6 +93,7 @@ class Readings:
                 refused_by=refused_by,
                 bases=bases or {},
                 concerning=concerning,
+                copy_kind=copy_kind,
             )
             entry = reading.model_dump_json(exclude_none=True)
             connection.execute(

@@ -1,5 +1,6 @@
 """Documents of a case, from the file to the download: who gets what, and what is written down."""
 
+import base64
 import hashlib
 import io
 import zipfile
@@ -29,6 +30,7 @@ from api.client.schemas.personal import HeldBackGround
 from api.paper.subject_access.archive import ArchiveIndex
 from api.paper.subject_access.wording import wording
 from ledger.procedure.protocol import Operation
+from ledger.procedure.readings import CopyKind
 from ledger.signing import keys
 from ledger.vault.documents.chunk_encryption import seal_chunk
 from ledger.vault.documents.content_check import ContentCheck
@@ -51,7 +53,7 @@ from ledger.vocabulary.picklists import (
 )
 from tests.api.test_document_uploads import authorised
 from tests.support.actions import START, opening
-from tests.support.papers import PDF, pdf
+from tests.support.papers import PDF, docx, pdf
 from tests.support.pictures import scan
 from tests.support.serving import Server
 from tests.support.sharing import register_country_keys
@@ -187,7 +189,8 @@ def test_a_download_has_ranges_and_runs_nowhere(served: Server, file: Path) -> N
 
     def get(wanted: str | None) -> httpx.Response:
         headers = authorised(served) | ({"Range": wanted} if wanted else {})
-        return httpx.get(url, params={"purpose": "protection"}, headers=headers)
+        asked = {"purpose": "protection", "copy": "original"}
+        return httpx.get(url, params=asked, headers=headers)
 
     whole = get(None)
     assert (whole.status_code, whole.content) == (200, content)
@@ -465,6 +468,48 @@ def test_the_contents_of_a_vault_are_compared_with_the_signed_digests(
 
 
 @pytest.mark.process
+def test_a_download_is_a_marked_copy_unless_the_original_is_asked_for(
+    served: Server, file: Path, tmp_path: Path
+) -> None:
+    case, _ = opened(served)
+    file.write_bytes(scan(3))
+    receipt = added(served, case, 1, file)
+    url = f"{served.url}/v1/cases/{case}/documents/{receipt.action_id}/content"
+    headers = authorised(served) | {"Range": "bytes=0-9"}
+    answer = httpx.get(url, params={"purpose": "protection"}, headers=headers)
+    assert (answer.status_code, answer.headers["document-copy"]) == (200, "marked")
+    digest = base64.b64encode(hashlib.sha256(answer.content).digest()).decode()
+    assert answer.headers["repr-digest"] == f"sha-256=:{digest}:"
+    assert answer.headers["content-disposition"].startswith('attachment; filename="copy-of-')
+    pages = PdfReader(io.BytesIO(answer.content)).pages
+    assert len(pages) == 3
+    assert all(page.mediabox.height > 400 for page in pages)
+    get = ("document", "get", case, receipt.action_id)
+    own = ("--purpose", "protection", "-a", AGENCY)
+    told = command(served, tmp_path, *get, tmp_path / "copy.pdf", *own)
+    assert "your mark on each page" in " ".join(told.split())
+    command(served, tmp_path, *get, tmp_path / "original.pdf", *own, "--original")
+    assert (tmp_path / "original.pdf").read_bytes() == file.read_bytes()
+    assert (tmp_path / "copy.pdf").read_bytes() != file.read_bytes()
+    # Each is an entry of the access log, which says which of both it was.
+    with served.client(AGENCY) as client:
+        entries = client.readings(case).readings
+        kinds = [one.copy_kind for one in entries if one.concerning == receipt.action_id]
+        assert kinds == ["marked", "marked", "original"]
+        (office := tmp_path / "letter.docx").write_bytes(docx())
+        letter = added(served, case, 2, office)
+        with pytest.raises(RefusedError) as refused:
+            client.download(
+                case, letter.action_id, tmp_path / "no", purpose=Purpose.PROTECTION,
+                copy=CopyKind.MARKED,
+            )  # fmt: skip
+        assert refused.value.problem.rule == "document-not-markable"
+        to = tmp_path / "again.docx"
+        client.download(case, letter.action_id, to, purpose=Purpose.PROTECTION)
+        assert to.read_bytes() == office.read_bytes()
+
+
+@pytest.mark.process
 def test_a_version_without_pages_is_a_document_that_names_its_original(
     served: Server, file: Path, tmp_path: Path
 ) -> None:
@@ -521,7 +566,9 @@ def test_all_documents_of_a_person_are_one_archive(
         assert (refused.value.problem.rule, to.exists()) == ("unknown-document", False)
         before = client.readings(case).readings[-1].seq
         client.subject_documents(case, to, "en", {back.action_id: ground})
-        log = [one for one in client.readings(case).readings if one.seq > before]
+        later = [one for one in client.readings(case).readings if one.seq > before]
+    # The comparison of cases has entries too, at any time.
+    log = [one for one in later if one.asked.operation is Operation.SUBJECT_ACCESS]
     assert to.stat().st_mode & 0o777 == 0o600
     # The request, then what is held back, then each document before it is opened.
     assert [(one.concerning, one.granted, one.refused_by) for one in log] == [
@@ -530,7 +577,6 @@ def test_all_documents_of_a_person_are_one_archive(
         (first.action_id, True, None),
         (second.action_id, True, None),
     ]
-    assert {one.asked.operation for one in log} == {Operation.SUBJECT_ACCESS}
     with zipfile.ZipFile(to) as archive:
         assert archive.testzip() is None
         index = ArchiveIndex.model_validate_json(archive.read("index.json"))

@@ -166,6 +166,11 @@ def test_a_document_is_listed_and_opened_with_a_purpose_and_not_without(
     page.select_option("#open-purpose", "protection")
     with page.expect_download() as coming:
         page.get_by_role("button", name="Download").click()
+    expect(page.locator("#said")).to_contain_text("Each page says who got it")
+    with Image.open(coming.value.path()) as copy, Image.open(photo) as original:
+        assert copy.height > original.height  # the mark is below the picture
+    with page.expect_download() as coming:
+        page.get_by_role("button", name="Signed original").click()
     came, sent = Path(coming.value.path()).read_bytes(), photo.read_bytes()
     with Image.open(io.BytesIO(came)) as copy, Image.open(io.BytesIO(sent)) as original:
         assert (dict(copy.getexif()), "Phone 1" in str(dict(original.getexif()))) == ({}, True)

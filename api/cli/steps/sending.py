@@ -46,10 +46,11 @@ def send_together(
     case_version: int,
     acts: Sequence[tuple[UUID, Action]],
     as_json: bool,
-) -> None:
+) -> int:
     """Sign acts that follow one another on a case, keep them all, and send them in turn.
 
-    An act that is not sent, because the one before it was refused, is not kept.
+    An act that is not sent, because the one before it was refused, is not kept. Returns the
+    position of the last one.
     """
     kept = UnsentActions(Settings().data_directory)
     unsent = [
@@ -66,9 +67,10 @@ def send_together(
     ]
     for one in unsent:
         kept.keep(one)
+    position = 0
     for number, one in enumerate(unsent):
         try:
-            send_kept(client, kept, one, as_json)
+            position = send_kept(client, kept, one, as_json)
         except RefusedError:
             if not kept.has(one):  # refused for good
                 for other in unsent[number + 1 :]:
@@ -81,12 +83,13 @@ def send_together(
                         soft_wrap=True,
                     )
             raise
+    return position
 
 
 def send_kept(
     client: LedgerClient, kept: UnsentActions, unsent: UnsentAction, as_json: bool
-) -> None:
-    """Send a kept action. Its file is removed once the node answers for good.
+) -> int:
+    """Send a kept action, and return its position. Its file is removed once the node answers.
 
     The decision that the ledger node signed is kept. One that the log's key did not sign is none.
     """
@@ -123,6 +126,7 @@ def send_kept(
         )
         if decision is not None:
             out.print(f"[dim]signed receipt[/] {decision}", soft_wrap=True)
+    return receipt.position
 
 
 def _say_not_known(unsent: UnsentAction, why: str) -> NoReturn:

@@ -1,12 +1,15 @@
 """Documents of a case: which there are, and their contents."""
 
+import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Header, Query, Response
+from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from api.client.schemas.case_documents import (
     DocumentCopyRequest,
@@ -15,6 +18,7 @@ from api.client.schemas.case_documents import (
     UploadState,
 )
 from api.http.access import TheCaller, TheNode
+from api.http.costly import Costly
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import SANDBOX_POLICY, responses
 from api.http.parameters import CaseId
@@ -22,8 +26,10 @@ from api.http.routes.document_uploads import upload_state
 from api.runtime.problem import problem
 from api.services.document_copies import copied
 from api.services.document_inventory import inventory_of
+from api.services.document_marks import marked
 from api.services.document_pages import check_reads_documents, document_page
 from api.services.personal_data_access import document_damaged
+from ledger.procedure.readings import CopyKind
 from ledger.signing.country_key import SealError
 from ledger.vault.documents.documents import OpenedDocument
 from ledger.vault.documents.media_types import SUFFIXES
@@ -31,6 +37,8 @@ from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
 
 router = APIRouter(prefix="/v1/cases", tags=["documents"], route_class=DeclaredParametersRoute)
+COPY_HEADER = "Document-Copy"
+"""The header that says whether an answer is the signed original or a marked copy."""
 _RANGE = re.compile(r"bytes=(\d{0,12})-(\d{0,12})")
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _CONTENT: dict[int | str, dict[str, Any]] = {
@@ -95,40 +103,106 @@ def document_inventory(case_id: CaseId, node: TheNode, caller: TheCaller) -> Doc
     response_class=Response,
     responses={**_CONTENT, **responses(401, 403, 404, 409, 416, 422, 503)},
 )
-def get_document(
+async def get_document(
+    request: Request,
     case_id: CaseId,
     document_id: UUID,
     node: TheNode,
     caller: TheCaller,
     purpose: Purpose,
     basis: LegalBasis | None = None,
+    kind: Annotated[
+        CopyKind,
+        Query(alias="copy", description="A copy with a visible mark, or the signed original"),
+    ] = CopyKind.MARKED,
     wanted: Annotated[str | None, Header(alias="Range", description="One range of bytes")] = None,
 ) -> Response:
-    """Return the content of a document, whole or one range of it.
+    """Return the content of a document: a copy with a visible mark, or the signed original.
 
     It follows the rules of personal fields of the document's group. Each request is an entry of the
-    access log, which is written before the content is opened.
+    access log, which is written before the content is opened and says which of both it was. Each
+    page of a marked copy says who got it, when, for what and of which case: its digest is not the
+    signed one. A range is of the original; a marked copy is made anew each time, and sent whole.
     """
-    opened = node.disclosing.read_document(caller.reader, case_id, document_id, purpose, basis)
+
+    def answer() -> Response:
+        opened = node.disclosing.read_document(
+            caller.reader, case_id, document_id, purpose, basis, kind
+        )
+        try:
+            if kind is CopyKind.ORIGINAL:
+                return _original(opened, document_id, wanted)
+            return _marked(opened, document_id)
+        except SealError:
+            # What another country gave comes again.
+            contents = node.vaults.of(caller.agency.party).contents
+            contents.fetch_again([opened.place.document_id])
+            raise document_damaged() from None
+
+    if kind is CopyKind.ORIGINAL:
+        return await run_in_threadpool(answer)
+    copies: Costly = request.app.state.copies
+    release = await copies.take(caller.agency.id)
+    try:
+        copy = await run_in_threadpool(answer)
+    except BaseException:
+        release()
+        raise
+    return HeldPlace(copy, release)
+
+
+class HeldPlace(Response):
+    """An answer that keeps a place until it is sent: so few marked copies are in memory at once."""
+
+    def __init__(self, answer: Response, release: Callable[[], None]) -> None:
+        super().__init__()
+        self._answer = answer
+        self._release = release
+        self.raw_headers = answer.raw_headers
+        self.status_code = answer.status_code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self._answer.raw_headers = self.raw_headers
+            await self._answer(scope, receive, send)
+        finally:
+            self._release()
+
+
+def _marked(opened: OpenedDocument, document_id: UUID) -> Response:
+    made = marked(opened, document_id)
+    digest = base64.b64encode(made.sha256).decode("ascii")
+    headers = {
+        COPY_HEADER: CopyKind.MARKED,
+        "Repr-Digest": f"sha-256=:{digest}:",
+        **_file(document_id, made.media_type, f"copy-of-{document_id}"),
+    }
+    return Response(made.content, 200, headers, made.media_type)
+
+
+def _file(document_id: UUID, media_type: str, name: str | None = None) -> dict[str, str]:
+    return {
+        "Content-Disposition": f'attachment; filename="{name or document_id}.'
+        f'{SUFFIXES[media_type]}"',
+        "Content-Security-Policy": SANDBOX_POLICY,
+    }
+
+
+def _original(opened: OpenedDocument, document_id: UUID, wanted: str | None) -> Response:
+    """Return the content as it was signed, whole or one range of it."""
     size = opened.place.size
     first, last = _range(wanted, size)
     is_whole = (first, last) == (0, size - 1)
     media_type = opened.metadata.media_type or "application/octet-stream"
     headers = {
         "Accept-Ranges": "bytes",
-        "Content-Disposition": f'attachment; filename="{document_id}.{SUFFIXES[media_type]}"',
         "Content-Length": str(last - first + 1),
-        "Content-Security-Policy": SANDBOX_POLICY,
+        COPY_HEADER: CopyKind.ORIGINAL,
+        **_file(document_id, media_type),
     }
     if not is_whole:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-    try:
-        content = _begun(opened, first, last)
-    except SealError:
-        # What another country gave comes again.
-        contents = node.vaults.of(caller.agency.party).contents
-        contents.fetch_again([opened.place.document_id])
-        raise document_damaged() from None
+    content = _begun(opened, first, last)
     return StreamingResponse(content, 200 if is_whole else 206, headers, media_type)
 
 

@@ -1,7 +1,8 @@
-// Opens documents of a case for a purpose: as pictures on the page, or as a file whose SHA-256 is
-// compared with the signed one. Each is an entry of the access log.
+// Opens documents of a case for a purpose: as pictures on the page, as a copy that carries a visible
+// mark, or as the original, whose SHA-256 is compared with the signed one. Each is an entry of the
+// access log.
 
-import { hex, sha256 } from "./bytes.js";
+import { base64, hex, sha256 } from "./bytes.js";
 import { draw } from "./pictures.js";
 import { reason, text } from "./texts.js";
 
@@ -46,8 +47,13 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-async function download(row) {
-  const answer = await opened(row, "content");
+/** The SHA-256 that a marked copy was sent with, in base64. */
+function sentDigest(answer) {
+  return /^sha-256=:([^:]+):$/.exec(answer.headers.get("Repr-Digest") ?? "")?.[1];
+}
+
+async function download(row, copy) {
+  const answer = await opened(row, "content", { copy });
   if (!answer) return;
   let blob;
   try {
@@ -56,14 +62,19 @@ async function download(row) {
     say(text("js.offline"), true);
     return;
   }
-  const digest = hex(await sha256(await blob.arrayBuffer()));
-  if (digest !== row.dataset.sha256) {
+  const digest = await sha256(await blob.arrayBuffer());
+  const isSound =
+    copy === "original"
+      ? hex(digest) === row.dataset.sha256
+      : base64(digest) === sentDigest(answer);
+  if (!isSound) {
     say(text("docs.broken"), true);
     return;
   }
   const named = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition"));
   save(blob, named?.[1] ?? row.dataset.document);
-  say(text("docs.opened", { title: row.dataset.title }));
+  const done = copy === "original" ? "docs.opened" : "docs.copied";
+  say(text(done, { title: row.dataset.title }));
 }
 
 async function preview(row, page) {
@@ -89,12 +100,14 @@ async function preview(row, page) {
 }
 
 for (const row of document.querySelectorAll("[data-document]")) {
-  const [button] = row.querySelectorAll('[data-does="download"]');
-  row.dataset.path = new URL(button.formAction).pathname.replace(/\/content$/, "");
-  button.addEventListener("click", (event) => {
-    event.preventDefault();
-    download(row);
-  });
+  const original = row.querySelector('[data-does="original"]');
+  row.dataset.path = new URL(original.formAction).pathname.replace(/\/content$/, "");
+  for (const [does, copy] of [["original", "original"], ["download", "marked"]]) {
+    row.querySelector(`[data-does="${does}"]`)?.addEventListener("click", (event) => {
+      event.preventDefault();
+      download(row, copy);
+    });
+  }
   const look = row.querySelector('[data-does="preview"]');
   if (!look) continue;
   look.hidden = false;

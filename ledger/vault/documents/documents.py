@@ -46,6 +46,8 @@ class OpenedDocument:
     place: DocumentPlace
     metadata: Metadata = field(repr=False)
     _content: Callable[[int], bytes] = field(repr=False)
+    reading: Reading
+    """The entry of the access log that opens it."""
 
     def chunk(self, number: int) -> bytes:
         """Return one chunk. Raises ``SealError`` as :meth:`part` does."""
@@ -221,7 +223,7 @@ class Documents(Uploads):
                 raise SealError("a chunk of the document is missing, or the entry is too old")
             return open_chunk(content_key, sealed, place, number)
 
-        return OpenedDocument(place, opened_metadata(content_key, row, place), content)
+        return OpenedDocument(place, opened_metadata(content_key, row, place), content, reading)
 
     def remove_of(self, connection: Connection[DictRow], actions: Sequence[UUID]) -> None:
         """Remove the documents of actions, within the caller's transaction."""
