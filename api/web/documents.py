@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from uuid import UUID
 
-from api.client.schemas.case_documents import ListedDocument
+from api.client.schemas.case_documents import AwaitedDocument, DocumentInventory, ListedDocument
 from api.paper.subject_access.wording import Wording
 from api.web.texts import PageTexts
 from ledger.procedure.case_fold import annulled_ids
@@ -45,6 +46,16 @@ class DocumentRow:
     also_signed: tuple[tuple[str, datetime], ...]
     """The other agencies that signed it, with the time of the act."""
     has_preview: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where the content of a document is besides this node."""
+
+    awaited: str
+    """How far the content of another country is on its way here; empty if it is not awaited."""
+    given: tuple[str, ...]
+    """The countries to which this country's node gives the content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +130,41 @@ def document_rows(
         )
         for one in listed
     ]
+
+
+def whereabouts(
+    inventory: DocumentInventory, words: Wording, texts: PageTexts
+) -> Mapping[UUID, Whereabouts]:
+    """Return where the contents of a case's documents are, by the action that has the document."""
+    given: dict[UUID, list[str]] = {}
+    for one in inventory.given:
+        text = "docs.given" if one.held_at is None else "docs.held"
+        said = texts.text(text, country=words.country(one.recipient))
+        given.setdefault(one.id, []).append(said)
+    awaited = {
+        one.id: _awaited(one, words, texts) for one in inventory.awaited if one.state != "held"
+    }
+    return {
+        action: Whereabouts(awaited.get(action, ""), tuple(given.get(action, ())))
+        for action in {*given, *awaited}
+    }
+
+
+def _awaited(one: AwaitedDocument, words: Wording, texts: PageTexts) -> str:
+    origin = one.origin or one.asked
+    country = words.country(origin) if origin is not None else "—"
+    if one.state == "refused":
+        return (
+            texts.find(f"docs.content.{one.refused}") or texts.text("docs.content.other")
+        ).format(country=country)
+    if one.state == "missing":
+        return texts.text("docs.content.missing", country=country)
+    return texts.text(
+        "docs.content.coming",
+        country=country,
+        received=size_text(one.received, words),
+        size=size_text(one.size, words),
+    )
 
 
 def grouped(

@@ -10,24 +10,26 @@ import pytest
 from PIL import Image, ImageChops
 from playwright.sync_api import Browser, Page, Route, expect
 
-from ledger.vocabulary.coordination import ConsentGiven
+from ledger.vocabulary.coordination import ConsentGiven, ConsentWithdrawn
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import (
     AgeGroup,
     ConsentForm,
     ConsentGiver,
     ConsentScope,
+    DocumentKind,
     Purpose,
 )
 from tests.browser.conftest import Person, at_a_browser
 from tests.browser.test_acts import kept
 from tests.support.actions import START, opening
 from tests.support.papers import pdf
-from tests.support.pictures import drawn, encoded, exif
+from tests.support.pictures import drawn, encoded, exif, scan
 from tests.support.serving import Server
 from tests.support.story import Told
+from tests.support.waiting import until
 
-POLICE = "xk-dhtqnj"
+POLICE, CARE = "xk-dhtqnj", "me-csw-podgorica"
 REFUSED = re.compile("status of (401|403|409|422)|ERR_FAILED")
 """What the tests here provoke, and the browser tells on its console."""
 People = Callable[[str], Person]
@@ -105,6 +107,24 @@ def describe(page: Page, title: str, kind: str, group: str) -> None:
     row.get_by_label(re.compile("^Title")).fill(title)
     row.get_by_label(re.compile("^Kind of document")).select_option(kind)
     row.get_by_label(re.compile("^Who may read it")).select_option(group)
+
+
+def files_after(page: Page, hours: int) -> int:
+    """Return how many pieces and lists of files the browser keeps after some hours."""
+    modules = page.locator("script[type=module]").first.get_attribute("src")
+    assert modules is not None
+    left: int = page.evaluate(
+        """async ([at, hours]) => {
+            const { dropOld } = await import(`${at}/kept_files.js`);
+            const { keys } = await import(`${at}/store.js`);
+            const now = Date.now;
+            Date.now = () => now() + hours * 3600_000;
+            await dropOld().finally(() => { Date.now = now; });
+            return (await keys("drafts")).filter((one) => one.includes("/files")).length;
+        }""",
+        [modules.rsplit("/", 1)[0], hours],
+    )
+    return left
 
 
 def choose_group(page: Page, name: str) -> None:
@@ -199,6 +219,7 @@ def test_an_upload_goes_on_after_the_browser_was_closed(
     expect(page.locator("li.file")).to_contain_text("The connection is lost")
     desk.sees_no_barrier()
     assert not any(marker.decode() in one or "Report" in one for one in kept(page))
+    assert files_after(page, hours=23) > 3
     page.goto("about:blank")
     line.stop()
     page = desk.goto(f"/cases/{case}/act/document_added")
@@ -272,6 +293,7 @@ def test_a_file_that_is_refused_says_why_and_keeps_what_was_typed(
         if button != "English":
             text = page.locator("main").inner_text().replace("Letter of the school", "")
             assert re.findall(r"\b(the|and|your|which|file|sent)\b", text, re.IGNORECASE) == []
+    assert files_after(page, hours=25) == 0
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/sign-in")
     assert kept(page) == []
@@ -304,3 +326,86 @@ def test_an_action_takes_its_document_in_the_same_act(
         last = list(client.trail(case))[-1]
     assert last.kind == "risk_assessed"
     assert last.action_id in vault.documents.held([last.action_id])
+
+
+def test_a_released_document_opens_in_the_other_country_until_consent_is_withdrawn(
+    person: People, node: Server, tmp_path: Path
+) -> None:
+    """The second document, which was to follow, is not released any more."""
+    with node.client(POLICE) as client:
+        adult = opening(("XK", "ME")).model_copy(update={"age_group": AgeGroup.ADULT})
+        opened = client.open_case(adult)
+        consent = ConsentGiven(
+            acted_at=START,
+            scopes=tuple(ConsentScope),
+            given_by=ConsentGiver.PERSON,
+            form=ConsentForm.WRITTEN,
+            groups=(FieldGroup.IDENTITY,),
+            recipients=("ME",),
+        )
+        client.append(consent, case := opened.case_id, 1)
+        for version, title in ((2, "Passport"), (3, "Birth certificate")):
+            (file := tmp_path / f"{title}.pdf").write_bytes(scan(2, title=title))
+            told = client.add_document(
+                case,
+                version,
+                file,
+                kind=DocumentKind.TRAVEL_DOCUMENT,
+                title=title,
+                group=FieldGroup.IDENTITY,
+            )
+        client.case(case, at_least=told.position)
+    desk, there = person(POLICE), person(CARE)
+    release(desk, case, "Passport")
+    page = there.goto(f"/cases/{case}/documents")
+
+    def has_come() -> bool:
+        there.goto(f"/cases/{case}/documents")
+        choose_group(page, "Identity")
+        return page.get_by_role("button", name="View").is_visible()
+
+    until(has_come)
+    expect(page.locator("ul.papers li")).to_contain_text("Passport")
+    page.get_by_role("button", name="View").click()
+    expect(page.locator("#preview-page")).to_have_text("Page 1 of 2")
+    page.get_by_role("button", name="Next page").click()
+    expect(page.locator("#preview-page")).to_have_text("Page 2 of 2")
+    with page.expect_download() as coming:
+        page.get_by_role("button", name="Signed original").click()
+    assert Path(coming.value.path()).read_bytes() == (tmp_path / "Passport.pdf").read_bytes()
+    there.sees_no_barrier()
+    own = desk.goto(f"/cases/{case}/documents")
+
+    def is_known_to_be_there() -> bool:
+        desk.goto(f"/cases/{case}/documents")
+        choose_group(own, "Identity")
+        return "Montenegro holds it too" in own.locator("ul.papers").inner_text()
+
+    until(is_known_to_be_there)
+    with node.client(POLICE) as client:
+        withdrawn = ConsentWithdrawn(
+            acted_at=START, scopes=tuple(ConsentScope), withdrawn_by=ConsentGiver.PERSON
+        )
+        told = client.append(withdrawn, case, client.case(case).view.version)
+        client.case(case, at_least=told.position)
+    page = desk.goto(f"/cases/{case}/personal")
+    open_identity(page)
+    expect(page.locator("section.good")).to_contain_text("Birth certificate")  # read by duty
+    expect(page.locator("#release-form")).to_have_count(0)
+
+
+def open_identity(page: Page) -> None:
+    page.get_by_label("Identity").check()
+    page.select_option("#purpose", "protection")
+    page.get_by_role("button", name="Open, and be written down").click()
+
+
+def release(desk: Person, case: UUID, title: str) -> None:
+    page = desk.goto(f"/cases/{case}/personal")
+    open_identity(page)
+    form = page.locator("#release-form")
+    form.get_by_text(title).click()
+    form.locator("#release-basis").select_option(index=1)
+    form.locator("#release-purpose").select_option("protection")
+    form.get_by_role("button", name="Sign and release").click()
+    page.wait_for_url(re.compile(r"at_least="))

@@ -11,12 +11,12 @@ from api.client.schemas import ReadingRequest
 from api.client.schemas.case_documents import DocumentPage
 from api.http.access import Caller, TheCaller, TheNode
 from api.http.parameters import AtLeast, CaseId, wait_for
-from api.http.routes.case_documents import list_documents
+from api.http.routes.case_documents import document_inventory, list_documents
 from api.http.routes.personal import trail_of
 from api.node.node import Node
 from api.web.case_text import names
 from api.web.document_form import files_of_form
-from api.web.documents import Order, document_rows, grouped
+from api.web.documents import Order, document_rows, grouped, whereabouts
 from api.web.errors import PageRoute
 from api.web.refusal_text import reason
 from api.web.rendering import Words, page
@@ -108,6 +108,7 @@ def _documents(
         order=order,
         number=len(rows),
         named=names(protocol, trail, words.things),
+        where=whereabouts(document_inventory(case_id, node, caller), words.things, words.texts),
         titles={row.listed.id: row.listed.document.title for row in rows},
         found=grouped(rows, order, words.texts.text("docs.of_case")),
         groups=[

@@ -266,7 +266,7 @@ export function begin(place, { draft, caseId, most = Infinity, changed = () => {
       if (!(error instanceof tus.RefusedUpload)) throw error;
       const { rule } = error.problem;
       if (rule === "unknown-upload") item.upload = null;
-      item.isUseless = ["document-type", "document-too-large", "gone"].includes(rule);
+      item.isUseless = ["document-type", "document-too-large", "document-infected", "gone"].includes(rule);
       refuse(item, rule === "gone"
         ? text("docs.gone") : text("docs.refused", { reason: reason(error.problem, error.status) }));
       changed();
