@@ -701,3 +701,32 @@ def test_subject_access_lists_documents(served: Server, file: Path) -> None:
     assert line.startswith(
         f"{TITLE}, consent form, Albanian, application/pdf, 1,234,567 B, SHA-256"
     )
+
+
+def test_commands_act_with_documents_and_file_papers(served: Server, tmp_path: Path) -> None:
+    case, _ = opened(served)
+    (form := tmp_path / "consent.pdf").write_bytes(pdf(900))
+    (letter := tmp_path / "letter.pdf").write_bytes(pdf(901))
+    by = ("--case", case, "-a", AGENCY)
+    consent = ("act", "consent_given", "scopes=assistance", "given_by=person", "form=written")
+    consent = (*consent, "acted_at=2026-01-06T08:00:00Z", *by)
+    told = command(served, tmp_path, *consent, "--document", f"{form}:paper", code=1)
+    assert "no kind of document" in " ".join(told.split())
+    papers = ("--document", form, "--document", f"{letter}:letter:case:A letter")
+    told = command(served, tmp_path, *consent, *papers)
+    assert told.count("Recorded") == 2
+    assert [*(tmp_path / "own" / "unsent").glob("*")] == []
+    with served.client(AGENCY) as client:
+        until(lambda: client.case(case).view.version == 3)
+        _, consented, added = client.trail(case)
+        assert (consented.kind, added.kind) == ("consent_given", "document_added")
+        (one,) = client.documents(case).documents
+        assert (one.belongs_to, one.document.title) == (consented.action_id, "A letter")
+    told = command(served, tmp_path, "document", "sign", case, one.id, form, "-a", AGENCY, code=1)
+    assert "is not the document" in " ".join(told.split())
+    command(served, tmp_path, "document", "file", "summary", case, "-a", AGENCY)
+    with served.client(AGENCY) as client:
+        assert [one.document.title[:12] for one in client.documents(case).documents] == [
+            "A letter",
+            "Case summary",
+        ]
