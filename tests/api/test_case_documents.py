@@ -703,6 +703,7 @@ def test_subject_access_lists_documents(served: Server, file: Path) -> None:
     )
 
 
+@pytest.mark.process  # the command reads the metadata of each file in one
 def test_commands_act_with_documents_and_file_papers(served: Server, tmp_path: Path) -> None:
     case, _ = opened(served)
     (form := tmp_path / "consent.pdf").write_bytes(pdf(900))
