@@ -245,6 +245,18 @@ def test_what_was_signed_on_a_lost_connection_is_sent_once_when_it_is_back(
     assert kept(page) == []
 
 
+def test_a_press_files_the_summary_as_a_document(person: People, case: UUID) -> None:
+    """The node prints it, the browser signs its digest."""
+    police = person(POLICE)
+    page = police.goto(f"/cases/{case}")
+    police.sees_no_barrier()
+    page.locator("form.filing[data-made=summary] button").click()
+    page.wait_for_url(re.compile(rf"/cases/{case}/documents\?at_least=\d+$"))
+    with police.server.client(POLICE) as client:
+        (filed,) = client.documents(case).documents
+    assert (filed.is_here, filed.document.media_type) == (True, "application/pdf")
+
+
 def test_a_case_that_moved_on_keeps_what_was_typed(
     person: People, case: UUID, node: Server
 ) -> None:
@@ -265,15 +277,3 @@ def test_a_case_that_moved_on_keeps_what_was_typed(
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/sign-in")
     assert kept(page) == []
-
-
-def test_a_press_files_the_summary_as_a_document(person: People, case: UUID) -> None:
-    """The node prints it, the browser signs its digest."""
-    police = person(POLICE)
-    page = police.goto(f"/cases/{case}")
-    police.sees_no_barrier()
-    page.locator("form.filing[data-made=summary] button").click()
-    page.wait_for_url(re.compile(rf"/cases/{case}/documents\?at_least=\d+$"))
-    with police.server.client(POLICE) as client:
-        (filed,) = client.documents(case).documents
-    assert (filed.is_here, filed.document.media_type) == (True, "application/pdf")

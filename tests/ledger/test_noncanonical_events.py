@@ -1,7 +1,6 @@
 """A ledger with events in other forms than the canonical one heals with this program."""
 
 import json
-import runpy
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -46,6 +45,7 @@ from tests.ledger.test_order_before_clocks import Given
 from tests.projections.test_columnar import cases_in
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
+from tests.support.auditor import auditor_names
 from tests.support.databases import new_database
 from tests.support.event_readers import (
     HAS_NODE,
@@ -142,7 +142,7 @@ def test_it_verifies_with_marks() -> None:
     assert report.findings == ()
     assert tuple(mark.first for mark in report.marks) == OTHER
     assert all("not-canonical" in mark.what for mark in report.marks)
-    script = runpy.run_path(str(ROOT / "auditor" / "verify.py"))
+    script = auditor_names()
     registry = script["Registry"]()
     for position, state in enumerate(ENTRIES, 1):
         registry.take(position, script["event_of"](state))
@@ -189,7 +189,7 @@ def test_an_act_on_the_protocol_that_named_a_case_is_read_by_all_alike(healed: s
     for reader in (by_views, by_rebuild, by_columns, by_replay):
         assert reader(healed) == told, reader.__name__
     assert by_verification(entries) == by_auditor(entries) == told
-    script = runpy.run_path(str(ROOT / "auditor" / "verify.py"))
+    script = auditor_names()
     assert script["event_of"](entries[-1]).case is None
     assert script["ON_PROTOCOL"] == set(REGISTRY_ACTIONS)
     versions = {kind: UPCASTERS.version(kind) for kind in REGISTRY_ACTIONS}

@@ -1,7 +1,6 @@
 """Order decides before clocks do: by position what was revoked, by the stored time what lasts."""
 
 import gzip
-import runpy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,6 +33,7 @@ from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from ledger.vocabulary.sharing import BreakGlassOpened, InformationReleased
 from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
+from tests.support.auditor import auditor_names
 from tests.support.logs import ORIGIN, signer
 
 # Recorded by the program before this rule, under edition 1: one action with a clock three hours
@@ -302,7 +302,7 @@ def test_a_copy_takes_a_ledger_that_the_faulty_rule_made(
 
 
 def test_the_auditors_script_marks_what_the_faulty_rule_recorded(faulty: list[bytes]) -> None:
-    script = runpy.run_path(str(ROOT / "auditor" / "verify.py"))
+    script = auditor_names()
 
     def check(entries: list[bytes]) -> list[str]:
         registry = script["Registry"]()

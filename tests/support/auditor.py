@@ -1,9 +1,12 @@
 """The auditor's script, in an interpreter that sees nothing of this project."""
 
 import os
+import runpy
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 AUDITOR = Path(__file__).parents[2] / "auditor" / "verify.py"
 
@@ -21,3 +24,9 @@ def run_auditor(
         env={"PATH": os.environ["PATH"]},
         timeout=120,
     )
+
+
+@cache
+def auditor_names() -> dict[str, Any]:
+    """Return the script's functions and classes by name: it is compiled once, as any module is."""
+    return runpy.run_path(str(AUDITOR))
