@@ -92,7 +92,7 @@ def added(
     belongs_to: UUID | None = None,
 ) -> Receipt:
     with served.client(AGENCY) as client:
-        return client.add_document(
+        receipt = client.add_document(
             case,
             version,
             file,
@@ -102,6 +102,8 @@ def added(
             language="sqi",
             belongs_to=belongs_to,
         )
+        client.case(case, at_least=receipt.position)
+        return receipt
 
 
 CONSENT = ConsentGiven(
@@ -116,7 +118,9 @@ CONSENT = ConsentGiven(
 
 def consented(served: Server, case: UUID, version: int) -> Receipt:
     with served.client(AGENCY) as client:
-        return client.append(CONSENT, case, version)
+        receipt = client.append(CONSENT, case, version)
+        client.case(case, at_least=receipt.position)
+        return receipt
 
 
 def test_a_document_is_added_listed_and_downloaded(served: Server, file: Path) -> None:
