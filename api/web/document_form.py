@@ -31,7 +31,6 @@ class FilesOfForm:
     """The field groups with their names, without the ``case`` level."""
     readers: Mapping[str, str]
     """The readers of a document by its group; at ``case`` level the key is empty."""
-    audience: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,6 @@ def files_of_form(node: Node, caller: Caller, case: Case, words: Words) -> Files
         languages=language_options(things),
         groups=tuple((one.value, things.picked(one)) for one in FieldGroup),
         readers=readers(protocol, party, countries, things, words.texts),
-        audience=node.settings.audience,
     )
 
 

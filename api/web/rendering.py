@@ -112,6 +112,12 @@ def _troubles(request: Request) -> list[Trouble]:
     return [one for one in found if one in grave or one.rule == RESTART_DUE]
 
 
+def _audience(request: Request) -> str:
+    """Return the node's name in assertions, with which a page begins a session again."""
+    node: Node | None = getattr(request.app.state, "node", None)
+    return node.settings.audience if node is not None else ""
+
+
 def _keys_end(caller: Caller | None) -> list[EndingKey]:
     """Return the keys that end soon, of those that concern the caller."""
     if caller is None:
@@ -162,6 +168,7 @@ def page(
             languages=offered(protocol_of(request)),
             here=request.url.path if status == 200 else "/",
             caller=caller,
+            own_audience=_audience(request),
             sections=sections(caller) if caller is not None else (),
             now=clock.now(),
             troubles=_troubles(request),

@@ -134,8 +134,132 @@ def test_what_is_not_possible_now_says_why(person: People, case: UUID) -> None:
 def test_a_field_that_is_missing_is_named(person: People, case: UUID) -> None:
     page = person(POLICE).goto(f"/cases/{case}/act/risk_assessed")
     page.get_by_role("button", name="See what will be signed").click()
-    expect(page.get_by_role("alert")).to_contain_text("Level of risk")
+    expect(page.get_by_role("alert")).to_contain_text("Level of risk: needs a value")
     assert page.evaluate("document.activeElement.id") == "f-risk_level"
+
+
+def test_all_that_is_wrong_is_said_at_once_and_nothing_is_cut(person: People) -> None:
+    police = person(POLICE)
+    page = police.goto("/cases/new")
+    long = "ž" * 4010
+    page.locator("#f-indicators_note").fill(f"  {long} ")
+    expect(page.locator("#f-indicators_note-count")).to_have_text("4010 of 4000 characters")
+    page.locator("#f-number_of_children").fill("-1")
+    page.get_by_role("button", name="See what will be signed").click()
+    said = page.get_by_role("alert").locator("li")
+    expect(said).to_have_count(6)
+    expect(said.filter(has_text="10 characters too many")).to_have_count(1)
+    expect(said.filter(has_text="must be from 0 to")).to_have_count(1)
+    expect(said.filter(has_text="needs a value")).to_have_count(4)
+    expect(page.locator("#review")).to_be_hidden()
+    assert page.locator("#f-indicators_note").input_value().strip() == long
+    said.filter(has_text="too many").locator("a").click()
+    field = page.locator("#f-indicators_note")
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("aria-invalid", "true")
+    described = field.get_attribute("aria-describedby")
+    assert described is not None
+    expect(page.locator(f"#{described.split()[0]}")).to_contain_text("Nothing is cut")
+    police.sees_no_barrier()
+    police.pictures("act-wrong")
+    page.reload()
+    page.get_by_role("button", name="Throw away").click()
+    until(lambda: kept(page) == [])
+
+
+def test_another_language_keeps_the_form(person: People, case: UUID) -> None:
+    page = person(POLICE).goto(f"/cases/{case}/act/risk_assessed")
+    assess(page, NAME)
+    page.get_by_role("button", name="Shqip").click()
+    expect(page.locator("html")).to_have_attribute("lang", "sq")
+    expect(page.locator("#f-threats")).to_have_value(NAME)
+    expect(page.locator("#f-risk_level")).to_have_value("high")
+    page.get_by_role("button", name="English").click()
+    expect(page.locator("#f-threats")).to_have_value(NAME)
+    page.get_by_role("button", name="Throw away").click()
+    expect(page.locator("#f-threats")).to_have_value("")
+    until(lambda: kept(page) == [])
+
+
+def test_two_clicks_whose_answer_is_lost_open_one_case(person: People, node: Server) -> None:
+    police = person(POLICE)
+    police.expected = REFUSED
+    page = police.goto("/cases/new")
+    page.locator("#f-age_group").select_option("child")
+    page.get_by_label("Kosovo").check()
+    page.locator("#f-ground").select_option("helpline")
+    page.get_by_label("Out of school").check()
+    page.get_by_role("button", name="See what will be signed").click()
+    sent: list[str] = []
+    page.on("request", lambda r: sent.append(r.post_data or "") if r.method == "POST" else None)
+    with node.client(POLICE) as client:
+        before = len(list(client.cases()))
+        page.route("**/actions", lambda route: (route.fetch(), route.abort()), times=1)
+        # Both in the same moment: no script runs between them.
+        page.get_by_role("button", name="Sign and record").evaluate(
+            "one => { one.click(); one.click(); }"
+        )
+        expect(page.locator("#draft")).to_contain_text("not sent yet")
+        page.get_by_role("button", name="Send again").click()
+        page.wait_for_url(re.compile(r"at_least="))
+        assert len(sent) == 2
+        assert sent[0] == sent[1]
+        assert len(list(client.cases())) == before + 1
+
+
+def test_a_form_that_was_signed_in_another_tab_opens_no_second_case(
+    person: People, node: Server
+) -> None:
+    police = person(POLICE)
+    police.expected = REFUSED
+    page = police.goto("/cases/new")
+    page.locator("#f-age_group").select_option("child")
+    page.get_by_label("Kosovo").check()
+    page.locator("#f-ground").select_option("helpline")
+    page.get_by_label("Out of school").check()
+    until(lambda: kept(page))
+    other = police.context.new_page()
+    other.goto(f"{police.server.url}/cases/new")
+    expect(other.locator("#f-ground")).to_have_value("helpline")
+    with node.client(POLICE) as client:
+        before = len(list(client.cases()))
+        for tab in (page, other):
+            tab.get_by_role("button", name="See what will be signed").click()
+            tab.get_by_role("button", name="Sign and record").click()
+            if tab is page:
+                tab.wait_for_url(re.compile(r"at_least="))
+        expect(other.locator("#trouble")).to_contain_text("opened from this form already")
+        expect(other.locator("#since li")).to_have_count(1)
+        assert len(list(client.cases())) == before + 1
+        other.get_by_role("button", name="This is another person").click()
+        other.wait_for_url(re.compile(r"at_least="))
+        assert len(list(client.cases())) == before + 2
+    other.close()
+
+
+def test_a_clock_that_is_wrong_signs_the_servers_time(
+    person: People, case: UUID, node: Server
+) -> None:
+    police = person(POLICE)
+    police.context.add_init_script(
+        """const behind = 40 * 60_000;
+        const [now, origin] = [Date.now, performance.timeOrigin];
+        const Real = Date;
+        globalThis.Date = class extends Real {
+            constructor(...given) { if (given.length) super(...given); else super(now() - behind); }
+            static now() { return now() - behind; }
+        };
+        Object.defineProperty(performance, "timeOrigin", { value: origin - behind });"""
+    )
+    page = police.goto(f"/cases/{case}/act/risk_assessed")
+    page.locator("#f-risk_level").select_option("medium")
+    page.get_by_role("button", name="See what will be signed").click()
+    expect(page.locator("#review-clock")).to_contain_text("40 minutes wrong")
+    page.get_by_role("button", name="Sign and record").click()
+    page.wait_for_url(re.compile(r"at_least="))
+    with node.client(POLICE) as client:
+        last = list(client.trail(case))[-1]
+    assert abs((last.recorded_at - last.acted_at).total_seconds()) < 120
 
 
 def test_an_act_of_now_is_not_earlier_than_what_was_recorded_in_the_same_minute(
@@ -203,7 +327,6 @@ def test_what_was_typed_survives_and_is_in_no_store_in_clear(person: People, cas
     assert [NAME in text for text in kept(page)] == [False]
     page.reload()
     expect(page.locator("#draft")).to_contain_text("A draft from")
-    page.get_by_role("button", name="Continue the draft").click()
     expect(page.locator("#f-threats")).to_have_value(NAME)
     assert NAME not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
     police.sees_no_barrier()
@@ -270,10 +393,18 @@ def test_a_case_that_moved_on_keeps_what_was_typed(
     page.get_by_role("button", name="See what will be signed").click()
     page.get_by_role("button", name="Sign and record").click()
     expect(page.locator("#trouble")).to_contain_text("Somebody recorded something")
+    expect(page.locator("#since li")).to_have_count(1)
+    expect(page.locator("#since li")).to_contain_text("high")
     expect(page.locator("#f-threats")).to_have_value("typed before it moved on")
-    page.reload()
-    expect(page.locator("#draft")).to_contain_text("A draft from")
-    assert len(kept(page)) == 1
+    police.sees_no_barrier()
+    police.pictures("act-moved-on")
+    page.get_by_role("button", name="I have read it").click()
+    page.wait_for_url(re.compile(r"at_least="))
+    with node.client(POLICE) as client:
+        assert client.case(case).view.version == version + 2
+    page = police.goto(f"/cases/{case}/act/risk_assessed")
+    assess(page, "typed and left")
+    until(lambda: len(kept(page)) == 1)
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/sign-in")
     assert kept(page) == []

@@ -2,11 +2,16 @@
 
 import { begin as beginFiles } from "./document_files.js";
 import * as drafts from "./drafts.js";
+import { check, count } from "./field_errors.js";
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
 import * as person from "./person_dates.js";
+import { send as sendSigned } from "./sending.js";
+import { momentText, serverNow, skew } from "./server_time.js";
 import { announce, reason, text } from "./texts.js";
 import { localTime, momentAt } from "./zones.js";
+
+const KEPT_AFTER_MS = 400;
 
 for (const form of document.querySelectorAll("form[data-kind]")) begin(form);
 
@@ -14,13 +19,17 @@ function begin(form) {
   const { kind, agency, protocol, carry, zone } = form.dataset;
   const draft = `${agency}/${form.dataset.case || "new"}/${kind}`;
   const part = (name) => document.getElementById(form.dataset.id + name);
-  // Of a page that follows the ledger: the version that is looked at now.
-  const version = () => document.getElementById("live")?.dataset.version ?? form.dataset.version;
+  // The version of the case that the person has seen: of a page that follows the ledger, and of the
+  // list of what was recorded meanwhile.
+  let seen = Number(form.dataset.version);
+  const version = () => Math.max(seen, Number(document.getElementById("live")?.dataset.version ?? 0));
+  // A new case has its id from the first letter on: what is signed twice can open it once.
+  let ownCase = form.dataset.case || crypto.randomUUID();
   const fields = [...form.querySelectorAll("[data-field]")];
   const controls = (field) => [...field.querySelectorAll("input, select, textarea")];
   // The field has minutes. Unless a person changes it, the act has the seconds too: else it would
   // be earlier than what was recorded in the same minute before the page was opened.
-  const opened = new Date();
+  const opened = new Date(serverNow());
   // Of a kind that takes its document in the same act.
   const paper = form.querySelector(".documents");
   const files = paper && beginFiles(paper, {
@@ -31,6 +40,10 @@ function begin(form) {
 
   const momentOf = (field, typed) =>
     field.dataset.field === "acted_at" && typed === localTime(opened, zone) ? opened : momentAt(typed, zone);
+
+  function setToNow() {
+    form.querySelector('[data-field="acted_at"] input').value = localTime(opened, zone);
+  }
 
   /** What is put in for a field, or undefined where it is left out. */
   function valueOf(field) {
@@ -46,7 +59,7 @@ function begin(form) {
     switch (field.dataset.sent) {
       case "flag": return typed === "true";
       case "number": return Number(typed);
-      case "moment": return `${momentOf(field, typed).toISOString().slice(0, 19)}Z`; // as the models write it
+      case "moment": return momentText(momentOf(field, typed));
       default: return typed;
     }
   }
@@ -74,20 +87,12 @@ function begin(form) {
   const nameOf = (field) =>
     field.querySelector("legend, label").firstChild.textContent.trim();
 
+  const isFilled = (field) => valueOf(field) !== undefined;
+
   function trouble(message) {
     part("trouble").textContent = message;
     part("trouble").hidden = !message;
     if (message) part("trouble").scrollIntoView({ block: "center" });
-  }
-
-  function firstMissing() {
-    return fields.find((field) => {
-      const wrong = controls(field).some((one) => !one.checkValidity());
-      const bare = "required" in field.dataset && valueOf(field) === undefined;
-      field.toggleAttribute("data-wrong", wrong || bare);
-      for (const one of controls(field)) one.setAttribute("aria-invalid", String(wrong || bare));
-      return wrong || bare;
-    });
   }
 
   function show(reviewing) {
@@ -134,6 +139,9 @@ function begin(form) {
       ? text("act.joins", { countries: joining.join(", ") })
       : "";
     part("review-joins").hidden = !joining.length;
+    const minutes = Math.round(Math.abs(skew) / 60_000);
+    part("review-clock").textContent = minutes ? text("clock.off", { minutes }) : "";
+    part("review-clock").hidden = !minutes;
     show(true);
   }
 
@@ -153,8 +161,17 @@ function begin(form) {
         else if (one.multiple) {
           for (const option of one.options) option.selected = value.includes(option.value);
         } else one.value = value;
+        count(one);
       }
     }
+  }
+
+  /** Keep what is typed. What another tab signed under this draft is not written over. */
+  async function keepTyped() {
+    const found = await drafts.find(draft);
+    if (found?.text) return offer(found);
+    await drafts.keep(draft, { fields: keptFields(), caseId: ownCase });
+    return keepCarried();
   }
 
   /** What is the same in the next case's form, such as who is present, is typed once. */
@@ -165,16 +182,31 @@ function begin(form) {
     await drafts.keep(carry, { fields: Object.fromEntries(own) });
   }
 
-  async function keepTyped() {
-    await drafts.keep(draft, { fields: keptFields() });
-    await keepCarried();
+  /** Sign once, however often and in however many tabs the button is pressed, and send that. */
+  async function signAndSend() {
+    if (busy) return;
+    hold(true);
+    try {
+      await navigator.locks.request(`sign ${draft}`, async () => {
+        const found = await drafts.find(draft);
+        const kept = found?.text ? found : await signed();
+        if (kept) await post(kept);
+      });
+    } finally {
+      hold(false);
+    }
   }
 
-  async function signAndSend() {
+  function hold(held) {
+    busy = held;
+    for (const name of ["sign", "draft-go", "since-go"]) part(name).disabled = held;
+  }
+
+  async function signed() {
     const key = await keys.of(agency);
     if (!key) {
       trouble(text("act.no_key"));
-      return;
+      return undefined;
     }
     const of = (levels) => Object.fromEntries(
       fields.filter((field) => levels.includes(field.dataset.level))
@@ -185,64 +217,72 @@ function begin(form) {
     for (const item of files?.list() ?? []) {
       closed[paper.dataset.documentField] = files.described(item).document;
     }
-    const caseId = form.dataset.case || crypto.randomUUID();
-    const signed = await issue(key, {
-      protocol, caseId, kind, version: Number(form.dataset.schema), open: of(["ledger"]), closed,
+    const issued = await issue(key, {
+      protocol, caseId: ownCase, kind, version: Number(form.dataset.schema), open: of(["ledger"]), closed,
       digests: Number(form.dataset.digests),
     });
     // Kept before it is sent: whatever happens on the way, the same bytes are sent again.
     const kept = {
-      fields: keptFields(), caseId, version: version(), text: signed.text,
+      fields: keptFields(), caseId: ownCase, version: version(), text: issued.text,
+      title: form.dataset.title, reference: form.dataset.reference,
     };
     await drafts.keep(draft, kept);
     await keepCarried();
-    await send(kept);
+    return kept;
   }
 
   async function send(kept) {
     if (busy) return;
-    busy = true;
-    trouble("");
-    announce(text("act.sending"));
-    const condition = Number(kept.version)
-      ? { "If-Match": `"${kept.version}"` }
-      : { "If-None-Match": "*" };
-    try {
-      const answer = await fetch(`/v1/cases/${kept.caseId}/actions`, {
-        method: "POST",
-        headers: { "Content-Type": "application/sd-jwt", ...condition },
-        body: kept.text,
-      });
-      await answered(answer, kept);
-    } catch {
-      await keepForLater(kept);
-    } finally {
-      busy = false;
-    }
+    hold(true);
+    try { await post(kept); } finally { hold(false); }
   }
 
-  async function answered(answer, kept) {
-    const told = await answer.json().catch(() => ({}));
-    if (answer.ok) {
-      for (const item of files?.list() ?? []) await files.done(item);
+  async function post(kept) {
+    trouble("");
+    announce(text("act.sending"));
+    const { state, told, status } = await sendSigned(kept);
+    if (state === "recorded" || state === "waits") {
       await drafts.dropBelow(draft);
-      const waits = answer.status === 202;
+      const waits = state === "waits";
       if (waits) announce(text("act.waits"));
       const own = form.dataset.next ?? (waits ? "/cases" : `/cases/${kept.caseId}`);
       const next = new URL(own, location.origin);
       if (told.position && !waits) next.searchParams.set("at_least", told.position);
       location.assign(next);
-    } else if (answer.status >= 500 || answer.status === 429 || answer.status === 401) {
+    } else if (state === "unanswered") {
       await keepForLater(kept);
     } else {
       // What was refused is not sent again as it is; what was typed stays, to be corrected.
-      await drafts.keep(draft, { fields: kept.fields });
+      await drafts.keep(draft, { fields: kept.fields, caseId: kept.caseId });
+      part("draft").hidden = true;
+      refill(kept.fields);
       show(false);
-      trouble(answer.status === 412
-        ? text("act.stale")
-        : text("act.refused", { reason: reason(told, answer.status) }));
+      if (state === "moved-on") await movedOn(kept);
+      else trouble(text("act.refused", { reason: reason(told, status) }));
       person.showConfirmation(form, told.rule);
       if (told.rule === "document-not-uploaded") files?.list().forEach(files.again);
+    }
+  }
+
+  /** Show what was recorded meanwhile. One press signs what was typed for the case as it is now. */
+  async function movedOn({ caseId, version: acted }) {
+    const isNew = !form.dataset.case;
+    trouble(text(isNew ? "act.opened_before" : "act.stale"));
+    try {
+      const answer = await fetch(`/cases/${caseId}/since?version=${acted}`);
+      if (!answer.ok) return;
+      const shown = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-version]");
+      part("since-shown").replaceChildren(document.importNode(shown, true));
+      part("since-go").textContent = text(isNew ? "act.open_another" : "act.sign_now");
+      part("since-go").onclick = () => {
+        if (isNew) ownCase = crypto.randomUUID();
+        else seen = Number(shown.dataset.version);
+        part("since").hidden = true;
+        signAndSend();
+      };
+      part("since").hidden = false;
+    } catch {
+      // The list is not there; the form and its message are.
     }
   }
 
@@ -256,36 +296,43 @@ function begin(form) {
 
   async function offer(found) {
     if (!found) return;
+    ownCase = found.caseId ?? ownCase;
     if (found.text) form.hidden = true;
+    else {
+      refill(found.fields);
+      files?.restore();
+    }
     const when = new Date(found.at).toLocaleString(form.dataset.locale, { timeZone: zone });
     part("draft-said").textContent = text(found.text ? "draft.signed" : "draft.typed", { when });
-    part("draft-go").textContent = text(found.text ? "draft.again" : "draft.continue");
+    part("draft-go").hidden = !found.text;
+    part("draft-go").textContent = text("draft.again");
     part("draft-go").onclick = () => {
-      if (found.text) {
-        part("draft").hidden = true;
-        send(found);
-      } else {
-        refill(found.fields);
-        files?.restore();
-        part("draft").hidden = true;
-        fields[0].querySelector("input, select, textarea").focus();
-      }
+      part("draft").hidden = true;
+      send(found);
     };
     part("draft").hidden = false;
   }
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const missing = firstMissing();
-    const unready = missing ? null : files?.missing();
-    trouble(missing ? text("act.fill", { field: nameOf(missing) }) : unready?.message ?? "");
-    if (missing) controls(missing)[0].focus();
+    trouble("");
+    const wrong = check(fields, isFilled, part("errors"));
+    const unready = wrong ? null : files?.missing();
+    if (wrong) part("errors").scrollIntoView({ block: "nearest" });
+    if (unready) trouble(unready.message);
+    if (wrong) controls(wrong)[0].focus();
     else if (unready) unready.control.focus();
     else review();
   });
-  form.addEventListener("input", () => {
+  form.addEventListener("input", (event) => {
+    count(event.target);
     clearTimeout(typing);
-    typing = setTimeout(keepTyped, 400);
+    typing = setTimeout(keepTyped, KEPT_AFTER_MS);
+  });
+  document.addEventListener("leaving", (event) => {
+    if (!typing) return;
+    clearTimeout(typing);
+    event.detail.push(keepTyped());
   });
   part("back").addEventListener("click", () => show(false));
   part("sign").addEventListener("click", () => {
@@ -296,7 +343,13 @@ function begin(form) {
     await files?.clear();
     await drafts.dropBelow(draft);
     part("draft").hidden = true;
+    part("since").hidden = true;
     trouble("");
+    form.reset();
+    if (!form.dataset.case) ownCase = crypto.randomUUID();
+    setToNow();
+    controls(fields[0])[0].focus();
+    for (const field of fields) controls(field).forEach(count);
     show(false);
   });
   addEventListener("online", async () => {
@@ -305,8 +358,8 @@ function begin(form) {
   });
 
   person.begin(form);
-  const moment = form.querySelector('[data-field="acted_at"] input');
-  moment.value = localTime(opened, zone);
+  setToNow();
+  for (const field of fields) controls(field).forEach(count);
   if (carry) {
     drafts.dropEarlier(carry);
     drafts.find(carry).then((found) => found && refill(found.fields));

@@ -1,12 +1,13 @@
 // A coordinator changes its country's agencies and contact points, gives contact cards, and confirms
 // or declines changes of oversight bodies. What will be signed is shown before it is signed.
 
+import { tooLong } from "./field_errors.js";
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
+import { nowText } from "./server_time.js";
 import { reason, text } from "./texts.js";
 
 const part = (id) => document.getElementById(id);
-const now = () => `${new Date().toISOString().slice(0, 19)}Z`;
 
 /** Sign an act on the protocol and send it. Returns whether it was recorded; a refusal is told. */
 async function send({ agency, protocol }, { kind, version, open, closed = {}, digests = 0 }, tell) {
@@ -94,6 +95,12 @@ function begin(form) {
       reached[0].focus();
       return;
     }
+    const long = given().find((control) => tooLong([control]));
+    if (long) {
+      say(tooLong([long]));
+      long.focus();
+      return;
+    }
     part(`${id}told`).replaceChildren(...given().flatMap((control) => {
       const [term, told] = [document.createElement("dt"), document.createElement("dd")];
       term.textContent = control.closest("p").querySelector("label").textContent.trim();
@@ -107,7 +114,7 @@ function begin(form) {
 
   part(`${id}sign`).addEventListener("click", async () => {
     const { version, digests = 0 } = act.selectedOptions[0].dataset;
-    const [open, closed] = [{ acted_at: now() }, {}];
+    const [open, closed] = [{ acted_at: nowText() }, {}];
     for (const control of given()) {
       put("sealed" in control.dataset ? closed : open, control.name, valueOf(control));
     }
@@ -140,7 +147,7 @@ for (const button of document.querySelectorAll("button[data-settles]")) {
   button.addEventListener("click", async () => {
     const tell = (message) => { part("waiting-said").textContent = message; };
     const { settles, proposal } = button.dataset;
-    const signed = { kind: settles, version: 1, open: { acted_at: now(), proposal } };
+    const signed = { kind: settles, version: 1, open: { acted_at: nowText(), proposal } };
     if (!(await send(part("agency-form").dataset, signed, tell))) return;
     button.closest("li").remove();
     tell(text(settles === "agency_change_confirmed" ? "keys.confirmed" : "keys.declined"));

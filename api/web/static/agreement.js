@@ -4,10 +4,12 @@
 
 import { hex, sha256, utf8 } from "./bytes.js";
 import * as drafts from "./drafts.js";
+import { tooLong } from "./field_errors.js";
 import * as keys from "./keys.js";
 import { checkLog, pin, Wrong } from "./log_check.js";
 import { packed } from "./packed_text.js";
 import { issue } from "./sd_jwt.js";
+import { nowText } from "./server_time.js";
 import { reason, text } from "./texts.js";
 
 const review = document.getElementById("review");
@@ -174,7 +176,7 @@ async function send() {
   pending.signed ??= (await issue(own, {
     protocol, kind: form.dataset.act, version: Number(form.dataset.schema),
     open: {
-      acted_at: `${new Date().toISOString().slice(0, 19)}Z`, ...open,
+      acted_at: nowText(), ...open,
       ...(open.protocol ? { protocol: await packed(open.protocol) } : {}),
     },
     closed: {}, digests: 0,
@@ -219,6 +221,8 @@ function begin(form) {
     trouble("");
     close();
     part("said").hidden = true;
+    const long = tooLong(controls(form));
+    if (long) return trouble(long);
     const values = filled(form);
     clearTimeout(form.typing);
     await drafts.keep(draftOf(form), { fields: values });

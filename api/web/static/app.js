@@ -1,19 +1,52 @@
-// On every page: signing out, and what follows from it.
+// On every page: signing out, changing the language, and what follows from it.
 
 import { dropOld } from "./kept_files.js";
 import * as store from "./store.js";
 import { text, announce } from "./texts.js";
+import { isAnyKept, show as showUnsent } from "./unsent.js";
 
-document.getElementById("sign-out")?.addEventListener("click", async () => {
-  // What was typed and not sent is this person's; the next one at this desk is not to find it.
+/** Have the page keep what was typed just now. */
+async function kept() {
+  const keeping = [];
+  document.dispatchEvent(new CustomEvent("leaving", { detail: keeping }));
+  await Promise.allSettled(keeping);
+}
+
+const signOut = document.getElementById("sign-out");
+const leave = document.getElementById("leave");
+
+/** End the session, then remove what was typed: the next person at this desk is not to find it. */
+async function goAway() {
+  try {
+    const answer = await fetch("/auth/logout", { method: "POST" });
+    if (!answer.ok && answer.status !== 401) throw new Error(String(answer.status));
+  } catch {
+    announce(text("js.offline")); // nothing is removed from under who is still signed in
+    return;
+  }
   await store.clear("drafts");
   await store.clear("secrets");
-  try {
-    await fetch("/auth/logout", { method: "POST" });
-    location.assign("/sign-in");
-  } catch {
-    announce(text("js.offline"));
-  }
+  location.assign("/sign-in");
+}
+
+signOut?.addEventListener("click", async () => {
+  await kept();
+  if (await isAnyKept(signOut.dataset.agency)) leave.showModal();
+  else await goAway();
+});
+document.getElementById("leave-stay")?.addEventListener("click", () => leave.close());
+document.getElementById("leave-go")?.addEventListener("click", () => { leave.close(); goAway(); });
+showUnsent();
+
+// The page comes again in the other language: the form is filled in again from what is kept.
+const languages = document.querySelector("form.languages");
+languages?.addEventListener("submit", async (event) => {
+  if (languages.dataset.kept) return;
+  event.preventDefault();
+  await kept();
+  languages.dataset.kept = "true";
+  // Later than this event: a form that is being submitted ignores another submission.
+  setTimeout(() => languages.requestSubmit(event.submitter));
 });
 
 dropOld();

@@ -1,6 +1,7 @@
 // The agency's signing key in this browser: Ed25519, made here, and never given out.
 
 import { base64url, sha256, utf8 } from "./bytes.js";
+import { serverNow } from "./server_time.js";
 import * as store from "./store.js";
 
 /** The RFC 7638 thumbprint of an Ed25519 public key. */
@@ -39,7 +40,7 @@ export async function request(key, protocol) {
 
 /** What API clients send too: good for one request within a minute. */
 export function assertion(key, audience) {
-  const now = Math.floor(Date.now() / 1000);
+  const now = Math.floor(serverNow() / 1000);
   return sign(key, "agency-assertion+jwt", {
     iss: key.agency, aud: audience, iat: now, exp: now + 60, jti: crypto.randomUUID(),
   });

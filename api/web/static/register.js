@@ -3,12 +3,13 @@
 
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
+import { momentText, serverNow } from "./server_time.js";
 import { reason, text } from "./texts.js";
 
 const form = document.getElementById("key-form");
 const part = (id) => document.getElementById(id);
 const say = (message) => { part("key-said").textContent = message; };
-const moment = (milliseconds) => `${new Date(milliseconds).toISOString().slice(0, 19)}Z`;
+const moment = (milliseconds) => momentText(new Date(milliseconds));
 
 /** What a person's browser or program made of its key, or null. It holds no private key. */
 function pasted() {
@@ -55,7 +56,7 @@ form.addEventListener("submit", async (event) => {
   if (!found) return say(text("keys.malformed"));
   if (found.agency !== owner.value) return say(text("keys.other_agency"));
   if (!own) return say(text("act.no_key"));
-  const now = Date.now();
+  const now = serverNow();
   const id = await send(own, "key_registered", Number(form.dataset.version), {
     acted_at: moment(now),
     grant: {
@@ -80,7 +81,7 @@ for (const button of document.querySelectorAll("button[data-settles]")) {
     const own = await keys.of(form.dataset.agency);
     if (!own) return tell(text("act.no_key"));
     const { settles, proposal } = button.dataset;
-    const open = { acted_at: moment(Date.now()), proposal };
+    const open = { acted_at: moment(serverNow()), proposal };
     if (!(await send(own, settles, 1, open, tell))) return undefined;
     button.closest("li").remove();
     return tell(text(settles === "key_change_confirmed" ? "keys.confirmed" : "keys.declined"));

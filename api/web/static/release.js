@@ -2,6 +2,7 @@
 
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
+import { nowText } from "./server_time.js";
 import { reason, text } from "./texts.js";
 
 const form = document.getElementById("release-form");
@@ -27,7 +28,7 @@ async function send(chosen, basis) {
     caseId: form.dataset.case,
     kind: "information_released",
     open: {
-      acted_at: `${new Date().toISOString().slice(0, 19)}Z`,
+      acted_at: nowText(),
       recipient: basis.recipient,
       ...(request ? { request } : {}),
       groups: [...new Set(chosen.map((one) => one.dataset.group))],

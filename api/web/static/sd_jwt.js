@@ -3,6 +3,7 @@
 
 import { base64url, sha256, utf8 } from "./bytes.js";
 import { sign } from "./keys.js";
+import { serverNow } from "./server_time.js";
 
 const random = (size) => crypto.getRandomValues(new Uint8Array(size));
 
@@ -43,7 +44,7 @@ export async function issue(key, {
   const id = crypto.randomUUID();
   const jwt = await sign(key, "case-action+sd-jwt", {
     iss: key.agency,
-    iat: Math.floor(Date.now() / 1000),
+    iat: Math.floor(serverNow() / 1000),
     jti: id,
     protocol,
     ...(caseId ? { case: caseId } : {}),

@@ -1,0 +1,83 @@
+// What an agency signed or typed in this browser and the ledger does not have yet.
+
+import * as drafts from "./drafts.js";
+import { send } from "./sending.js";
+import * as store from "./store.js";
+import { announce, reason, text } from "./texts.js";
+
+const FILES = "/files";
+const place = document.getElementById("unsent");
+
+/** The ids of all that is kept for an agency. */
+const kept = async (agency) => (await store.keys("drafts")).filter((id) => id.startsWith(`${agency}/`));
+
+/** What was signed and not sent, with the id of each draft. */
+export async function signed(agency) {
+  const found = [];
+  for (const id of await kept(agency)) {
+    if (id.includes(FILES)) continue;
+    const draft = await drafts.find(id);
+    if (draft?.text) found.push({ id, ...draft });
+  }
+  return found;
+}
+
+/** Whether anything is kept that signing out would delete. */
+export const isAnyKept = async (agency) => (await kept(agency)).length > 0;
+
+function element(name, content) {
+  const made = document.createElement(name);
+  made.textContent = content;
+  return made;
+}
+
+/** Say at the top of the page what waits, each with a button that sends it. */
+export async function show() {
+  if (!place) return;
+  const { agency, locale, zone } = place.dataset;
+  const own = document.querySelectorAll("form[data-kind]");
+  const here = new Set([...own].map((form) => `${agency}/${form.dataset.case || "new"}/${form.dataset.kind}`));
+  const waiting = (await signed(agency)).filter(({ id }) => !here.has(id)); // a form offers its own
+  const list = place.querySelector("ul");
+  list.replaceChildren(...waiting.map((one) => {
+    const item = document.createElement("li");
+    const when = new Date(one.at).toLocaleString(locale, { timeZone: zone });
+    const button = element("button", text("draft.again"));
+    const said = element("span", "");
+    button.type = "button";
+    said.setAttribute("role", "status");
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      await again(one, said);
+      button.disabled = false;
+    });
+    item.append(element("strong", one.title ?? ""), ` ${one.reference ?? ""} · ${when} `, button, " ", said);
+    return item;
+  }));
+  place.hidden = !waiting.length;
+}
+
+async function again(one, said) {
+  await navigator.locks.request(`sign ${one.id}`, async () => {
+    const found = await drafts.find(one.id);
+    if (!found?.text) return show(); // another tab sent it
+    const { state, told, status } = await send(found);
+    if (state === "recorded" || state === "waits") {
+      await drafts.dropBelow(one.id);
+      announce(text(state === "waits" ? "act.waits" : "unsent.sent"));
+      return show();
+    }
+    if (state === "unanswered") {
+      said.textContent = text("js.offline");
+      return undefined;
+    }
+    // It is not sent again as it is. The form has what was typed.
+    await drafts.keep(one.id, { fields: found.fields, caseId: found.caseId });
+    const [, where, kind] = one.id.split("/");
+    const link = element("a", text("unsent.form"));
+    link.href = where === "new" ? "/cases/new" : `/cases/${where}/act/${kind}`;
+    const why = state === "moved-on" ? text("unsent.moved_on") : reason(told, status);
+    said.replaceChildren(`${why} `, link);
+    return undefined;
+  });
+}
