@@ -4,6 +4,7 @@ import { begin } from "./document_files.js";
 import * as drafts from "./drafts.js";
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
+import { nowText } from "./server_time.js";
 import { signedInAgain } from "./session_over.js";
 import { announce, reason, text } from "./texts.js";
 import { ask, insist, RefusedUpload } from "./upload.js";
@@ -82,7 +83,7 @@ async function signAndSend() {
       const { group, document: described } = files.described(item);
       const signed = await issue(key, {
         protocol, caseId, kind: KIND, version: Number(schema),
-        open: { acted_at: `${new Date().toISOString().slice(0, 19)}Z` },
+        open: { acted_at: nowText() },
         closed: {
           ...(belongsTo.value ? { belongs_to: belongsTo.value } : {}),
           [`${group || "case"}_document`]: described,

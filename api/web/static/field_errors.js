@@ -46,7 +46,7 @@ export function count(control) {
   const most = Number(control.dataset.most);
   const typed = length(control.value);
   place.textContent = text("act.count", { typed, most });
-  place.hidden = control.matches("input") && typed < most * 0.8;
+  place.hidden = !typed || (control.matches("input") && typed < most * 0.8);
   place.classList.toggle("over", typed > most);
 }
 

@@ -4,6 +4,7 @@
 import { hex } from "./bytes.js";
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
+import { nowText } from "./server_time.js";
 import { reason, text } from "./texts.js";
 
 /** An answer of the node that is a refusal. */
@@ -35,7 +36,7 @@ async function make({ case: caseId, made, language, form }, beside) {
 async function add({ case: caseId, protocol, schema, digests }, key, version, closed) {
   const signed = await issue(key, {
     protocol, caseId, kind: "document_added", version: Number(schema),
-    open: { acted_at: `${new Date().toISOString().slice(0, 19)}Z` },
+    open: { acted_at: nowText() },
     closed,
     digests: Number(digests),
   });
