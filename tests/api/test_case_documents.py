@@ -58,7 +58,7 @@ from tests.support.pictures import scan
 from tests.support.serving import Server
 from tests.support.sharing import register_country_keys
 from tests.support.waiting import until
-from tests.support.web import signed_in
+from tests.support.web import FROM_HERE, signed_in
 
 AGENCY = "xk-dhtqnj"
 TITLE = "Consent of the mother"
@@ -608,6 +608,17 @@ def test_all_documents_of_a_person_are_one_archive(
     assert "with an index" in done
     with zipfile.ZipFile(tmp_path / "again.zip") as archive:
         assert "Dokumente për ju" in archive.read("index.html").decode()
+    # The page of personal data saves the same, for an agency that hands out.
+    with signed_in(served, handing) as browser:
+        browser.headers["Accept-Language"] = "en"
+        action = f"/cases/{case}/subject-access/documents"
+        assert action in browser.get(f"/cases/{case}/personal").text
+        saved = browser.post(action, headers=FROM_HERE)
+    with zipfile.ZipFile(io.BytesIO(saved.content)) as archive:
+        assert len(archive.namelist()) == 5
+    with signed_in(served, AGENCY) as browser:
+        assert action not in browser.get(f"/cases/{case}/personal").text
+        assert browser.post(action, headers=FROM_HERE).status_code == 403
     # An agency that may not hand out a person's file hands out no documents.
     with served.client(AGENCY) as client, pytest.raises(RefusedError) as refused:
         client.subject_documents(case, tmp_path / "no.zip", "en")

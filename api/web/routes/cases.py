@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from api.client.schemas import PersonalField, ReadingRequest
@@ -17,6 +18,7 @@ from api.http.documents import personal_fields
 from api.http.parameters import AtLeast, CaseId, wait_for
 from api.http.routes.personal import trail_of
 from api.node.node import Node
+from api.paper.subject_access.gathering_documents import subject_archive
 from api.services.personal_data_access import OpenedFields
 from api.web.case_managers import case_managers
 from api.web.case_text import FieldText, case_values, dues, names, of_fact, rows, told
@@ -28,7 +30,7 @@ from api.web.minutes import may_sign, minutes
 from api.web.person import KnownPerson, known_person, person_warnings
 from api.web.refusal_text import fact
 from api.web.releasing import Release, releasable, releases
-from api.web.rendering import Words, page
+from api.web.rendering import PAGE_HEADERS, Words, page
 from api.web.timeline import handovers, timeline
 from ledger.procedure.destruction_review import reviewed_action
 from ledger.procedure.erasures import ErasedData
@@ -192,6 +194,23 @@ async def open_personal(
     return await run_in_threadpool(read)
 
 
+@router.post("/cases/{case_id}/subject-access/documents")
+def give_documents(request: Request, node: TheNode, caller: TheCaller, case_id: CaseId) -> Response:
+    """Save all documents of a person in one archive, with an index in the language of the page."""
+    parts = subject_archive(
+        node.ledger,
+        node.vaults.of(caller.agency.party),
+        node.disclosing,
+        caller.reader,
+        case_id,
+        {},
+        caller.protocol,
+        Words.of(request).things,
+    )
+    headers = {**PAGE_HEADERS, "Content-Disposition": f'attachment; filename="{case_id}.zip"'}
+    return StreamingResponse(parts, 200, headers, "application/zip")
+
+
 @router.post("/cases/{case_id}/destructions/{proposal}")
 def open_for_review(
     request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, proposal: UUID
@@ -286,6 +305,7 @@ def _personal(
         ),
         damaged=[words.field(name) for name in damaged],
         refused=refused,
+        hands_out=_hands_out(caller),
         releases=offered,
         releasable=releasable(fields, offered),
         version=version,
@@ -294,6 +314,12 @@ def _personal(
         readings=_readings(node, caller, case_id),
         named=named,
     )
+
+
+def _hands_out(caller: Caller) -> bool:
+    """Return whether the caller may give a person's file and documents to the person."""
+    role, operation = caller.agency.role, Operation.SUBJECT_ACCESS
+    return all(caller.protocol.allows(role, operation, group) for group in FieldGroup)
 
 
 def _may_take(caller: Caller, kind: str) -> bool:
