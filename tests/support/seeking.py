@@ -1,16 +1,15 @@
 """Seeks a value in everything that a node answers on one case, to one agency."""
 
-import io
 from collections.abc import Iterator, Mapping
 from uuid import UUID
 
 import httpx
 from fastapi.routing import APIRoute
-from pypdf import PdfReader
 
 from api.client.assertion import make_assertion
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose
+from tests.support.pdf_text import page_texts
 from tests.support.serving import Server
 from tests.support.web import FROM_HERE, signed_in
 
@@ -90,6 +89,5 @@ def _assertion(server: Server, agency: str) -> dict[str, str]:
 
 def _text(answer: httpx.Response) -> str:
     if answer.headers.get("content-type", "").startswith("application/pdf"):
-        pages = PdfReader(io.BytesIO(answer.content)).pages
-        return "".join(page.extract_text() for page in pages)
+        return "".join(page_texts(answer.content))
     return answer.text
