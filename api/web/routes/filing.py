@@ -34,6 +34,8 @@ from ledger.vocabulary.picklists import DocumentKind
 
 router = APIRouter(prefix="/v1/cases", tags=["documents"], route_class=DeclaredParametersRoute)
 _SECOND_LANGUAGE = "en"
+_LONGEST_TITLE = 200
+"""In characters. The titles of forms are texts of the protocol."""
 
 
 class _Paper(NamedTuple):
@@ -88,7 +90,7 @@ def _kept(node: Node, caller: Caller, case_id: UUID, paper: _Paper) -> MadeDocum
         "media_type": media_type,
         "document_kind": paper.kind,
         "language": paper.language,
-        "title": paper.title,
+        "title": paper.title[:_LONGEST_TITLE],
     }
     return MadeDocument(
         upload=upload_state(upload),

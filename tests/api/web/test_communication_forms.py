@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from api.client.schemas.case_documents import MadeKind
 from api.paper.languages.found import shipped
 from api.web.texts import texts
 from ledger.log.merkle import leaf_hash
@@ -159,6 +160,25 @@ def test_each_is_printed_in_two_languages_side_by_side(
             assert squeezed(texts(language).text("forms.source.assumption")) in text
         assert str(position) in text
         assert [one for one in personal if one in text] == []
+
+
+def test_one_is_made_a_document_that_belongs_to_its_sending(
+    node: Server, story: Told, sent: Sent
+) -> None:
+    case_id, (action, _, _, by) = story.cases["A"], sent[1]
+    with signed_in(node, by) as browser:
+        page = browser.get(f"/cases/{case_id}/forms/sent/{action}").text
+    assert f'data-form="{action}"' in page
+    with node.client(by) as client:
+        (made,) = client.make_documents(case_id, MadeKind.FORM, "sq", form=action, beside="cnr")
+    assert made.belongs_to == action
+    assert made.case_document is not None
+    title = node.agencies.protocol.forms_by_number[1].title_in("sq")
+    assert title in made.case_document.title
+    assert (made.case_document.language, made.case_document.media_type) == (
+        "sqi",
+        "application/pdf",
+    )
 
 
 def test_who_has_no_part_in_the_case_sees_no_form_of_it(
