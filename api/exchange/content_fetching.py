@@ -54,7 +54,12 @@ AT_ONCE = 4
 _LOOKED_AT = 200
 TRIES_EACH = 3
 """So often a country is asked in vain before another one that should have the content is."""
-_OF_THE_GIVER = (ContentRefusal.NOT_HERE, ContentRefusal.DIGEST, ContentRefusal.TYPE)
+_OF_THE_GIVER = (
+    ContentRefusal.NOT_HERE,
+    ContentRefusal.DIGEST,
+    ContentRefusal.TYPE,
+    ContentRefusal.INFECTED,
+)
 """After these another country that should have the content is asked."""
 _log = structlog.get_logger(__name__)
 

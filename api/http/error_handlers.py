@@ -25,6 +25,7 @@ from ledger.events.newer_event import NewerEventError
 from ledger.log.signed_decision import HEADER
 from ledger.refusals import Ground, Refusal
 from ledger.vault.deposits import KeyMissingError
+from ledger.vault.documents.scanning import NotScannedError
 from projections.tables.stored_documents import DamagedViewError
 
 MEDIA_TYPE = "application/problem+json"
@@ -206,6 +207,15 @@ def _told_key_missing(error: Exception) -> Problem:
     return problem(503, "Not available now", "vault-key-missing", detail)
 
 
+def told_not_scanned(_: Exception) -> Problem:
+    """Return the problem of an upload that the scanner did not examine."""
+    detail = (
+        "The malware scanner of this node did not examine the file, so no action can have it yet."
+        " The upload is kept for a day: try again later, and tell the operator if it goes on."
+    )
+    return problem(503, "Not available now", "not-scanned", detail, {"Retry-After": "10"})
+
+
 def _told_no_pdf(error: Exception) -> Problem:
     _log.error("PDF files cannot be made", what=str(error))
     detail = "This node makes no PDF files: its operator must install `case-ledger[pdf]`."
@@ -241,6 +251,7 @@ _TOLD: Mapping[type[Exception], Callable[[Exception], Problem]] = {
     KeyMissingError: _told_key_missing,
     NewerEventError: _told_newer,
     DamagedViewError: _told_damaged,
+    NotScannedError: told_not_scanned,
     PdfNotInstalledError: _told_no_pdf,
     ScriptNotInFontsError: _told_script,
     psycopg.OperationalError: _told_unavailable,

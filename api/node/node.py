@@ -26,6 +26,7 @@ from api.node.joined_parties import restart_troubles
 from api.node.newer_events import newer_troubles
 from api.notifying.notifier import check_notifications
 from api.paper.languages.catalogue import check_named_languages
+from api.runtime.clamd import ClamdScanner
 from api.runtime.disk import Room
 from api.runtime.document_store import document_chunks
 from api.runtime.rate_limit import Rate
@@ -83,11 +84,13 @@ class Node:
         self.database = Database(conninfo, max_size=settings.pool_size)
         self.ledger = Ledger(environment(conninfo, pool_size=settings.pool_size))
         self.country_keys = country_keys(settings, self.parties)
+        self.scanner = ClamdScanner.of(settings)
         self.vaults = Vaults(
             self.database,
             person_keys(settings, self.country_keys),
             self.ledger.unread,
             document_chunks(settings),
+            self.scanner,
         )
         self.outbox = Outbox(self.database)
         self.false_decisions = FalseDecisions(self.database)
@@ -124,6 +127,8 @@ class Node:
             ),
             is_seldom=True,
         )
+        if self.scanner is not None:
+            self.checks.add(self.scanner.troubles, is_seldom=True)
         self.checks.add(lambda: malformed_rows(self.views.documents))
         self.decisions: Decisions
         append_service: AppendService

@@ -11,6 +11,8 @@ from ledger.procedure.protocol import Protocol, load_protocol, shipped_protocol
 
 ORIGIN = r"^https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?$"
 
+_SCANNER = r"^(unix:/[^\s]+|tcp://([a-z0-9.-]+|\[[0-9a-f:]+\]):[0-9]{1,5})$"
+
 
 class Settings(BaseSettings):
     """Each field is the variable ``CASE_LEDGER_`` and its name in capitals."""
@@ -50,6 +52,12 @@ class Settings(BaseSettings):
     """The place of the encrypted documents: ``s3://BUCKET/PREFIX``. Unset: the database.
 
     Credentials and endpoint are those of the environment (``AWS_ENDPOINT`` and others)."""
+    scanner: Annotated[str | None, Field(pattern=_SCANNER)] = None
+    """The malware scanner of uploads, a ``clamd``: ``unix:/PATH`` or ``tcp://HOST:PORT``.
+
+    Unset: none examines them. Set: no action has a document that it did not examine."""
+    scanner_seconds: Annotated[float, Field(ge=1, le=600)] = 60
+    """The time in which the scanner must examine one upload."""
     ledger_url: Annotated[str | None, Field(pattern=r"^https?://")] = None
     """Where the ledger node is, for a country's node. Unset: this is the ledger node."""
     adoption: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")] = None

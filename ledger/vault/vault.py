@@ -25,6 +25,7 @@ from ledger.vault.documents.chunk_store import ChunkStore, PostgresChunks
 from ledger.vault.documents.documents import Documents, NamedDocument, OpenedDocument
 from ledger.vault.documents.given_contents import GivenContents
 from ledger.vault.documents.received_contents import Expected, ReceivedContents
+from ledger.vault.documents.scanning import Scanner
 from ledger.vault.duplicates.store import Duplicates
 from ledger.vault.field_encryption import seal
 from ledger.vault.inventory import key_id
@@ -63,13 +64,15 @@ class Vault(Disclosures):
         keys: DataKeys,
         annulled: AnnulledActions = lambda _: (),
         chunks: ChunkStore | None = None,
+        scanner: Scanner | None = None,
     ) -> None:
         """Prepare the vault. No disclosure of an action that ``annulled`` names is opened.
 
-        ``chunks`` keeps the contents of documents; without it they are rows of the database.
+        ``chunks`` keeps the contents of documents; without it they are rows of the database. With a
+        ``scanner``, an action has only a document that the scanner examined.
         """
         super().__init__(database, party, keys, annulled)
-        self.documents = Documents(database, party, keys, chunks or PostgresChunks(party))
+        self.documents = Documents(database, party, keys, chunks or PostgresChunks(party), scanner)
         self.contents = ReceivedContents(database, party, keys, self.documents)
         self.given = GivenContents(database, party)
         self._deposits = Deposits(database, party, keys, self.documents, self.contents)
@@ -404,13 +407,14 @@ class Vaults:
         keys: Mapping[str, DataKeys],
         annulled: AnnulledActions = lambda _: (),
         chunks: Callable[[str], ChunkStore] = PostgresChunks,
+        scanner: Scanner | None = None,
     ) -> None:
         """Prepare the vaults. No disclosure of an action that ``annulled`` names is opened.
 
-        ``chunks`` returns the store of a party's documents.
+        ``chunks`` returns the store of a party's documents. ``scanner`` examines each upload.
         """
         self._vaults = {
-            party: Vault(database, party, own, annulled, chunks(party))
+            party: Vault(database, party, own, annulled, chunks(party), scanner)
             for party, own in keys.items()
         }
 

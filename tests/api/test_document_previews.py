@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from api.client.errors import RefusedError
+from ledger.vault.documents.media_types import SUFFIXES, media_type
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import DocumentKind, Purpose
 from tests.api.test_case_documents import added, consented, opened
 from tests.api.test_document_uploads import ask, begun, part
-from tests.support.papers import docx
+from tests.support.papers import docx, odt
 from tests.support.pictures import AUTHOR, LATITUDE, photographs, scan
 from tests.support.serving import Server
 
@@ -110,6 +111,30 @@ def test_an_office_file_and_a_damaged_one_are_not_opened(served: Server) -> None
     assert ask(served, "GET", f"{path}/metadata").json()["author"] == AUTHOR
     refused = ask(served, "POST", f"{path}/without-metadata")
     assert (refused.status_code, refused.json()["rule"]) == (422, "metadata-not-removable")
+
+
+def test_no_type_is_shown_by_a_browser_as_a_file_of_this_node(
+    served: Server, tmp_path: Path
+) -> None:
+    contents = [*photographs().values(), scan(), docx(), odt()]
+    case, _ = opened(served)
+    for version, content in enumerate(contents, 1):
+        (file := tmp_path / f"{version}.html").write_bytes(content)
+        with served.client(AGENCY) as client:
+            receipt = client.add_document(
+                case, version, file, kind=DocumentKind.REPORT, title="a.html", group=None,
+                keep_metadata=True,
+            )  # fmt: skip
+        path = f"/v1/cases/{case}/documents/{receipt.action_id}/content?purpose=protection"
+        answer = ask(served, "GET", path)
+        assert answer.content == content
+        kind = media_type(len(content), lambda at, length, of=content: of[at : at + length])
+        name = f"{receipt.action_id}.{SUFFIXES[kind]}"
+        assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
+        assert answer.headers["content-type"] == kind
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
 
 
 def test_the_client_adds_a_photograph_without_its_metadata(served: Server, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from api.sandbox import process
 from api.sandbox.failures import Failure, FailureError
+from tests.support import unlocked
 from tests.support.pictures import (
     AUTHOR,
     LATITUDE,
@@ -63,6 +64,12 @@ def test_a_locked_process_opens_connects_and_starts_nothing() -> None:
     assert [name for name, outcome in done.items() if outcome == "done"] == []
 
 
+def test_a_locked_process_that_computes_for_ever_ends() -> None:
+    probe = PROBE.replace("cpu_seconds=5", "cpu_seconds=1")
+    words = [sys.executable, "-I", "-c", probe, "while True: pass"]
+    assert subprocess.run(words, capture_output=True, timeout=60).returncode < 0
+
+
 def test_a_process_has_no_environment_and_sees_no_other_stream() -> None:
     """Whatever is in the environment or open in the node stays out of the process."""
     seen = list[dict[str, object]]()
@@ -91,15 +98,14 @@ def test_metadata_of_a_photograph_are_told_and_removed(media_type: str) -> None:
     with process.without_metadata([content], media_type) as copy:
         cleaned = b"".join(copy.content)
         assert copy.size == len(cleaned)
-    left = process.metadata([cleaned], media_type)
+    left = unlocked.metadata(cleaned, media_type)
     assert left == type(left)()
     assert not any(word in cleaned for word in (b"Acme", b"zqAuthor", b"xmpmeta", b"SN-31415"))
     # The coded picture is the same, and the same way is up.
     before, after = Image.open(io.BytesIO(content)), Image.open(io.BytesIO(cleaned))
     assert before.tobytes() == after.tobytes()
-    assert process.picture([cleaned], media_type, 1) == process.picture([content], media_type, 1)
-    with process.without_metadata([cleaned], media_type) as again:
-        assert b"".join(again.content) == cleaned
+    assert process.picture([cleaned], media_type, 1) == unlocked.picture(content, media_type)
+    assert unlocked.cleaned(cleaned, media_type) == cleaned
 
 
 def test_what_follows_a_picture_is_told_and_removed() -> None:
@@ -108,17 +114,15 @@ def test_what_follows_a_picture_is_told_and_removed() -> None:
         ("image/png", encoded(drawn(), "PNG")),
     ):
         hidden = content + b"<html><script>alert(1)</script></html>"
-        assert process.metadata([hidden], media_type).other == ("after_the_picture",)
-        with process.without_metadata([hidden], media_type) as copy:
-            assert b"".join(copy.content) == content
+        assert unlocked.metadata(hidden, media_type).other == ("after_the_picture",)
+        assert unlocked.cleaned(hidden, media_type) == content
 
 
 def test_a_progressive_photograph_keeps_its_colours() -> None:
     profile = b"zqProfile" * 20_000
     options = {"progressive": True, "icc_profile": profile, "quality": 95}
     content = encoded(drawn(700, 500).convert("CMYK"), "JPEG", exif=exif(), **options)
-    with process.without_metadata([content], "image/jpeg") as copy:
-        cleaned = Image.open(io.BytesIO(b"".join(copy.content)))
+    cleaned = Image.open(io.BytesIO(unlocked.cleaned(content, "image/jpeg")))
     assert cleaned.info["icc_profile"] == profile
     assert cleaned.tobytes() == Image.open(io.BytesIO(content)).tobytes()
 
@@ -139,21 +143,21 @@ def test_every_page_has_a_picture() -> None:
     assert len(made.rgb) == 3 * made.width * made.height
     pages = [drawn(40, 30), drawn(20, 50)]
     fax = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
-    assert process.picture([fax], "image/tiff", 2)[:3] == (2, 20, 50)
+    assert unlocked.picture(fax, "image/tiff", 2)[:3] == (2, 20, 50)
     for content, media_type in ((fax, "image/tiff"), (scan(), "application/pdf")):
         with pytest.raises(FailureError) as failed:
-            process.picture([content], media_type, 3)
+            unlocked.picture(content, media_type, 3)
         assert failed.value.failure is Failure.NO_SUCH_PAGE
 
 
 def test_pictures_of_every_kind_are_shown() -> None:
     grey = Image.new("I;16", (4, 4), 40_000)
-    assert process.picture([encoded(grey, "PNG")], "image/png", 1).rgb == bytes((156,)) * 48
+    assert unlocked.picture(encoded(grey, "PNG"), "image/png").rgb == bytes((156,)) * 48
     glass = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
-    assert process.picture([encoded(glass, "PNG")], "image/png", 1).rgb == b"\xff" * 48
+    assert unlocked.picture(encoded(glass, "PNG"), "image/png").rgb == b"\xff" * 48
     for mode in ("1", "P", "CMYK"):
         image = drawn().convert(mode)
-        made = process.picture([encoded(image, "TIFF")], "image/tiff", 1)
+        made = unlocked.picture(encoded(image, "TIFF"), "image/tiff")
         assert made[1:3] == image.size
 
 
@@ -197,5 +201,5 @@ def test_a_process_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) 
 
 def test_xmp_alone_tells_a_place() -> None:
     content = encoded(drawn(), "JPEG", xmp=XMP)
-    found = process.metadata([content], "image/jpeg")
+    found = unlocked.metadata(content, "image/jpeg")
     assert (found.latitude, found.longitude) == pytest.approx((LATITUDE, LONGITUDE), abs=1e-5)

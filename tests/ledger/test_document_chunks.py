@@ -25,6 +25,7 @@ from ledger.vault.documents.chunk_encryption import (
     wrap,
 )
 from ledger.vault.documents.media_types import media_type
+from ledger.vault.documents.refused_types import RefusedTypeError
 from ledger.vocabulary.levels import CASE, FieldGroup, personal
 from tests.support.papers import DOCX, HEIC, JPEG, ODT, PDF, PNG, TIFF, docx, odt
 
@@ -114,6 +115,14 @@ def test_keys_and_metadata_open_at_their_place_alone() -> None:
             attempt()
 
 
+def told(content: bytes) -> str | None:
+    """The media type of a content; ``None`` if it is refused."""
+    try:
+        return media_type(len(content), lambda at, length: content[at : at + length])
+    except RefusedTypeError:
+        return None
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -136,7 +145,7 @@ def test_keys_and_metadata_open_at_their_place_alone() -> None:
     ],
 )
 def test_a_media_type_is_told_by_the_content(content: bytes, expected: str | None) -> None:
-    assert media_type(content, content) == expected
+    assert told(content) == expected
 
 
 def test_another_office_file_is_not_accepted() -> None:
@@ -144,9 +153,8 @@ def test_another_office_file_is_not_accepted() -> None:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("[Content_Types].xml", "<Types/>")
         archive.writestr("xl/workbook.xml", "<workbook/>")
-    assert media_type(file.getvalue(), file.getvalue()) is None
-    template = odt(ODT + "-template")
-    assert media_type(template, template) is None
+    assert told(file.getvalue()) is None
+    assert told(odt(ODT + "-template")) is None
 
 
 def test_long_names_in_a_zip_file_take_no_memory() -> None:
@@ -157,7 +165,7 @@ def test_long_names_in_a_zip_file_take_no_memory() -> None:
     content = b"PK\x03\x04" + entries + b"PK\x05\x06" + bytes(18)
     tracemalloc.start()
     try:
-        assert media_type(content, content) is None
+        assert told(content) is None
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -12,11 +12,19 @@ DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 ODT = "application/vnd.oasis.opendocument.text"
 
 
-def docx() -> bytes:
+DOCX_TYPES = (
+    '<?xml version="1.0" encoding="UTF-8"?><Types xmlns='
+    '"http://schemas.openxmlformats.org/package/2006/content-types"><Override'
+    f' PartName="/word/document.xml" ContentType="{DOCX}.main+xml"/></Types>'
+)
+
+
+def docx(types: str = DOCX_TYPES, **more: str) -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("[Content_Types].xml", "<Types/>")
-        archive.writestr("word/document.xml", "<document/>")
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("[Content_Types].xml", types)
+        for name, content in {"word/document.xml": "<document/>", **more}.items():
+            archive.writestr(name, content)
     return file.getvalue()
 
 

@@ -7,6 +7,7 @@ an upload that was resumed, and a counter would repeat then.
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
@@ -52,6 +53,22 @@ class DocumentPlace:
         if not 0 <= number < self.chunks:
             raise IndexError(f"a document of {self.chunks} chunks has no chunk {number}")
         return min(CHUNK_BYTES, self.size - number * CHUNK_BYTES)
+
+    def reading(self, chunk: Callable[[int], bytes]) -> Callable[[int, int], bytes]:
+        """Return a function that returns at most so many bytes of the content from an offset on.
+
+        ``chunk`` returns the content of a chunk by its number.
+        """
+
+        def read(at: int, length: int) -> bytes:
+            end = min(at + length, self.size)
+            parts = list[bytes]()
+            for number in range(at // CHUNK_BYTES, -(-end // CHUNK_BYTES)):
+                begins = number * CHUNK_BYTES
+                parts.append(chunk(number)[max(0, at - begins) : end - begins])
+            return b"".join(parts)
+
+        return read
 
 
 def new_key() -> bytes:

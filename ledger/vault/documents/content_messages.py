@@ -42,7 +42,9 @@ class ContentRefusal(StrEnum):
     DIGEST = "digest"
     """The content does not have the SHA-256 that the agency signed."""
     TYPE = "document-type"
-    """The content is of another type than the one that the agency signed."""
+    """The content is of another type than the one that the agency signed, or of a refused one."""
+    INFECTED = "document-infected"
+    """The malware scanner of the receiving node refuses the content."""
 
 
 class ContentAsked(LedgerModel):

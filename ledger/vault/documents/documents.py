@@ -25,6 +25,7 @@ from ledger.vault.documents.chunk_encryption import (
     wrap_upload,
 )
 from ledger.vault.documents.chunk_store import ChunkStore
+from ledger.vault.documents.scanning import Scanner
 from ledger.vault.documents.uploads import Metadata, Sought, Uploads, opened_metadata, place_of
 from ledger.vocabulary.levels import FieldGroup, FieldLevel, Level
 
@@ -67,8 +68,15 @@ class OpenedDocument:
 class Documents(Uploads):
     """The documents and the uploads of one country's vault."""
 
-    def __init__(self, database: Database, party: str, keys: DataKeys, chunks: ChunkStore) -> None:
-        super().__init__(database, party, keys, chunks)
+    def __init__(
+        self,
+        database: Database,
+        party: str,
+        keys: DataKeys,
+        chunks: ChunkStore,
+        scanner: Scanner | None = None,
+    ) -> None:
+        super().__init__(database, party, keys, chunks, scanner)
         self._reader = reader_role(party)
 
     def check(
@@ -77,13 +85,14 @@ class Documents(Uploads):
         """Check that each named document is here in whole, as an upload or with the action.
 
         An upload whose last byte came is read back first. Raises ``Refusal``
-        (``document-not-uploaded``, ``document-type`` if its type is another than the named one).
+        (``document-not-uploaded``, ``document-type`` if its type is another than the named one),
+        and as :meth:`settle` does.
         """
         for one in named:
             if self._is_bound(action, one.field):
                 continue
             uploads = self.with_content(case_id, agency, one.size, one.sha256)
-            settled = [upload for upload in map(self.settle, uploads) if upload.is_whole]
+            settled = [upload for upload in map(self.settle, uploads) if self.is_ready(upload)]
             if not settled:
                 raise _not_uploaded(one.field)
             if settled[0].metadata.media_type != one.media_type:
@@ -123,7 +132,7 @@ class Documents(Uploads):
             # Another country was to give it back. The agency has sent it again.
             connection.execute(fetched, (action, one.field))
             uploads = self._of_content(connection, Sought(case_id, agency, one.size, one.sha256))
-            upload = next((upload for upload in uploads if upload.is_whole), None)
+            upload = next((upload for upload in uploads if self.is_ready(upload)), None)
             if upload is None:
                 raise _not_uploaded(one.field)
             values = {

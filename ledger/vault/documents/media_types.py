@@ -1,68 +1,59 @@
 """Tells what a document's content is, by its bytes and never by its name.
 
 Only the types of the list are accepted. A content counts as a type if it begins as the type's
-specification says, at its first byte: a file that is two types at once counts as the first.
+specification says, at its first byte. A content that other programs would take for a second type is
+refused: a ZIP file at its end, or a PDF within the bytes in which readers look for one.
 """
 
 import re
+from collections.abc import Callable
 from typing import Final
 
+from ledger.vault.documents.office_files import ZIP_START, is_zip, office_type
+from ledger.vault.documents.refused_types import RefusedTypeError
 from ledger.vocabulary.documents import MEDIA_TYPES
 
 SUFFIXES: Final = dict(
     zip(MEDIA_TYPES, ("pdf", "png", "jpg", "heic", "tiff", "docx", "odt"), strict=True)
 )
 """The end of a file's name, by media type."""
+Read = Callable[[int, int], bytes]
+"""Returns the bytes of a content from an offset on, at most so many."""
 
-_STARTS = (
-    (re.compile(rb"%PDF-[12]\.[0-9]"), "application/pdf"),
+_HEAD_BYTES: Final = 1024
+"""Readers of PDF look for its beginning in so many bytes."""
+_PDF: Final = "application/pdf"
+_STARTS: Final = (
+    (re.compile(rb"%PDF-[12]\.[0-9]"), _PDF),
     (re.compile(rb"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"), "image/png"),
     (re.compile(rb"\xff\xd8\xff[\xc0-\xfe]"), "image/jpeg"),
     (re.compile(rb"II\x2a\x00|MM\x00\x2a"), "image/tiff"),
 )
-_HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis"))
-_ODT_START = re.compile(
-    # The first entry is named `mimetype`, is stored as it is with its 39 bytes, and has no extra
-    # field (OpenDocument 1.3, part 2, section 3.3).
-    rb"PK\x03\x04.{4}\x00\x00.{12}\x27\x00\x00\x00\x08\x00\x00\x00"
-    rb"mimetypeapplication/vnd\.oasis\.opendocument\.text",
-    re.DOTALL,
-)
-_ZIP_ENTRY = re.compile(rb"PK\x01\x02.{24}(.{2}).{16}", re.DOTALL)
-"""An entry of a ZIP file's central directory, up to its name, with the length of the name."""
-_ZIP_END = b"PK\x05\x06"
-_DOCX_PARTS = frozenset((b"[Content_Types].xml", b"word/document.xml"))
+_HEIC_BRANDS: Final = frozenset((b"heic", b"heix", b"heim", b"heis"))
 
 
-def media_type(head: bytes, tail: bytes) -> str | None:
-    """Return the media type of a content, or ``None`` if it is none of the accepted types.
+def media_type(size: int, read: Read) -> str:
+    """Return the media type of a content of ``size`` bytes.
 
-    ``head`` has the first bytes of the content and ``tail`` the last, up to the whole.
+    Raises ``RefusedTypeError`` if it is none of the accepted types, or more than one.
     """
-    for start, found in _STARTS:
-        if start.match(head):
-            return found
-    if _is_heic(head):
-        return "image/heic"
-    if _ODT_START.match(head) and _ZIP_END in tail:
-        return "application/vnd.oasis.opendocument.text"
-    if head.startswith(b"PK\x03\x04") and _ZIP_END in tail and _has_parts_of_docx(tail):
-        return "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-    return None
-
-
-def _has_parts_of_docx(tail: bytes) -> bool:
-    """Return whether the central directory of a ZIP file names the parts that each DOCX has.
-
-    Only names as long as the sought ones are copied: a file may claim thousands of long names.
-    """
-    missing = set(_DOCX_PARTS)
-    lengths = {len(part) for part in missing}
-    for entry in _ZIP_ENTRY.finditer(tail):
-        length = int.from_bytes(entry[1], "little")
-        if length in lengths:
-            missing.discard(tail[entry.end() : entry.end() + length])
-    return not missing
+    head = read(0, _HEAD_BYTES)
+    if head.startswith(ZIP_START):
+        return office_type(size, read)
+    found = next((found for start, found in _STARTS if start.match(head)), None)
+    if found is None and _is_heic(head):
+        found = "image/heic"
+    if found is None:
+        accepted = ", ".join(MEDIA_TYPES)
+        raise RefusedTypeError(
+            f"By its content, the file is of no accepted type. Accepted are {accepted}."
+        )
+    if is_zip(size, read) or (found != _PDF and b"%PDF-" in head):
+        raise RefusedTypeError(
+            "The file is of two types at once: other programs would open it as another file than it"
+            " is here. Print or save it again as a PDF or a picture."
+        )
+    return found
 
 
 def _is_heic(head: bytes) -> bool:

@@ -7,7 +7,7 @@ beginning: an erasure in the middle closes them too.
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, LiteralString, NamedTuple
@@ -42,6 +42,8 @@ from ledger.vault.documents.documents import (
 )
 from ledger.vault.documents.given_contents import NamedContent
 from ledger.vault.documents.media_types import media_type
+from ledger.vault.documents.refused_types import RefusedTypeError
+from ledger.vault.documents.scanning import MalwareError, NotScannedError
 from ledger.vault.documents.uploads import Metadata, opened_metadata, place_of
 
 _EXPECTED = "SELECT *, false AS is_due FROM {documents} JOIN {expected} USING (document_id)"
@@ -64,6 +66,8 @@ LIMIT %(limit)s
 """
 _BY_LEDGER = (ContentRefusal.NOT_DUE, ContentRefusal.WITHDRAWN, ContentRefusal.ACCESS_MATRIX)
 """These follow from the ledger, so this node can tell when they end."""
+_OF_WHOLE_CONTENTS = (ContentRefusal.DIGEST, ContentRefusal.TYPE, ContentRefusal.INFECTED)
+"""These are found in a content whose last chunk came."""
 _log = structlog.get_logger(__name__)
 
 
@@ -273,7 +277,7 @@ class ReceivedContents(ContentStandings):
             " FROM moved WHERE e.document_id = moved.document_id"
         )
         # What was found in the whole content before is settled by a whole content alone.
-        found = [ContentRefusal.DIGEST.value, ContentRefusal.TYPE.value]
+        found = [one.value for one in _OF_WHOLE_CONTENTS]
         values = {"now": received, "id": document_id, "before": row["received"], "found": found}
         with self._database.transaction(role=self._role) as connection:
             # The update locks the row: an erasure waits, and the chunk is there before the commit.
@@ -293,23 +297,17 @@ class ReceivedContents(ContentStandings):
         if row["is_whole"]:
             return True
         place = place_of(row)
-        digest, head, tail = hashlib.sha256(), b"", b""
         try:
-            content_key = opened_content_key(self._keys, row)
-            metadata = opened_metadata(content_key, row, place)
-            for content in self._contents(content_key, place):
-                digest.update(content)
-                head = head or content
-                tail = tail[-CHUNK_BYTES:] + content
+            wrong = self._wrong_with(row, place)
         except SealError:
             _log.error("a content that came does not open here", party=self._party)
             self._begin_again(document_id)
             return False
-        if digest.hexdigest() != metadata.sha256:
-            self._begin_again(document_id, ContentRefusal.DIGEST)
+        except NotScannedError as error:  # it is examined in the next round
+            _log.warning("the scanner did not examine a content", reason=str(error))
             return False
-        if media_type(head, tail) != metadata.media_type:
-            self._begin_again(document_id, ContentRefusal.TYPE)
+        if wrong is not None:
+            self._begin_again(document_id, wrong)
             return False
         update = self._sql(
             "WITH whole AS (UPDATE {documents} SET is_whole = true, touched_at = now()"
@@ -326,13 +324,37 @@ class ReceivedContents(ContentStandings):
         """
         return sum(self._begin_again(one) for one in document_ids)
 
-    def _contents(self, content_key: bytes, place: DocumentPlace) -> Iterator[bytes]:
-        for number in range(place.chunks):
+    def _wrong_with(self, row: DictRow, place: DocumentPlace) -> ContentRefusal | None:
+        """Return the reason for which a content is not held, or ``None`` if it is the signed one.
+
+        Raises ``SealError`` if a chunk does not open, and ``NotScannedError`` if a scanner is
+        configured and does not examine the content.
+        """
+        content_key = opened_content_key(self._keys, row)
+        metadata = opened_metadata(content_key, row, place)
+
+        def chunk(number: int) -> bytes:
             length = place.length(number)
             sealed = self._documents.sealed_chunk(place.document_id, number, length, self._role)
             if sealed is None:
                 raise SealError("a chunk of the document is missing")
-            yield open_chunk(content_key, sealed, place, number)
+            return open_chunk(content_key, sealed, place, number)
+
+        digest = hashlib.sha256()
+        for number in range(place.chunks):
+            digest.update(chunk(number))
+        if digest.hexdigest() != metadata.sha256:
+            return ContentRefusal.DIGEST
+        try:
+            if media_type(place.size, place.reading(chunk)) != metadata.media_type:
+                return ContentRefusal.TYPE
+        except RefusedTypeError:
+            return ContentRefusal.TYPE
+        try:
+            self._documents.examine(map(chunk, range(place.chunks)))
+        except MalwareError:
+            return ContentRefusal.INFECTED
+        return None
 
     def _begin_again(self, document_id: UUID, why: ContentRefusal | None = None) -> bool:
         update = self._sql(

@@ -6,7 +6,7 @@ made for a document that is never used, and no backup opens an upload of a perso
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import NamedTuple
@@ -38,8 +38,9 @@ from ledger.vault.documents.chunk_encryption import (
 )
 from ledger.vault.documents.chunk_store import ChunkStore
 from ledger.vault.documents.media_types import media_type
+from ledger.vault.documents.refused_types import RefusedTypeError
+from ledger.vault.documents.scanning import MalwareError, NotScannedError, Scanner
 from ledger.vault.erasures import erased_case
-from ledger.vocabulary.documents import MEDIA_TYPES
 
 _UNUSED_AGE = timedelta(days=1)
 """The time for which an upload that no action has is kept after its last byte."""
@@ -58,6 +59,8 @@ class Metadata(BaseModel):
     """In hexadecimal; as the agency declared it, until the content is whole."""
     media_type: str | None = None
     """By the content, once it is whole."""
+    is_scanned: bool = False
+    """True if a scanner examined the content and found nothing."""
 
 
 class Sought(NamedTuple):
@@ -91,7 +94,16 @@ class Upload:
 class Uploads:
     """The uploads of one country's vault."""
 
-    def __init__(self, database: Database, party: str, keys: DataKeys, chunks: ChunkStore) -> None:
+    def __init__(
+        self,
+        database: Database,
+        party: str,
+        keys: DataKeys,
+        chunks: ChunkStore,
+        scanner: Scanner | None = None,
+    ) -> None:
+        """Prepare the uploads. With a ``scanner``, an action has only what the scanner examined."""
+        self._scanner = scanner
         self._database = database
         self._party = party
         self._keys = keys
@@ -245,27 +257,21 @@ class Uploads:
     def settle(self, upload: Upload) -> Upload:
         """Read back an upload whose last byte came, and mark it as whole.
 
-        Any other upload is returned as it is. Raises ``Refusal`` (``document-digest``,
-        ``document-type``) if the content is not the declared one or is of a type that is not
-        accepted. Then the upload is removed.
+        Where a scanner is configured, it examines the content first; a whole upload that it has not
+        examined is examined now. Any other upload is returned as it is. Raises ``Refusal``
+        (``document-digest``, ``document-type``, ``document-infected``) if the content is not the
+        declared one, is of a type that is not accepted, or has malware in it. Then the upload is
+        removed. Raises ``NotScannedError`` if the scanner does not examine it. Then it stays.
         """
-        if upload.is_whole or upload.received < upload.place.size:
+        if self.is_ready(upload) or upload.received < upload.place.size:
             return upload
-        digest, head, tail = hashlib.sha256(), b"", b""
-        for content in self.content(upload):
-            digest.update(content)
-            head = head or content
-            tail = tail[-CHUNK_BYTES:] + content
-        found = media_type(head, tail)
-        if digest.hexdigest() != upload.metadata.sha256:
-            self.remove(upload)
-            raise _other_digest()
-        if found is None:
-            self.remove(upload)
-            raise _other_type()
-        settled = replace(
-            upload, is_whole=True, metadata=upload.metadata.model_copy(update={"media_type": found})
-        )
+        metadata = upload.metadata
+        if not upload.is_whole:
+            metadata = metadata.model_copy(update={"media_type": self._checked_type(upload)})
+        if self._scanner is not None:
+            self._scan(upload)
+            metadata = metadata.model_copy(update={"is_scanned": True})
+        settled = replace(upload, is_whole=True, metadata=metadata)
         update = self._sql(
             "UPDATE {}.documents SET is_whole = true, metadata = %s, touched_at = now()"
             " WHERE document_id = %s AND received = size AND action_id IS NULL"
@@ -274,6 +280,59 @@ class Uploads:
             if connection.execute(update, (_sealed(settled), upload.id)).rowcount == 0:
                 raise _moved()
         return settled
+
+    def is_ready(self, upload: Upload) -> bool:
+        """Return whether an action can have an upload: it is whole, and examined if it must be."""
+        return upload.is_whole and (self._scanner is None or upload.metadata.is_scanned)
+
+    def _checked_type(self, upload: Upload) -> str:
+        """Compare the digest of a content with the declared one, and return its media type.
+
+        Raises ``Refusal`` as :meth:`settle` does.
+        """
+        digest = hashlib.sha256()
+        for content in self.content(upload):
+            digest.update(content)
+        if digest.hexdigest() != upload.metadata.sha256:
+            self.remove(upload)
+            raise _other_digest()
+        try:
+            place = upload.place
+
+            def chunk(number: int) -> bytes:
+                return self._content(upload, number, place.length(number))
+
+            return media_type(place.size, place.reading(chunk))
+        except RefusedTypeError as refused:
+            self.remove(upload)
+            raise _other_type(refused) from None
+        except SealError:
+            self.remove(upload)
+            raise _damaged() from None
+
+    def examine(self, content: Iterable[bytes]) -> None:
+        """Let the scanner examine a content, where one is configured.
+
+        Raises ``MalwareError`` and ``NotScannedError``.
+        """
+        if self._scanner is None:
+            return
+        try:
+            self._scanner.scan(content)
+        except MalwareError as found:
+            _log.warning("the scanner refuses a content", party=self._party, found=str(found))
+            raise
+
+    def _scan(self, upload: Upload) -> None:
+        """Let the scanner examine an upload. Raises as :meth:`settle` does."""
+        try:
+            self.examine(self.content(upload))
+        except MalwareError:
+            self.remove(upload)
+            raise _infected() from None
+        except NotScannedError as error:
+            _log.warning("the scanner did not examine an upload", reason=str(error))
+            raise
 
     def remove(self, upload: Upload) -> None:
         """Remove an upload that no action has."""
@@ -434,12 +493,15 @@ def _other_digest() -> Refusal:
     )
 
 
-def _other_type() -> Refusal:
-    accepted = ", ".join(MEDIA_TYPES)
+def _other_type(refused: RefusedTypeError) -> Refusal:
+    return Refusal(Ground.INVALID, "document-type", f"{refused} The upload was removed.", "content")
+
+
+def _infected() -> Refusal:
     return Refusal(
         Ground.INVALID,
-        "document-type",
-        f"By its content, the file is of no accepted type. The upload was removed. Accepted are"
-        f" {accepted}.",
+        "document-infected",
+        "The malware scanner of this node refuses the file. The upload was removed. Do not open the"
+        " file, and tell your security officer.",
         "content",
     )
