@@ -340,3 +340,31 @@ def get(
             out.print(f"{file}: a copy with your mark on each page", soft_wrap=True)
         else:
             out.print(f"{file}: SHA-256 {digest}", soft_wrap=True)
+
+
+@app.command()
+@asks
+def preview(
+    asked: AsAgencyOrJson,
+    case_id: CaseArgument,
+    document_id: Annotated[UUID, typer.Argument(help="The action that added the document.")],
+    file: Annotated[Path, typer.Argument(help="The JPEG to write, which does not exist yet.")],
+    purpose: Annotated[Purpose, typer.Option(help="The purpose of the reading.")],
+    page: Annotated[int, typer.Option(min=1, help="The page's number.")] = 1,
+    basis: ForBasis = None,
+) -> None:
+    """Write a picture of one page of a document. The access log records it.
+
+    The node made the picture: nothing of the document itself can run in it.
+    """
+
+    with failures(asked.as_json), asked.client() as client:
+        if file.exists():
+            fail(f"{file} exists; name another file")
+        made = client.preview(case_id, document_id, page, purpose=purpose, basis=basis)
+        with file.open("xb") as written:
+            written.write(made.picture)
+        if asked.as_json:
+            print_json({"file": str(file), "page": page, "pages": made.pages})
+        else:
+            out.print(f"{file}: page {page} of {made.pages}", soft_wrap=True)

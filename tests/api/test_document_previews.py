@@ -11,7 +11,7 @@ from api.client.errors import RefusedError
 from ledger.vault.documents.media_types import SUFFIXES, media_type
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import DocumentKind, Purpose
-from tests.api.test_case_documents import added, consented, opened
+from tests.api.test_case_documents import added, command, consented, opened
 from tests.api.test_document_uploads import ask, begun, part
 from tests.support.papers import docx, odt
 from tests.support.pictures import AUTHOR, LATITUDE, photographs, scan
@@ -111,6 +111,24 @@ def test_an_office_file_and_a_damaged_one_are_not_opened(served: Server) -> None
     assert ask(served, "GET", f"{path}/metadata").json()["author"] == AUTHOR
     refused = ask(served, "POST", f"{path}/without-metadata")
     assert (refused.status_code, refused.json()["rule"]) == (422, "metadata-not-removable")
+
+
+def test_the_command_tells_metadata_removes_them_and_writes_a_preview(
+    served: Server, tmp_path: Path
+) -> None:
+    (file := tmp_path / "photograph.jpg").write_bytes(photographs()["image/jpeg"])
+    case, _ = opened(served)
+    add = ("document", "add", case, file, "--kind", "photograph", "--title", "Border", "-a", AGENCY)
+    said = command(served, tmp_path, *add, "--case-level")
+    assert "which are removed" in said
+    assert "42.658333, 21.150000" in said
+    assert "which are sent" in command(served, tmp_path, *add, "--case-level", "--keep-metadata")
+    with served.client(AGENCY) as client:
+        clean, whole = client.documents(case).documents
+        assert clean.document.size < whole.document.size == file.stat().st_size
+    show = ("document", "preview", case, clean.id, tmp_path / "page.jpg", "-a", AGENCY)
+    assert "page 1 of 1" in command(served, tmp_path, *show, "--purpose", "protection")
+    assert Image.open(tmp_path / "page.jpg").size == (64, 48)
 
 
 def test_no_type_is_shown_by_a_browser_as_a_file_of_this_node(

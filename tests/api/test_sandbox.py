@@ -1,9 +1,9 @@
 """The locked process: what it cannot do, what it tells of files and takes out of them."""
 
 import io
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pi_heif
 import pytest
@@ -162,10 +162,10 @@ def test_pictures_of_every_kind_are_shown() -> None:
 
 
 def test_an_answer_of_a_process_that_was_taken_over_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The process may answer anything: none of it is taken that is not within bounds."""
-    (fake := tmp_path / "fake").write_text("")  # type: ignore[operator]
+    fake = tmp_path / "fake"
     answers = {
         "nothing": b"",
         "no length": b"\xff\xff",
@@ -184,6 +184,17 @@ def test_an_answer_of_a_process_that_was_taken_over_is_refused(
         with pytest.raises(FailureError) as failed:
             process.picture([scan()], "application/pdf", 1)
         assert failed.value.failure in (Failure.DAMAGED, Failure.TOO_LARGE), name
+
+
+def test_metadata_of_a_process_that_was_taken_over_turn_no_text_around(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (fake := tmp_path / "fake").write_bytes(
+        head('{"metadata":{"author":"a\u202eb"},"bytes":0}'.encode())
+    )
+    monkeypatch.setattr(process, "_COMMAND", ("/bin/cat", str(fake)))
+    with pytest.raises(FailureError):
+        process.metadata([scan()], "application/pdf")
 
 
 def head(text: bytes) -> bytes:

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from api.client.schemas.document import Document
 from ledger.procedure.readings import Reading
@@ -53,7 +53,15 @@ MetadataPart = Literal[
     "xmp",
 ]
 """A part of a file that may have metadata, or what the file shows to nobody."""
-_Told = Annotated[str, Field(max_length=200)]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("has characters that are not shown, or that turn the text around them")
+    return text
+
+
+_Told = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
 
 
 class FoundMetadata(Document):
