@@ -1,7 +1,7 @@
 """Contents of documents go to the countries that their fields go to, and to no other."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -27,6 +27,7 @@ from ledger.vault.documents.content_messages import (
 )
 from ledger.vault.documents.content_standings import ContentStanding, ContentState
 from ledger.vault.documents.documents import opened_content_key
+from ledger.vault.documents.scanning import MalwareError, NotScannedError
 from ledger.vault.documents.uploads import place_of
 from ledger.vault.required_disclosures import FieldPart
 from ledger.vault.sealed_parcels import Parcel, ParcelError, unpack
@@ -378,6 +379,28 @@ def test_a_content_with_another_digest_is_not_held(world: World) -> None:
     world.countries.exchange_contents()
     assert added.read("ME") == content
     assert content_troubles(world.node("ME").vault, PATIENCE) == []
+
+
+def test_a_content_that_the_receivers_scanner_did_not_call_clean_is_not_held(world: World) -> None:
+    answers: list[Exception | None] = [NotScannedError("away"), MalwareError("Eicar"), None]
+
+    class Answering:
+        def scan(self, content: Iterable[bytes]) -> None:
+            assert b"".join(content) == pdf(1000)
+            if (answer := answers[0]) is not None:
+                raise answer
+
+    world.node("ME").vault.documents._scanner = Answering()
+    added = world.add(pdf(1000))
+    world.countries.share()
+    for refused in (None, ContentRefusal.INFECTED):
+        world.countries.exchange_contents(8)
+        (one,) = world.standing("ME")
+        assert one.state is not ContentState.HELD
+        assert (one.refused, added.read("ME")) == (refused, None)
+        answers.pop(0)
+    world.countries.exchange_contents()
+    assert added.read("ME") == pdf(1000)
 
 
 def test_a_withdrawn_consent_stops_the_next_chunk(world: World) -> None:
