@@ -22,9 +22,9 @@ from api.sandbox.child import Task
 from api.sandbox.failures import Failure, FailureError
 
 SECONDS: Final = 30.0
-WHOLE_SECONDS: Final = 120.0
-"""For a task that goes through every page."""
 """The process is killed after this time, with the reading of the content in it."""
+WHOLE_SECONDS: Final = 120.0
+"""The same for a task that goes through every page."""
 _LONGEST_SIDE_PIXELS: Final = 2000
 _MOST_HEAD_BYTES: Final = 64 * 1024
 _MOST_CONTENT_BYTES: Final = 256 * 1024 * 1024
@@ -161,7 +161,7 @@ def _answer(
     kind: type[H],
     page: int = 1,
     *,
-    seconds: float = SECONDS,
+    seconds: float | None = None,
 ) -> Iterator[tuple[H, Iterator[bytes]]]:
     """Give a content to a process, and yield the head of its answer and what follows the head.
 
@@ -176,7 +176,7 @@ def _answer(
         cwd="/",
         start_new_session=True,
     )
-    timer = threading.Timer(seconds, process.kill)
+    timer = threading.Timer(SECONDS if seconds is None else seconds, process.kill)
     timer.daemon = True
     timer.start()
     try:
