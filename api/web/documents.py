@@ -50,7 +50,7 @@ class DocumentRow:
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """Where the content of a document is besides this node."""
+    """The places of the content of a document besides this node."""
 
     awaited: str
     """How far the content of another country is on its way here; empty if it is not awaited."""

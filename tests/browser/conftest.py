@@ -148,7 +148,7 @@ class Person:
 
 @pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
-    """What drives browsers for the files of this folder.
+    """The driver of browsers for the files of this folder.
 
     While it is there, so is an event loop, which the tests of other folders would meet.
     """

@@ -1,4 +1,4 @@
-"""What pages say of documents: their sizes, their readers, and where their contents are."""
+"""Pages of documents: sizes, readers, and the places of the contents."""
 
 from datetime import UTC, datetime
 from uuid import uuid4
