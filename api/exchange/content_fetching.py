@@ -142,33 +142,39 @@ class ContentFetching:
             try:
                 if one.is_held:
                     self._confirm(vault, one, registry)
-                elif one.received == one.place.size:
-                    more |= self._settle(vault, one)
                 else:
-                    self._ask_if_due(vault, one, registry)
+                    more |= self._go_on(vault, one, registry)
             except Refusal as refusal:
                 # The mailbox takes no more for one country now: another one may be asked.
                 _log.warning("a content cannot be asked for now", rule=refusal.rule)
         return more
 
-    def _ask_if_due(self, vault: Vault, one: AwaitedContent, registry: Registry) -> None:
+    def _go_on(self, vault: Vault, one: AwaitedContent, registry: Registry) -> bool:
+        """Ask for the next chunks if they are due, or settle a content whose last chunk came.
+
+        Returns whether more may be due. What must not be given any more is not taken in either.
+        """
         transfer = self._transfers.get((vault.party, one.id))
-        if transfer is not None and not transfer.is_over and not self._is_stalled(transfer, one):
-            return
-        if transfer is None and one.origin and self._at_once(vault, one.origin) >= AT_ONCE:
-            return  # before the ledger is asked: many may wait
+        is_complete = one.received == one.place.size
+        if not is_complete and transfer is not None:
+            if not transfer.is_over and not self._is_stalled(transfer, one):
+                return False
+        elif not is_complete and one.origin and self._at_once(vault, one.origin) >= AT_ONCE:
+            return False  # before the ledger is asked: many may wait
         case = self._ledger.case(one.place.case_id)
         if case is None:
-            return
+            return False
         giver = self._giver(case, vault, one, registry)
         if isinstance(giver, ContentRefusal):
             self._end(vault, transfer)
             if one.refused is not giver or one.is_due:
                 vault.contents.refuse(one.id, giver)
-            return
-        if transfer is None and self._at_once(vault, giver) >= AT_ONCE:
-            return
-        self._ask(vault, one, giver, registry)
+            return False
+        if is_complete:
+            return self._settle(vault, one)
+        if transfer is not None or self._at_once(vault, giver) < AT_ONCE:
+            self._ask(vault, one, giver, registry)
+        return False
 
     def _giver(
         self, case: Case, vault: Vault, one: AwaitedContent, registry: Registry

@@ -4,6 +4,7 @@
 """
 
 import os
+import resource
 import signal
 import time
 from hashlib import sha256
@@ -28,8 +29,10 @@ from tests.support.vaults import reading
 from tests.support.waiting import until
 
 KILLS = int(os.environ.get("CASE_LEDGER_TEST_CONTENT_KILLS", "2"))
-CHUNKS, WINDOW = 6 * max(2, min(KILLS, 20)), 3
+CHUNKS, WINDOW = min(90, 6 * max(2, KILLS)), 3
 MARKER = b"zqWordsOfTheDocument"
+MOST_GROWTH_KIB = 100 * 1024
+PATIENCE_SECONDS = 0.5
 
 
 def test_a_content_arrives_whole_though_both_nodes_are_killed(
@@ -47,7 +50,7 @@ def test_a_content_arrives_whole_though_both_nodes_are_killed(
             countries.share()
         # No connection and no thread of this process is open when it forks.
         nodes = {party: _Node(party, conninfo, agencies, tmp_path, keys) for party in ("XK", "ME")}
-        durable = 0
+        durable, before = 0, _resident_kib()
         try:
             for number in range(KILLS):
                 at = (number + 1) * CHUNKS * CHUNK_BYTES // (KILLS + 2)
@@ -59,6 +62,9 @@ def test_a_content_arrives_whole_though_both_nodes_are_killed(
         finally:
             for node in nodes.values():
                 node.end()
+        grown = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - before
+        print(f"{len(content) >> 20} MiB: a node grew by {grown >> 10} MiB at most")
+        assert grown < MOST_GROWTH_KIB
         with three_countries(conninfo, agencies, tmp_path, keys) as countries:
             vault = countries["ME"].vault
             opened = vault.document(reading(vault, case_id), signed_action.read(signed).id)
@@ -101,12 +107,20 @@ def _exchange(
     directory: Path,
     keys: dict[str, FileCountryKey],
 ) -> None:
-    with three_countries(conninfo, agencies, directory, keys) as countries:
+    with three_countries(
+        conninfo, agencies, directory, keys, content_patience=PATIENCE_SECONDS
+    ) as countries:
         node = countries[party]
         while True:
             node.share()
             if not node.contents.step():
                 time.sleep(0.01)
+
+
+def _resident_kib() -> int:
+    """Return the memory of this process, with which each node begins."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 1024
 
 
 def _received(conninfo: str, case_id: UUID) -> int:

@@ -86,7 +86,7 @@ class World:
     def missing(self, party: str) -> list[dict[str, Any]]:
         """Return the output of the command on missing parts."""
         ((vault,)) = self.machines[party].json("node", "missing", party.upper())
-        found: list[dict[str, Any]] = vault["missing"]
+        found: list[dict[str, Any]] = [*vault["missing"], *vault["contents"]]
         return found
 
     def tell(self) -> tuple[UUID, SdJwt, str]:

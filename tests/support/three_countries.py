@@ -76,7 +76,11 @@ class Country:
             touch=self.checking.touch,
         )
         self.contents = ContentExchange(
-            world.ledger, vaults, self.delivery, world.node_key, patience=0
+            world.ledger,
+            vaults,
+            self.delivery,
+            world.node_key,
+            patience=world.content_patience,
         )
         self.delivery.send_message_again = self.contents.send_again
         self.receiving = ParcelReceipt(
@@ -115,6 +119,8 @@ class Countries:
     directory: Path
     keys: dict[str, FileCountryKey] = field(default_factory=dict)
     nodes: dict[str, Country] = field(default_factory=dict)
+    content_patience: float = 0.0
+    """Seconds until a content is asked for again."""
 
     def __post_init__(self) -> None:
         self.mailbox = Mailbox(self.database, self.directory / "parcels")
@@ -244,10 +250,20 @@ def three_countries(
     agencies: Agencies,
     directory: Path,
     keys: Mapping[str, FileCountryKey] = MappingProxyType({}),
+    *,
+    content_patience: float = 0.0,
 ) -> Iterator[Countries]:
     """Three nodes on a database in which the protocol was adopted.
 
     ``keys`` are those of an earlier process with the same database.
     """
     with Database(conninfo) as database, Ledger(environment(conninfo)) as ledger:
-        yield Countries(ledger, database, conninfo, agencies, directory, dict(keys))
+        yield Countries(
+            ledger,
+            database,
+            conninfo,
+            agencies,
+            directory,
+            dict(keys),
+            content_patience=content_patience,
+        )
