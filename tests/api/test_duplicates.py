@@ -302,7 +302,7 @@ def test_it_is_for_coordinators(world: World) -> None:
 
 @dataclass
 class WatchedMatcher:
-    """What the matcher read, and the messages that it had to send again."""
+    """The fields that the matcher read, and the messages that it had to send again."""
 
     reads: Counter[tuple[str, UUID]] = field(default_factory=Counter)
     """The readings by country and case."""

@@ -1,4 +1,4 @@
-"""What was recorded in a case since a version: for somebody whose form is about an older one."""
+"""Acts that were recorded in a case since a version, for a form that is about an older one."""
 
 from typing import Annotated
 
