@@ -340,8 +340,9 @@ class Eraser(PeriodicWorker):
         )
         try:
             self._append_service.of_node(node, signed_action.read(signed), case.id, case.version)
-        except Refusal as refusal:
+        except Refusal as refusal:  # the next look tries again: a clock may have been ahead
             _log.warning("an erasure is not announced yet", rule=refusal.rule)
+            return
         self._announced[party, case.id] = time.monotonic()
 
     def confirm(self) -> int:
