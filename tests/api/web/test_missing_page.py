@@ -1,13 +1,12 @@
 """The page on what a vault lacks, with every sort of row that it can have."""
 
 from itertools import product
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 import pytest
 
 from ledger.vault.required_disclosures import FieldPart, MissingReason
-from ledger.vocabulary.case_reference import case_reference
 from tests.support.serving import Server
 from tests.support.waiting import until
 from tests.support.web import signed_in
@@ -48,7 +47,7 @@ def test_what_is_missing_is_shown(node: Server, language: str) -> None:
         actions = put(node)  # the comparison after the start removes what the ledger does not name
         answer = browser.get("/missing")
         assert answer.status_code == 200, answer.text
-        return all(case_reference(UUID(action)) in answer.text for action in actions)
+        return all(action[:8] in answer.text for action in actions)
 
     with signed_in(node, "xk-nac") as browser:
         browser.cookies.set("case-ledger-language", language)
