@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import typer
 
-from api.cli.connection import AsAgencyOrJson, asks
+from api.cli.connection import AsAgencyOrJson, CaseName, asks
 from api.cli.output import fail, failures, out, print_json
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import DocumentKind, LegalBasis, Purpose
@@ -35,7 +35,12 @@ class MadePaper(StrEnum):
     PERSON_FILE = "person-file"
 
 
-CaseArgument = Annotated[UUID, typer.Argument(help="The case.")]
+Document = Annotated[UUID, typer.Argument(help="The action that added the document.")]
+ForPurpose = Annotated[Purpose, typer.Option(help="The purpose of the reading.")]
+ItsGroup = Annotated[
+    FieldGroup | None,
+    typer.Option("--group", "-g", help="Its field group.", show_default="the case level"),
+]
 ForBasis = Annotated[
     LegalBasis | None, typer.Option(help="The legal basis.", show_default="any but danger")
 ]
@@ -45,7 +50,7 @@ ForBasis = Annotated[
 @asks
 def add(
     asked: AsAgencyOrJson,
-    case_id: CaseArgument,
+    case: CaseName,
     file: Annotated[Path, typer.Argument(help="The file.", exists=True, dir_okay=False)],
     kind: Annotated[DocumentKind, typer.Option(help="The kind of the document.")],
     title: Annotated[str, typer.Option(help="Its title, which is shared like its content.")],
@@ -76,6 +81,7 @@ def add(
     from api.cli.steps.transfers import transfer_bar
 
     with failures(asked.as_json), asked.client() as client:
+        case_id = client.case_named(case)
         if (group is None) is not case_level:
             fail("say the field group of the content (--group), or --case-level, and not both")
         with transfer_bar("Uploading", asked.as_json) as progress:
@@ -101,8 +107,8 @@ def add(
 @asks
 def sign(
     asked: AsAgencyOrJson,
-    case_id: CaseArgument,
-    document_id: Annotated[UUID, typer.Argument(help="The action that added the document.")],
+    case: CaseName,
+    document_id: Document,
     file: Annotated[
         Path, typer.Argument(help="The content that was read.", exists=True, dir_okay=False)
     ],
@@ -115,6 +121,7 @@ def sign(
     from api.cli.steps.sending import present_version, send_together
 
     with failures(asked.as_json), asked.client() as client:
+        case_id = client.case_named(case)
         listed = {one.id: one for one in client.documents(case_id).documents}
         document = listed.get(document_id)
         if document is None:
@@ -132,14 +139,11 @@ def sign(
 @asks
 def move(
     asked: AsAgencyOrJson,
-    case_id: CaseArgument,
-    document_id: Annotated[UUID, typer.Argument(help="The action that added the document.")],
-    to: Annotated[UUID, typer.Option(help="The right case; the same one to change the group.")],
-    purpose: Annotated[Purpose, typer.Option(help="The purpose of the reading.")],
-    group: Annotated[
-        FieldGroup | None,
-        typer.Option("--group", "-g", help="Its field group.", show_default="the case level"),
-    ] = None,
+    case: CaseName,
+    document_id: Document,
+    to: Annotated[str, typer.Option(help="The right case; the same one to change the group.")],
+    purpose: ForPurpose,
+    group: ItsGroup = None,
     new_group: Annotated[
         FieldGroup | None,
         typer.Option(help="The right field group.", show_default="as it is"),
@@ -163,11 +167,13 @@ def move(
     from api.cli.steps.moving_documents import move as moved
 
     with failures(asked.as_json), asked.client() as client:
+        case_id = client.case_named(case)
         record = recorder(client, asked.url, asked.as_json)
         if new_group is not None and new_case_level:
             fail("say --new-group or --new-case-level, not both")
         target = None if new_case_level else new_group or group
-        if to == case_id and target is group:
+        right_case = client.case_named(to)
+        if right_case == case_id and target is group:
             fail("the document is there already; name another case, or another field group")
         document = found_document(client, case_id, document_id, group, purpose, basis)
         if document.belongs_to == document.id:
@@ -175,7 +181,7 @@ def move(
                 "the document was added with its action. Record the action in the right case with"
                 " the file (`case-ledger act --document`), and correct it here"
             )
-        moved(client, document, to, target, belongs_to, purpose, basis, record)
+        moved(client, document, right_case, target, belongs_to, purpose, basis, record)
 
 
 @app.command("file")
@@ -185,7 +191,7 @@ def file_made(
     paper: Annotated[
         MadePaper, typer.Argument(help="The paper that the node makes of what it holds.")
     ],
-    case_id: CaseArgument,
+    case: CaseName,
     language: Annotated[str, typer.Option(help="The language, such as en or sq.")] = "en",
     form: Annotated[
         UUID | None, typer.Option(help="The action that sent the communication form.")
@@ -204,6 +210,7 @@ def file_made(
     from api.client.schemas.case_documents import MadeKind
 
     with failures(asked.as_json), asked.client() as client:
+        case_id = client.case_named(case)
         made = MadeKind(paper.value.replace("-", "_"))
         acts = client.make_documents(case_id, made, language, form=form, beside=beside)
         version = present_version(client, case_id)
@@ -215,14 +222,11 @@ def file_made(
 @asks
 def redact(
     asked: AsAgencyOrJson,
-    case_id: CaseArgument,
-    document_id: Annotated[UUID, typer.Argument(help="The action that added the document.")],
+    case: CaseName,
+    document_id: Document,
     leave_out: Annotated[str, typer.Option(help="The pages to leave out, such as 2,5-7.")],
-    purpose: Annotated[Purpose, typer.Option(help="The purpose of the reading.")],
-    group: Annotated[
-        FieldGroup | None,
-        typer.Option("--group", "-g", help="Its field group.", show_default="the case level"),
-    ] = None,
+    purpose: ForPurpose,
+    group: ItsGroup = None,
     new_group: Annotated[
         FieldGroup | None,
         typer.Option(help="The field group of the new version.", show_default="as it is"),
@@ -241,6 +245,7 @@ def redact(
     from api.cli.steps.moving_documents import found_document, recorder, redacted
 
     with failures(asked.as_json), asked.client() as client:
+        case_id = client.case_named(case)
         document = found_document(client, case_id, document_id, group, purpose, basis)
         added = redacted(client, document, leave_out, title, new_group or group, purpose, basis)
         recorder(client, asked.url, asked.as_json)(document.case_id, added)
@@ -250,7 +255,7 @@ def redact(
 @asks
 def list_documents(
     asked: AsAgencyOrJson,
-    case_id: CaseArgument,
+    case: CaseName,
     group: Annotated[
         list[FieldGroup] | None,
         typer.Option("--group", "-g", help="Documents of this field group too. May be repeated."),
@@ -265,6 +270,7 @@ def list_documents(
     from api.cli.steps.transfers import documents_table
 
     with asked.client() as client:
+        case_id = client.case_named(case)
         page = client.documents(case_id, group or (), purpose, basis)
         if asked.as_json:
             print_json(page)
@@ -276,7 +282,7 @@ def list_documents(
 
 @app.command()
 @asks
-def inventory(asked: AsAgencyOrJson, case_id: CaseArgument) -> None:
+def inventory(asked: AsAgencyOrJson, case: CaseName) -> None:
     """Show which contents other countries' nodes give of a case's documents, and how far they are.
 
     It also shows which contents this country gave, and who confirmed to hold them.
@@ -285,6 +291,7 @@ def inventory(asked: AsAgencyOrJson, case_id: CaseArgument) -> None:
     from api.cli.steps.transfers import awaited_table, given_table
 
     with failures(asked.as_json), asked.client() as client:
+        case_id = client.case_named(case)
         found = client.document_inventory(case_id)
         if asked.as_json:
             print_json(found)
@@ -301,10 +308,10 @@ def inventory(asked: AsAgencyOrJson, case_id: CaseArgument) -> None:
 @asks
 def get(
     asked: AsAgencyOrJson,
-    case_id: CaseArgument,
-    document_id: Annotated[UUID, typer.Argument(help="The action that added the document.")],
+    case: CaseName,
+    document_id: Document,
     file: Annotated[Path, typer.Argument(help="The file to write, which does not exist yet.")],
-    purpose: Annotated[Purpose, typer.Option(help="The purpose of the reading.")],
+    purpose: ForPurpose,
     basis: ForBasis = None,
     original: Annotated[
         bool,
@@ -321,6 +328,7 @@ def get(
     from ledger.procedure.readings import CopyKind
 
     with failures(asked.as_json), asked.client() as client:
+        case_id = client.case_named(case)
         if file.exists():
             fail(f"{file} exists; name another file")
         with transfer_bar("Downloading", asked.as_json) as progress:
@@ -346,10 +354,10 @@ def get(
 @asks
 def preview(
     asked: AsAgencyOrJson,
-    case_id: CaseArgument,
-    document_id: Annotated[UUID, typer.Argument(help="The action that added the document.")],
+    case: CaseName,
+    document_id: Document,
     file: Annotated[Path, typer.Argument(help="The JPEG to write, which does not exist yet.")],
-    purpose: Annotated[Purpose, typer.Option(help="The purpose of the reading.")],
+    purpose: ForPurpose,
     page: Annotated[int, typer.Option(min=1, help="The page's number.")] = 1,
     basis: ForBasis = None,
 ) -> None:
@@ -359,6 +367,7 @@ def preview(
     """
 
     with failures(asked.as_json), asked.client() as client:
+        case_id = client.case_named(case)
         if file.exists():
             fail(f"{file} exists; name another file")
         made = client.preview(case_id, document_id, page, purpose=purpose, basis=basis)
