@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
-from pydantic import ValidationError
 
+from api.exchange import addressed_statement
 from api.exchange.access_log_anchor import NodeKey
 from api.exchange.content_fetching import ContentFetching
 from api.exchange.content_giving import ContentGiving
@@ -13,8 +13,6 @@ from api.exchange.parcel_delivery import ParcelDelivery
 from ledger.application import Ledger
 from ledger.procedure.registry import Registry
 from ledger.refusals import Refusal
-from ledger.replication import node_statements
-from ledger.system import clock
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.documents.content_messages import (
@@ -24,7 +22,7 @@ from ledger.vault.documents.content_messages import (
     ContentMessage,
     HeldContent,
 )
-from ledger.vault.sealed_parcels import Parcel, ParcelError
+from ledger.vault.sealed_parcels import Parcel
 from ledger.vault.sent_parcels import SentParcel
 from ledger.vault.vault import Vault, Vaults
 
@@ -104,7 +102,15 @@ class ContentExchange(PeriodicWorker):
             self.giving.take_in(vault, parcel.sender, message)
             self.wake()
         elif isinstance(message, ContentHeld):
-            said = self._read(vault, parcel.sender, message, registry)
+            said = addressed_statement.read(
+                message.statement,
+                TYPE,
+                HeldContent,
+                sender=parcel.sender,
+                recipient=vault.party,
+                registry=registry,
+                own=self._vaults,
+            )
             vault.given.confirmed(said.action, said.digest, parcel.sender, message.statement)
         else:
             self.fetching.take_in(vault, parcel.sender, message)
@@ -117,29 +123,6 @@ class ContentExchange(PeriodicWorker):
         if parcel.kind != "content_held" or parcel.about is None:
             return False
         return self.fetching.send_again(vault, parcel.about)
-
-    def _read(
-        self, vault: Vault, sender: str, message: ContentHeld, registry: Registry
-    ) -> HeldContent:
-        """Read a statement that a content is held. Raises ``ParcelError``."""
-        try:
-            if message.statement.startswith("{") and self._vaults.has(sender):
-                said = HeldContent.model_validate_json(message.statement)
-            else:
-                said = node_statements.verify(
-                    message.statement,
-                    TYPE,
-                    HeldContent,
-                    party=sender,
-                    registry=registry,
-                    at=clock.now(),
-                )
-        except (node_statements.StatementError, ValidationError) as error:
-            raise ParcelError("statement", "its statement does not hold") from error
-        named = (said.protocol, said.sender, said.recipient)
-        if named != (registry.protocol_id, sender, vault.party):
-            raise ParcelError("statement", "its statement is for another")
-        return said
 
 
 CONTENT_KINDS = frozenset({"content_asked", "content_part", "content_refused", "content_held"})

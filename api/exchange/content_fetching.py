@@ -15,13 +15,13 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from api.exchange.access_log_anchor import NodeKey, accepted_node_key
+from api.exchange import addressed_statement
+from api.exchange.access_log_anchor import NodeKey
 from api.exchange.parcel_delivery import ParcelDelivery
 from ledger.application import Ledger
 from ledger.procedure.case import Case
 from ledger.procedure.registry import Registry
 from ledger.refusals import Refusal
-from ledger.replication import node_statements
 from ledger.signing.country_key import SealError
 from ledger.system import clock
 from ledger.vault.documents.chunk_encryption import (
@@ -268,10 +268,9 @@ class ContentFetching:
             digest=one.content.digest,
             iat=int(clock.now().timestamp()),
         )
-        if (key := accepted_node_key(self._node_key, vault.party, registry)) is not None:
-            return ContentHeld(statement=node_statements.sign(content, TYPE, key))
-        # One process for both countries need not prove anything to itself. Others refuse this.
-        return ContentHeld(statement=content.model_dump_json(exclude_none=True))
+        return ContentHeld(
+            statement=addressed_statement.state(content, TYPE, self._node_key, registry)
+        )
 
     def send_again(self, vault: Vault, document_id: UUID) -> bool:
         """Make a statement due again that did not arrive. Returns whether it still holds."""

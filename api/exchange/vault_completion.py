@@ -15,15 +15,14 @@ from uuid import UUID, uuid4
 
 import structlog
 from cachetools import TTLCache
-from pydantic import ValidationError
 
-from api.exchange.access_log_anchor import NodeKey, accepted_node_key
+from api.exchange import addressed_statement
+from api.exchange.access_log_anchor import NodeKey
 from api.exchange.parcel_delivery import ParcelDelivery
 from api.exchange.presented_fields import acts_of
 from ledger.application import Ledger
 from ledger.procedure.erasure_statement import REASON, confirmation_of, contradicts_erasure
 from ledger.procedure.registry import Registry
-from ledger.replication import node_statements
 from ledger.replication.mailbox import QuotaError
 from ledger.signing.country_key import SealError
 from ledger.system import clock
@@ -306,32 +305,23 @@ class VaultCompletion(PeriodicWorker):
             ),
             iat=int(clock.now().timestamp()),
         )
-        if (key := accepted_node_key(self._node_key, vault.party, registry)) is not None:
-            return FieldsAnswered(statement=node_statements.sign(content, TYPE, key))
-        # One process for both countries need not prove anything to itself. Others refuse this.
-        return FieldsAnswered(statement=content.model_dump_json(exclude_none=True))
+        return FieldsAnswered(
+            statement=addressed_statement.state(content, TYPE, self._node_key, registry)
+        )
 
     def _read(
         self, vault: Vault, sender: str, message: FieldsAnswered, registry: Registry
     ) -> HeldStatement:
         """Read an answer. Raises ``ParcelError``."""
-        try:
-            if message.statement.startswith("{") and self._vaults.has(sender):
-                said = HeldStatement.model_validate_json(message.statement)
-            else:
-                said = node_statements.verify(
-                    message.statement,
-                    TYPE,
-                    HeldStatement,
-                    party=sender,
-                    registry=registry,
-                    at=clock.now(),
-                )
-        except (node_statements.StatementError, ValidationError) as error:
-            raise ParcelError("statement", "its statement does not hold") from error
-        named = (said.protocol, said.sender, said.recipient)
-        if named != (registry.protocol_id, sender, vault.party):
-            raise ParcelError("statement", "its statement is for another")
+        said = addressed_statement.read(
+            message.statement,
+            TYPE,
+            HeldStatement,
+            sender=sender,
+            recipient=vault.party,
+            registry=registry,
+            own=self._vaults,
+        )
         self._check_erased(said, registry)
         return said
 
