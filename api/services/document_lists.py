@@ -10,9 +10,13 @@ from ledger.procedure.protocol import COORDINATOR, Protocol
 from ledger.vault.held_fields import Held
 from ledger.vault.vault import Vault
 from ledger.vocabulary.coordination import MeetingHeld
-from ledger.vocabulary.documents import DOCUMENT_FIELDS, CaseDocument, DocumentAdded
+from ledger.vocabulary.documents import (
+    DOCUMENT_FIELDS,
+    CaseDocument,
+    DocumentAdded,
+    shown_document,
+)
 from ledger.vocabulary.picklists import DocumentKind
-from ledger.vocabulary.types import RECORDED
 
 
 def listed_documents(
@@ -25,7 +29,7 @@ def listed_documents(
     """
     held = [one for one in held if one.action_id in case.history]
     described = {
-        one.action_id: (one, CaseDocument.model_validate(one.value, context=RECORDED))
+        one.action_id: (one, shown_document(one.value))
         for one in held
         if one.field in DOCUMENT_FIELDS
     }

@@ -14,9 +14,8 @@ from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.protocol import Operation, Protocol
 from ledger.vault.held_fields import Held
 from ledger.vocabulary.case_reference import case_reference
-from ledger.vocabulary.documents import DOCUMENT_FIELDS, CaseDocument, DocumentAdded
+from ledger.vocabulary.documents import DOCUMENT_FIELDS, DocumentAdded, shown_document
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.types import RECORDED
 from projections.folds.audit_trail import TrailEntry
 
 PREVIEWED = frozenset({"application/pdf", "image/png", "image/jpeg", "image/heic", "image/tiff"})
@@ -194,7 +193,7 @@ def case_level_documents(
             is_signature = (entry.action_id, "signs") in values
             if value is None or is_signature or entry.action_id in annulled:
                 continue
-            document = CaseDocument.model_validate(value, context=RECORDED)
+            document = shown_document(value)
             is_added = entry.kind == DocumentAdded.kind
             belonging = values.get((entry.action_id, "belongs_to")) if is_added else entry.action_id
             yield CaseLevelDocument(

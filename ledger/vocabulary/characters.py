@@ -35,9 +35,35 @@ def checked_name(name: str) -> str:
     return _with_something_to_see(name)
 
 
+def shown_name(name: str) -> str:
+    """Return a name in which each character that is refused is written as its number.
+
+    For names that another country's node took in: that node may not have refused them.
+    """
+    shown = "".join(
+        character if _is_in_names(name, index) else f"[U+{ord(character):04X}]"
+        for index, character in enumerate(name)
+    )
+    if any(map(_is_seen, shown)):
+        return shown
+    return "".join(f"[U+{ord(character):04X}]" for character in name)
+
+
 def is_plain(text: str) -> bool:
     """Return whether a request's parameter has no control character and none of direction."""
     return _IN_NO_TEXT.search(text) is None
+
+
+def _is_in_names(name: str, index: int) -> bool:
+    """Return whether a name may have its character at this place."""
+    category = unicodedata.category(name[index])
+    if category in ("Cc", "Cs", "Zl", "Zp"):
+        return False
+    return category != "Cf" or (name[index] in _JOINERS and _is_between_letters(name, index))
+
+
+def _is_seen(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LNPS" and character not in _BLANK
 
 
 def _is_between_letters(name: str, index: int) -> bool:
@@ -46,6 +72,6 @@ def _is_between_letters(name: str, index: int) -> bool:
 
 
 def _with_something_to_see(text: str) -> str:
-    if not any(unicodedata.category(c)[0] in "LNPS" and c not in _BLANK for c in text):
+    if not any(map(_is_seen, text)):
         raise ValueError("has nothing that can be seen")
     return text

@@ -19,10 +19,11 @@ from ledger.vocabulary.action import (
     Proceedings,
     Whereabouts,
 )
+from ledger.vocabulary.characters import shown_name
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import DocumentKind
 from ledger.vocabulary.picklists import Stage as S
-from ledger.vocabulary.types import ActionId, Language, Name
+from ledger.vocabulary.types import RECORDED, ActionId, Language, Name
 
 MediaType = Literal[
     "application/pdf",
@@ -37,6 +38,10 @@ MediaType = Literal[
 MEDIA_TYPES: tuple[str, ...] = get_args(MediaType)
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 in hexadecimal, as ``sha256sum`` prints it."""
+
+
+_LONGEST_TITLE = 200
+"""In characters, as a ``Name`` has them."""
 
 
 def _ordered(ranges: str) -> str:
@@ -151,6 +156,18 @@ USUAL_KINDS: Mapping[str, DocumentKind] = MappingProxyType(
     }
 )
 """The usual kind of document of each kind of action that takes its document in the same act."""
+
+
+def shown_document(value: object) -> CaseDocument:
+    """Return the description of a document for people, whose title has no hidden character.
+
+    The node of another country may have let its agency sign such a title.
+    """
+    document = CaseDocument.model_validate(value, context=RECORDED)
+    title = shown_name(document.title)
+    if title == document.title:
+        return document
+    return document.model_copy(update={"title": title[:_LONGEST_TITLE]})
 
 
 def document_field(model: type[Action]) -> str | None:

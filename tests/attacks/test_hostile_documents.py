@@ -16,7 +16,7 @@ from api.sandbox import process
 from api.sandbox.failures import Failure, FailureError
 from ledger.vault.documents.media_types import media_type
 from ledger.vault.documents.refused_types import RefusedTypeError
-from ledger.vocabulary.documents import CaseDocument
+from ledger.vocabulary.documents import CaseDocument, shown_document
 from ledger.vocabulary.picklists import DocumentKind
 from tests.support import unlocked
 from tests.support.papers import DOCX, DOCX_TYPES, ODT, docx, odt
@@ -287,6 +287,26 @@ def test_a_title_that_is_read_otherwise_than_it_is_is_refused(title: str) -> Non
         CaseDocument.model_validate({**described, "title": title})
     # A path is a text like any other: no file is ever named by a title.
     assert CaseDocument.model_validate({**described, "title": "../../etc/passwd"})
+
+
+@pytest.mark.parametrize(
+    "title", ["report\u202efdp.exe", "a\nb", "\u2066a", "a\x1b[2Jb", "\u3164", "\u202e" * 200]
+)
+def test_a_title_that_another_node_did_not_refuse_is_shown_with_what_is_hidden(title: str) -> None:
+    described = {
+        "sha256": "0" * 64,
+        "size": 1,
+        "media_type": "application/pdf",
+        "document_kind": DocumentKind.REPORT,
+        "title": title,
+    }
+    shown = shown_document(described)
+    assert shown.title.isprintable()
+    assert "[U+" in shown.title
+    # Whoever reads the list judges it as any other.
+    assert CaseDocument.model_validate(shown.model_dump()) == shown
+    for honest in ("Një vendim — копија", "میخواهم"):
+        assert shown_document({**described, "title": honest}).title == honest
 
 
 def test_random_changes_of_a_picture_end_within_bounds() -> None:
