@@ -20,12 +20,16 @@ class Costly:
     """Runs work in threads of its own, so that it holds no thread that serves others.
 
     At most ``at_once`` are under way, and at most ``each`` of one caller are under way or waiting.
-    It is used from the event loop alone, so that nothing needs a lock.
+    One caller has all places but one at most, so that no caller keeps every other one waiting. It
+    is used from the event loop alone, so that nothing needs a lock.
     """
 
     def __init__(self, at_once: int, each: int, wait_seconds: float) -> None:
         self._places = asyncio.Semaphore(at_once)
         self._threads = CapacityLimiter(at_once)
+        self._of_one_caller = max(1, at_once - 1)
+        self._own: dict[str, asyncio.Semaphore] = {}
+        """The places that each caller may have at once."""
         self._each = each
         self._wait_seconds = wait_seconds
         self._asked: Counter[str] = Counter()
@@ -57,13 +61,14 @@ class Costly:
             )
         self._asked[caller] += 1
         try:
-            await self._wait_for_a_place()
+            await self._wait_for_a_place(caller)
         except BaseException:
             self._leave(caller)
             raise
 
         def release() -> None:
             self._places.release()
+            self._own[caller].release()
             self._leave(caller)
 
         return release
@@ -72,16 +77,23 @@ class Costly:
         self._asked[caller] -= 1
         if not self._asked[caller]:
             del self._asked[caller]
+            self._own.pop(caller, None)
 
-    async def _wait_for_a_place(self) -> None:
+    async def _wait_for_a_place(self, caller: str) -> None:
+        own = self._own.setdefault(caller, asyncio.Semaphore(self._of_one_caller))
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await self._places.acquire()
+                await own.acquire()
+                try:
+                    await self._places.acquire()
+                except BaseException:
+                    own.release()
+                    raise
         except TimeoutError:
             raise problem(
                 503,
                 "Not available now",
                 "busy",
-                "Too many others ask for the same at this moment; try again.",
+                "Too much of the same is asked for at this moment; try again.",
                 _RETRY,
             ) from None

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from api.services.document_uploads import DocumentUploads
-from api.services.personal_data_access import document_damaged
 from ledger.procedure.protocol import Agency, Protocol
-from ledger.signing.country_key import SealError
 from ledger.vault.documents.documents import OpenedDocument
 from ledger.vault.documents.uploads import Upload
 
@@ -23,15 +21,14 @@ def copied(
 ) -> Upload:
     """Return an upload of an agency to a case that has the content of an opened document.
 
-    A copy that was stopped goes on where it was. Raises ``Refusal`` (``document-damaged``), and as
-    :meth:`DocumentUploads.begin` does.
+    A copy that was stopped goes on where it was. Raises as :meth:`DocumentUploads.begin` does, and
+    ``SealError`` if the content does not open.
     """
     size = document.place.size
     content = document.part(0, size - 1)
-    try:
-        return stored(uploads, agency, case_id, size, document.metadata.sha256, content, protocol)
-    except SealError:
-        raise document_damaged() from None
+    return stored(
+        uploads, agency, case_id, size, document.metadata.sha256, content, protocol, of_node=True
+    )
 
 
 def stored(
@@ -42,13 +39,15 @@ def stored(
     sha256: str,
     content: Iterator[bytes],
     protocol: Protocol,
+    *,
+    of_node: bool,
 ) -> Upload:
     """Return an upload that has a content, which is stored as it comes.
 
-    An earlier one that was not finished goes on where it was. Raises as
-    :meth:`DocumentUploads.begin` does.
+    ``of_node``: as for :meth:`DocumentUploads.begin`. An earlier one that was not finished goes on
+    where it was. Raises as that method does.
     """
-    upload = uploads.begin(agency, case_id, size, sha256, protocol)
+    upload = uploads.begin(agency, case_id, size, sha256, protocol, of_node=of_node)
     if upload.is_whole:
         return upload
     writer = uploads.writer(agency, case_id, upload.id, upload.received)

@@ -78,7 +78,9 @@ def preview(content: Iterable[bytes], media_type: str | None, page: int) -> Prev
 class UploadPreviews:
     """Pictures and metadata of an agency's own uploads, before any action has them.
 
-    They are no reading: the agency sent the content itself.
+    They are no reading: the agency sent the content itself. An upload that the node made of what it
+    holds has none: each look at that is a reading, which needs the right and an entry of the access
+    log.
     """
 
     def __init__(self, uploads: DocumentUploads) -> None:
@@ -86,13 +88,13 @@ class UploadPreviews:
 
     def preview(self, agency: Agency, upload: Upload, page: int) -> Preview:
         """Return a picture of a page of an upload. Raises as :func:`preview` does."""
-        content = self._uploads.content(agency, upload)
+        content = self._content(agency, upload)
         return preview(content, upload.metadata.media_type, page)
 
     def metadata(self, agency: Agency, upload: Upload) -> FileMetadata:
         """Return the metadata of an upload. Raises as :func:`preview` does."""
         with _refusals(upload.metadata.media_type) as shown:
-            found = process.metadata(self._uploads.content(agency, upload), shown)
+            found = process.metadata(self._content(agency, upload), shown)
         return FileMetadata(**dict(found), is_removable=shown in PICTURES)
 
     def without_metadata(self, agency: Agency, upload: Upload, protocol: Protocol) -> Upload:
@@ -103,14 +105,35 @@ class UploadPreviews:
         ``DocumentUploads.begin`` does, and (``metadata-not-removable``).
         """
         case_id = upload.place.case_id
-        content = self._uploads.content(agency, upload)
+        content = self._content(agency, upload)
         with (
             _refusals(upload.metadata.media_type) as shown,
             process.without_metadata(content, shown) as copy,
         ):
             return stored(
-                self._uploads, agency, case_id, copy.size, copy.sha256, copy.content, protocol
+                self._uploads,
+                agency,
+                case_id,
+                copy.size,
+                copy.sha256,
+                copy.content,
+                protocol,
+                of_node=False,
             )
+
+    def _content(self, agency: Agency, upload: Upload) -> Iterator[bytes]:
+        """Return the content of an upload that the agency sent.
+
+        Raises ``Refusal`` (``upload-of-node``) for one that the node made.
+        """
+        if upload.metadata.is_of_node:
+            raise Refusal(
+                Ground.NOT_ALLOWED,
+                "upload-of-node",
+                "The node made this upload of what it holds, so it is not shown here. Look at the"
+                " document that it was made of, or at the new document once an action has it.",
+            )
+        return self._uploads.content(agency, upload)
 
 
 @contextmanager

@@ -9,10 +9,8 @@ from api.sandbox import process
 from api.sandbox.failures import Failure, FailureError
 from api.services.document_copies import stored
 from api.services.document_uploads import DocumentUploads
-from api.services.personal_data_access import document_damaged
 from ledger.procedure.protocol import Agency, Protocol
 from ledger.refusals import Ground, Refusal
-from ledger.signing.country_key import SealError
 from ledger.vault.documents.documents import OpenedDocument
 from ledger.vault.documents.uploads import Upload
 from ledger.vocabulary.documents import page_ranges
@@ -66,18 +64,23 @@ def without_pages(
 
     The same pages left out of the same document give the same upload. Raises ``Refusal``
     (``not-redactable``, ``document-page``, ``nothing-left``, ``document-locked``,
-    ``document-too-complex``, ``document-not-readable``, ``document-damaged``), as
-    :meth:`DocumentUploads.begin` does, and a problem (``no-isolation``).
+    ``document-too-complex``, ``document-not-readable``), as :meth:`DocumentUploads.begin` does, a
+    problem (``no-isolation``), and ``SealError`` if the content does not open.
     """
     place, media_type = document.place, document.metadata.media_type or ""
     content = document.part(0, place.size - 1)
     try:
         with process.without_pages(content, media_type, page_ranges(leave_out)) as made:
             return stored(
-                uploads, agency, place.case_id, made.size, made.sha256, made.content, protocol
+                uploads,
+                agency,
+                place.case_id,
+                made.size,
+                made.sha256,
+                made.content,
+                protocol,
+                of_node=True,
             )
-    except SealError:
-        raise document_damaged() from None
     except FailureError as error:
         refusal = _REFUSALS.get(error.failure)
         if refusal is None:

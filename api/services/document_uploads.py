@@ -30,13 +30,21 @@ class DocumentUploads:
         self._troubles = troubles
 
     def begin(
-        self, agency: Agency, case_id: UUID, size: int, sha256: str, protocol: Protocol
+        self,
+        agency: Agency,
+        case_id: UUID,
+        size: int,
+        sha256: str,
+        protocol: Protocol,
+        *,
+        of_node: bool = False,
     ) -> Upload:
         """Begin an upload, or return the one with this content that the agency began before.
 
-        The case may be unknown here: its opening may be on its way to the ledger node. Raises
-        ``Refusal`` (``no-uploads``, ``unknown-case``, ``document-too-large``,
-        ``case-documents-full``), and a ``Problem`` if nothing may be taken in now.
+        ``of_node``: this node makes the content, of documents or fields that it holds. The case may
+        be unknown here: its opening may be on its way to the ledger node. Raises ``Refusal``
+        (``no-uploads``, ``unknown-case``, ``document-too-large``, ``case-documents-full``), and a
+        ``Problem`` if nothing may be taken in now.
         """
         is_known = self.check_sender(agency, case_id)
         limits = protocol.document_limits
@@ -52,7 +60,14 @@ class DocumentUploads:
         if not is_known:
             self._check_room(uploads.unused_bytes(agency.id), size, limits.max_case_bytes)
         return uploads.settle(
-            uploads.begin(case_id, agency.id, size, sha256, most_of_case=limits.max_case_bytes)
+            uploads.begin(
+                case_id,
+                agency.id,
+                size,
+                sha256,
+                most_of_case=limits.max_case_bytes,
+                of_node=of_node,
+            )
         )
 
     def find(self, agency: Agency, case_id: UUID, upload_id: UUID) -> Upload:
@@ -126,7 +141,7 @@ class DocumentUploads:
         Raises ``Refusal`` as :meth:`begin` does.
         """
         digest = hashlib.sha256(content).hexdigest()
-        begun = self.begin(agency, case_id, len(content), digest, protocol)
+        begun = self.begin(agency, case_id, len(content), digest, protocol, of_node=True)
         rest = memoryview(content)[begun.received :]
         writer = UploadWriter(self._vaults.of(agency.party).documents, begun)
         while rest:

@@ -106,21 +106,26 @@ class PersonalDataAccess:
         purpose: Purpose,
         basis: LegalBasis | None,
         copy_kind: CopyKind | None = None,
+        *,
+        is_reused: bool = False,
     ) -> OpenedDocument:
         """Open the content of a document that the reader's own country holds.
 
         The document is of the case, or of one that was merged with it: then the matrix and the
         basis are those of that case, and the entry of the access log is on that case. ``action`` is
         the action that has the document. The entry of the access log names it, and ``copy_kind``
-        where it is downloaded. A document at
-        ``case`` level needs no legal basis, and has an entry all the same. Raises ``Refusal``
-        (``unknown-document``, ``document-damaged``) and as :meth:`read` does.
+        where it is downloaded. ``is_reused``: the content becomes an upload, for a document of the
+        reader's own country. A document at ``case`` level needs no legal basis, and has an entry
+        all the same. Raises ``Refusal`` (``unknown-document``, ``document-damaged``,
+        ``received-document``) and as :meth:`read` does.
         """
         case = self._case_of_document(reader, case_id, action)
         vault = self._vaults.of(reader.agency.party)
         known = vault.documents.level_of(action, case.id)
         if known is None or action not in case.history or reader.agency.role in (OVERSIGHT, NODE):
             raise _no_document()
+        if is_reused and self._party_of(case.history[action]) != reader.agency.party:
+            raise _received_document()
         groups = () if known.group is None else (known.group,)
         reading = self._granted(reader, case, groups, purpose, basis, action, copy_kind)
         try:
@@ -130,6 +135,9 @@ class PersonalDataAccess:
         if opened is None:
             raise _no_document()
         return opened
+
+    def _party_of(self, act: Act) -> str:
+        return self._ledger.adopted().directory.agencies_by_id[act.agency].party
 
     def _case_of_document(self, reader: Reader, case_id: UUID, action: UUID) -> Case:
         """Return the case of an action: this one, or one that was merged with it."""
@@ -455,6 +463,16 @@ def document_damaged() -> Refusal:
         "document-damaged",
         "The document does not open here: its key or a part of it was lost or changed. Tell the"
         " operator of this node.",
+    )
+
+
+def _received_document() -> Refusal:
+    return Refusal(
+        Ground.NOT_ALLOWED,
+        "received-document",
+        "Another country gave this document for this case. Its content does not become a document"
+        " of this country, which could release it further: ask that country to add it, or a"
+        " version without some pages.",
     )
 
 

@@ -51,7 +51,7 @@ from ledger.vocabulary.picklists import (
     DocumentKind,
     Purpose,
 )
-from tests.api.test_document_uploads import authorised
+from tests.api.test_document_uploads import ask, authorised, begun
 from tests.support.actions import START, opening
 from tests.support.papers import PDF, docx, pdf
 from tests.support.pictures import scan
@@ -662,6 +662,58 @@ def test_a_document_of_the_wrong_case_is_moved_and_opens_there_no_more(
     with served.client(AGENCY) as client:
         assert [one.id for one in client.documents(right).documents] == [at_case.action_id]
         assert client.documents(wrong).documents == ()
+
+
+@pytest.mark.process
+def test_another_countrys_document_becomes_no_upload_of_this_one(
+    served: Server, file: Path
+) -> None:
+    """An own document could be added to another case, and released to a further country."""
+    case, _ = opened(served, countries=("XK", "ME"))
+    file.write_bytes(scan(2))
+    receipt = added(served, case, 1, file)
+    own, purpose = uuid4(), Purpose.PROTECTION
+    with served.client("me-nac") as client:
+        until(lambda: any(one.is_here for one in client.documents(case).documents))
+        for made in (
+            lambda: client.copy_document(case, receipt.action_id, own, purpose=purpose),
+            lambda: client.redact_document(case, receipt.action_id, "1", purpose=purpose),
+        ):
+            with pytest.raises(RefusedError) as refused:
+                made()
+            assert refused.value.problem.rule == "received-document"
+        to = file.with_name("read.pdf")
+        client.download(case, receipt.action_id, to, purpose=purpose)
+        assert to.read_bytes() == file.read_bytes()
+
+
+@pytest.mark.process
+def test_an_upload_that_the_node_made_of_a_document_is_shown_to_nobody(
+    served: Server, file: Path
+) -> None:
+    """Each look at a document is an entry of the access log: a copy of it is no way around."""
+    case, _ = opened(served)
+    file.write_bytes(scan(2))
+    receipt, purpose = added(served, case, 1, file, FieldGroup.IDENTITY), Purpose.PROTECTION
+    other = uuid4()
+    # An upload that was begun and never sent, with the digest that the list tells.
+    begun(served, other, file.read_bytes())
+    with served.client(AGENCY) as client:
+        uploads = [
+            (other, client.copy_document(case, receipt.action_id, other, purpose=purpose).id),
+            (case, client.redact_document(case, receipt.action_id, "1", purpose=purpose).id),
+        ]
+    paper = {"made": "summary", "language": "en"}
+    made = ask(served, "POST", f"/v1/cases/{case}/documents/made", json=paper).json()
+    uploads.append((case, made["documents"][0]["upload"]["id"]))
+    for to, upload in uploads:
+        path = f"/v1/cases/{to}/documents/uploads/{upload}"
+        assert ask(served, "GET", path).json()["is_whole"]
+        for method, way in (
+            ("GET", "preview"), ("GET", "metadata"), ("POST", "without-metadata"),
+        ):  # fmt: skip
+            shown = ask(served, method, f"{path}/{way}")
+            assert (shown.status_code, shown.json()["rule"]) == (403, "upload-of-node")
 
 
 def test_a_document_gets_another_field_group(served: Server, file: Path, tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Documents of a case: which there are, and their contents."""
 
+import asyncio
 import base64
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 from uuid import UUID
 
+import structlog
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
@@ -17,12 +20,13 @@ from api.client.schemas.case_documents import (
     DocumentPage,
     UploadState,
 )
-from api.http.access import TheCaller, TheNode
+from api.http.access import Caller, TheCaller, TheNode
 from api.http.costly import Costly
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import SANDBOX_POLICY, responses
 from api.http.parameters import CaseId
 from api.http.routes.document_uploads import upload_state
+from api.node.node import Node
 from api.runtime.problem import problem
 from api.services.document_copies import copied
 from api.services.document_inventory import inventory_of
@@ -39,6 +43,11 @@ from ledger.vocabulary.picklists import LegalBasis, Purpose
 router = APIRouter(prefix="/v1/cases", tags=["documents"], route_class=DeclaredParametersRoute)
 COPY_HEADER = "Document-Copy"
 """The header that says whether an answer is the signed original or a marked copy."""
+_SENT_AT_ONCE = 256 * 1024
+_SENDING_SECONDS = 60.0
+_SLOWEST_BYTES_PER_SECOND = 64 * 1024
+"""A client has the seconds above for a marked copy, and so much longer as its size takes."""
+_log = structlog.get_logger(__name__)
 _RANGE = re.compile(r"bytes=(\d{0,12})-(\d{0,12})")
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _CONTENT: dict[int | str, dict[str, Any]] = {
@@ -129,20 +138,14 @@ async def get_document(
         opened = node.disclosing.read_document(
             caller.reader, case_id, document_id, purpose, basis, kind
         )
-        try:
+        with coming_again(node, caller, opened):
             if kind is CopyKind.ORIGINAL:
                 return _original(opened, document_id, wanted)
             return _marked(opened, document_id)
-        except SealError:
-            # What another country gave comes again.
-            contents = node.vaults.of(caller.agency.party).contents
-            contents.fetch_again([opened.place.document_id])
-            raise document_damaged() from None
 
     if kind is CopyKind.ORIGINAL:
         return await run_in_threadpool(answer)
-    copies: Costly = request.app.state.copies
-    release = await copies.take(caller.agency.id)
+    release = await copies(request).take(caller.agency.id)
     try:
         copy = await run_in_threadpool(answer)
     except BaseException:
@@ -152,21 +155,37 @@ async def get_document(
 
 
 class HeldPlace(Response):
-    """An answer that keeps a place until it is sent: so few marked copies are in memory at once."""
+    """An answer that keeps a place until it is sent: so few marked copies are in memory at once.
+
+    The body is sent in pieces. The server takes a further piece only once the client read nearly
+    all before it, so the place is kept while the body is in memory. A client that reads too slowly
+    is cut off.
+    """
 
     def __init__(self, answer: Response, release: Callable[[], None]) -> None:
         super().__init__()
-        self._answer = answer
+        self._content = bytes(answer.body)
         self._release = release
         self.raw_headers = answer.raw_headers
         self.status_code = answer.status_code
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        allowed = _SENDING_SECONDS + len(self._content) / _SLOWEST_BYTES_PER_SECOND
         try:
-            self._answer.raw_headers = self.raw_headers
-            await self._answer(scope, receive, send)
+            async with asyncio.timeout(allowed):
+                await self._send(send)
+        except TimeoutError:
+            _log.warning("a marked copy is cut off: its client reads too slowly")
         finally:
             self._release()
+
+    async def _send(self, send: Send) -> None:
+        start = {"status": self.status_code, "headers": self.raw_headers}
+        await send({"type": "http.response.start", **start})
+        for first in range(0, len(self._content), _SENT_AT_ONCE):
+            body = self._content[first : first + _SENT_AT_ONCE]
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _marked(opened: OpenedDocument, document_id: UUID) -> Response:
@@ -212,7 +231,8 @@ def _original(opened: OpenedDocument, document_id: UUID, wanted: str | None) -> 
     response_model=UploadState,
     responses=responses(401, 403, 404, 409, 413, 422, 503, 507),
 )
-def copy_document(
+async def copy_document(
+    request: Request,
     case_id: CaseId,
     document_id: UUID,
     node: TheNode,
@@ -225,12 +245,38 @@ def copy_document(
     For a document that was added to the wrong case: add it to the right one, and annul the action
     in the wrong one. It is a reading of the document, as a download is.
     """
-    opened = node.disclosing.read_document(
-        caller.reader, case_id, document_id, asked.purpose, asked.basis
-    )
-    upload = copied(node.uploads, caller.agency, asked.to, opened, caller.protocol)
-    response.headers["Location"] = f"/v1/cases/{asked.to}/documents/uploads/{upload.id}"
-    return upload_state(upload)
+
+    def made() -> UploadState:
+        opened = node.disclosing.read_document(
+            caller.reader, case_id, document_id, asked.purpose, asked.basis, is_reused=True
+        )
+        with coming_again(node, caller, opened):
+            upload = copied(node.uploads, caller.agency, asked.to, opened, caller.protocol)
+        return upload_state(upload)
+
+    state = await copies(request).run(caller.agency.id, made)
+    response.headers["Location"] = f"/v1/cases/{asked.to}/documents/uploads/{state.id}"
+    return state
+
+
+def copies(request: Request) -> Costly:
+    """Return what bounds the number of whole documents that are copied, marked or redacted."""
+    costly: Costly = request.app.state.copies
+    return costly
+
+
+@contextmanager
+def coming_again(node: Node, caller: Caller, opened: OpenedDocument) -> Iterator[None]:
+    """Turn a content that does not open into a refusal (``document-damaged``).
+
+    A content that another country gave comes again.
+    """
+    try:
+        yield
+    except SealError:
+        contents = node.vaults.of(caller.agency.party).contents
+        contents.fetch_again([opened.place.document_id])
+        raise document_damaged() from None
 
 
 def _begun(opened: OpenedDocument, first: int, last: int) -> Iterator[bytes]:

@@ -11,12 +11,11 @@ from api.http.costly import Costly
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import SANDBOX_POLICY, responses
 from api.http.parameters import CaseId
+from api.http.routes.case_documents import coming_again, copies
 from api.http.routes.document_uploads import upload_state
 from api.node.node import Node
 from api.services.document_previews import PICTURE_TYPE, Preview, preview
 from api.services.document_redactions import without_pages
-from api.services.personal_data_access import document_damaged
-from ledger.signing.country_key import SealError
 from ledger.vocabulary.picklists import LegalBasis, Purpose
 
 PAGES_HEADER = "Document-Pages"
@@ -160,13 +159,15 @@ async def redact_document(
 
     def made() -> UploadState:
         opened = node.disclosing.read_document(
-            caller.reader, case_id, document_id, asked.purpose, asked.basis
+            caller.reader, case_id, document_id, asked.purpose, asked.basis, is_reused=True
         )
-        return upload_state(
-            without_pages(node.uploads, caller.agency, opened, asked.leave_out, caller.protocol)
-        )
+        with coming_again(node, caller, opened):
+            upload = without_pages(
+                node.uploads, caller.agency, opened, asked.leave_out, caller.protocol
+            )
+        return upload_state(upload)
 
-    state = await previews(request).run(caller.agency.id, made)
+    state = await copies(request).run(caller.agency.id, made)
     response.headers["Location"] = f"/v1/cases/{case_id}/documents/uploads/{state.id}"
     return state
 
@@ -192,11 +193,9 @@ def preview_of(
     :func:`api.services.document_previews.preview` does.
     """
     opened = node.disclosing.read_document(caller.reader, case_id, document_id, purpose, basis)
-    try:
+    with coming_again(node, caller, opened):
         content = opened.part(0, opened.place.size - 1)
         return preview(content, opened.metadata.media_type, page)
-    except SealError:
-        raise document_damaged() from None
 
 
 def picture_answer(made: Preview) -> Response:

@@ -61,6 +61,10 @@ class Metadata(BaseModel):
     """By the content, once it is whole."""
     is_scanned: bool = False
     """True if a scanner examined the content and found nothing."""
+    is_of_node: bool = False
+    """True if the node made the content, of documents or fields that it holds.
+
+    The agency did not send it, so each look at it must be a reading of what it was made of."""
 
 
 class Sought(NamedTuple):
@@ -112,16 +116,24 @@ class Uploads:
         self._schema = Identifier(vault_schema(party))
 
     def begin(
-        self, case_id: UUID, agency: str, size: int, sha256: str, *, most_of_case: int
+        self,
+        case_id: UUID,
+        agency: str,
+        size: int,
+        sha256: str,
+        *,
+        most_of_case: int,
+        of_node: bool = False,
     ) -> Upload:
         """Begin an upload, or return the one that the agency began before with the same content.
 
-        ``most_of_case``: how many bytes all documents of the case may have here. Raises ``Refusal``
+        ``most_of_case``: how many bytes all documents of the case may have here. ``of_node``: the
+        node makes the content. Raises ``Refusal``
         (``case-documents-full``, or ``erased-case`` if the person was erased).
         """
         place = DocumentPlace(uuid4(), case_id, size)
         content_key = new_key()
-        metadata = Metadata(sha256=sha256)
+        metadata = Metadata(sha256=sha256, is_of_node=of_node)
         upload = Upload(place, agency, 0, False, metadata, content_key)
         with self._database.transaction(role=self._role) as connection:
             self._hold_off_erasure(connection, case_id)
@@ -131,7 +143,7 @@ class Uploads:
                 raise erased_case()
             same = self._of_content(connection, Sought(case_id, agency, size, sha256))
             if (known := next(same, None)) is not None:
-                return known
+                return self._begun_by_node(connection, known) if of_node else known
             held = self._sql(
                 "SELECT coalesce(sum(size), 0)::bigint AS bytes,"
                 " count(*) FILTER (WHERE agency = %s AND action_id IS NULL) AS unused"
@@ -163,6 +175,19 @@ class Uploads:
                 insert, (place.document_id, case_id, agency, size, wrapped, _sealed(upload))
             )
         return upload
+
+    def _begun_by_node(self, connection: Connection[DictRow], upload: Upload) -> Upload:
+        """Return an upload whose content the node makes, although the agency began it.
+
+        A content that the agency sent in whole stays the agency's own.
+        """
+        if upload.is_whole:
+            return upload
+        metadata = upload.metadata.model_copy(update={"is_of_node": True})
+        marked = replace(upload, metadata=metadata)
+        update = self._sql("UPDATE {}.documents SET metadata = %s WHERE document_id = %s")
+        connection.execute(update, (_sealed(marked), upload.id))
+        return marked
 
     def find(self, document_id: UUID, case_id: UUID, agency: str) -> Upload | None:
         """Return an agency's upload that no action has, or ``None``."""
