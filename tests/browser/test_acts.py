@@ -385,7 +385,8 @@ def test_a_press_files_the_summary_as_a_document(person: People, case: UUID) -> 
     page = police.goto(f"/cases/{case}")
     police.sees_no_barrier()
     page.locator("form.filing[data-made=summary] button").click()
-    page.wait_for_url(re.compile(rf"/cases/{case}/documents\?at_least=\d+$"))
+    page.wait_for_url(re.compile(rf"/cases/{case}/documents\?at_least=\d+&filed=1$"))
+    expect(page.get_by_role("status").filter(has_text="Filed and signed: 1.")).to_be_visible()
     with police.server.client(POLICE) as client:
         (filed,) = client.documents(case).documents
     assert (filed.is_here, filed.document.media_type) == (True, "application/pdf")

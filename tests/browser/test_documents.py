@@ -127,6 +127,26 @@ def files_after(page: Page, hours: int) -> int:
     return left
 
 
+def found_after_keeping_at_once(page: Page) -> list[str | None]:
+    """Return what a browser without a key of drafts finds of two that it keeps at once."""
+    modules = page.locator("script[type=module]").first.get_attribute("src")
+    assert modules is not None
+    found: list[str | None] = page.evaluate(
+        """async (at) => {
+            const drafts = await import(`${at}/drafts.js`);
+            const store = await import(`${at}/store.js`);
+            await store.clear("secrets");
+            const ids = ["one", "two"];
+            await Promise.all(ids.map((id) => drafts.keep(id, { id })));
+            const found = await Promise.all(ids.map(drafts.find));
+            await Promise.all(ids.map(drafts.drop));
+            return found.map((one) => one?.id ?? null);
+        }""",
+        modules.rsplit("/", 1)[0],
+    )
+    return found
+
+
 def choose_group(page: Page, name: str) -> None:
     for box in page.locator("input[name=groups]:checked").all():
         box.uncheck()
@@ -253,6 +273,62 @@ def test_a_session_that_ends_meanwhile_asks_to_sign_in_and_goes_on(
     assert found.belongs_to is not None
     page = desk.goto(f"/cases/{case}")
     expect(page.locator("section[aria-labelledby=papers]")).to_contain_text("Report of the shelter")
+
+
+def test_files_chosen_together_are_all_kept_and_all_that_is_wrong_is_said_at_once(
+    person: People, case: UUID, tmp_path: Path
+) -> None:
+    desk = person(POLICE)
+    page = desk.goto(f"/cases/{case}/act/document_added")
+    assert found_after_keeping_at_once(page) == ["one", "two"]
+    look = page.get_by_role("button", name="See what will be signed")
+    look.click()
+    expect(page.locator("#errors li")).to_have_text(["Choose a file first."])
+    names = ("a.png", "b.png", "x" * 150 + ".pdf", "evil\u202efdp.pdf")
+    for name in names:
+        content = pdf(2_000, name.encode()) if name.endswith("pdf") else b"<svg/>"
+        (tmp_path / name).write_bytes(content)
+    page.route("**/documents/uploads", lambda route: route.abort())
+    page.locator("input[multiple]").set_input_files([tmp_path / name for name in names])
+    expect(page.locator("[data-part=trouble] p")).to_have_count(2)
+    rows = page.locator("li.file")
+    expect(rows).to_have_count(2)  # the second too, although the first one is not sent
+    titles = page.get_by_label(re.compile("^Title"))
+    expect(titles.last).to_have_value("evilfdp")
+    with desk.context.new_page() as other:
+        other.goto(page.url)
+        other.locator("#draft-go").click()
+        expect(other.locator("[data-part=trouble]")).to_contain_text("open in another tab")
+    page.unroute("**/documents/uploads")
+    look.click()
+    expect(page.locator("#errors li")).to_have_count(2 * len(("kind", "readers", "on its way")))
+    desk.sees_no_barrier()
+    for row in (rows.first, rows.last):
+        expect(row).to_contain_text("Sent.")
+        row.get_by_label(re.compile("^Kind of document")).select_option("letter")
+        row.get_by_label(re.compile("^Who may read it")).select_option("case")
+    page.set_viewport_size({"width": 390, "height": 800})
+    look.click()
+    expect(page.locator("#review")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    refused = {"status": 422, "json": {"rule": "role", "detail": "not yours"}}
+    answers = iter((None, refused))
+
+    def answer(route: Route) -> None:
+        own = next(answers)
+        route.fallback() if own is None else route.fulfill(**own)
+
+    page.route("**/actions", answer)
+    page.get_by_role("button", name="Sign and record").click()
+    expect(page.locator("#trouble")).to_contain_text("“evilfdp.pdf” is not recorded")
+    expect(page.locator("#trouble")).to_contain_text("Documents recorded before it: 1.")
+    expect(rows.get_by_role("alert")).to_contain_text("Refused")
+    page.unroute("**/actions")
+    page.get_by_role("button", name="Remove").click()
+    desk.goto(f"/cases/{case}")
+    expect(page.locator("section[aria-labelledby=papers]")).to_contain_text("x" * 150)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.set_viewport_size({"width": 1280, "height": 800})
 
 
 def test_a_file_that_is_refused_says_why_and_keeps_what_was_typed(

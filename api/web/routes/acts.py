@@ -28,6 +28,7 @@ from ledger.procedure.protocol import NODE, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vocabulary.case_reference import case_reference
+from ledger.vocabulary.documents import DocumentAdded
 from ledger.vocabulary.linking import (
     CaseMerged,
     CasesLinked,
@@ -65,6 +66,7 @@ def list_acts(request: Request, node: TheNode, caller: TheCaller, case_id: CaseI
         caller,
         case=view,
         stages=by_stage(own, words),
+        adds_documents=DocumentAdded.kind in own and own[DocumentAdded.kind].refusal is None,
         released=InformationReleased.kind,
     )
 

@@ -44,12 +44,16 @@ def show_documents(
     case_id: CaseId,
     order: InOrder = Order.ACTION,
     at_least: AtLeast = None,
+    filed: Annotated[int, Query(ge=0, le=len(FieldGroup) + 1)] = 0,
 ) -> Response:
-    """List the documents that every country of the case may read, and offer to open more."""
+    """List the documents that every country of the case may read, and offer to open more.
+
+    ``filed`` is how many documents the reader has just filed with one press.
+    """
     for projection in ("case_views", "audit_trail"):
         wait_for(node, projection, at_least)
     found = list_documents(case_id, node, caller)
-    return _documents(request, node, caller, case_id, found, order)
+    return _documents(request, node, caller, case_id, found, order, filed=filed)
 
 
 async def _order_of_form(request: Request) -> Order:
@@ -93,6 +97,7 @@ def _documents(
     order: Order,
     asked: ReadingRequest | None = None,
     refused: str | None = None,
+    filed: int = 0,
 ) -> Response:
     view, words = own_case(node, caller, case_id), Words.of(request)
     trail, protocol = trail_of(node, caller, case_id), caller.protocol
@@ -119,6 +124,7 @@ def _documents(
         ],
         purposes=PURPOSES,
         asked=asked,
+        filed=filed,
         not_opened=[case_reference(one) for one in found.not_opened],
         refused=refused,
         adds=role in protocol.actions[DocumentAdded.kind].roles

@@ -316,12 +316,9 @@ function begin(form) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     trouble("");
-    const wrong = check(fields, isFilled, part("errors"));
-    const unready = wrong ? null : files?.missing();
+    const wrong = check(fields, isFilled, part("errors"), files?.missing());
     if (wrong) part("errors").scrollIntoView({ block: "nearest" });
-    if (unready) trouble(unready.message);
-    if (wrong) controls(wrong)[0].focus();
-    else if (unready) unready.control.focus();
+    if (wrong) wrong.focus();
     else review();
   });
   form.addEventListener("input", (event) => {
@@ -340,7 +337,7 @@ function begin(form) {
     signAndSend();
   });
   part("draft-drop").addEventListener("click", async () => {
-    await files?.clear();
+    if (files && !(await files.clear())) return;
     await drafts.dropBelow(draft);
     part("draft").hidden = true;
     part("since").hidden = true;

@@ -11,6 +11,9 @@ import * as tus from "./upload.js";
 const THUMB = 320;
 const DESCRIBED = ["title", "document_kind", "language", "group"];
 const REPEATED = ["document_kind", "language"];
+const LONGEST_TITLE = 200;
+/** Characters of direction and format, which nobody can see: a title may not have them. */
+const UNSEEN = /[\p{Cc}\p{Zl}\p{Zp}]|(?![\u200c\u200d])\p{Cf}/gu; // joiners stand between letters
 
 /** A size as the server's texts have it: in kilobytes if it is small. */
 function sizeText(bytes, locale) {
@@ -28,6 +31,24 @@ export function begin(place, { draft, caseId, most = Infinity, changed = () => {
   const part = (name) => place.querySelector(`[data-part="${name}"]`);
   let items = [];
   let saved = Promise.resolve();
+  let restored = null;
+  let owned = null;
+  let isElsewhere = false;
+
+  /**
+   * Hold the files of this form for this tab. Gives whether it does: a second tab would write over
+   * what the first one keeps, and would sign its files again.
+   */
+  function own() {
+    owned ??= new Promise((resolve) => {
+      navigator.locks.request(`files ${id}`, { ifAvailable: true }, (lock) => {
+        if (!lock) owned = null; // asked for again the next time: the other tab may be closed then
+        resolve(Boolean(lock));
+        return lock && new Promise(() => {}); // until the page is left
+      });
+    });
+    return owned;
+  }
 
   const fieldOf = (item, name) => item.row.querySelector(`[data-describes="${name}"]`);
   const partOf = (item, name) => item.row.querySelector(`[data-part="${name}"]`);
@@ -53,9 +74,14 @@ export function begin(place, { draft, caseId, most = Infinity, changed = () => {
     item.row.classList.toggle("useless", item.isRefused && Boolean(item.isUseless));
   }
 
-  function troubled(message) {
-    part("trouble").textContent = message;
-    part("trouble").hidden = !message;
+  /** Say why files were not taken, each in a line of its own. */
+  function troubled(messages) {
+    part("trouble").replaceChildren(...messages.map((message) => {
+      const line = document.createElement("p");
+      line.textContent = message;
+      return line;
+    }));
+    part("trouble").hidden = !messages.length;
   }
 
   const isReady = (item) => Boolean(item.upload && item.isLookedAt);
@@ -73,6 +99,7 @@ export function begin(place, { draft, caseId, most = Infinity, changed = () => {
       one.addEventListener("input", () => {
         item[one.dataset.describes] = one.value;
         one.setAttribute("aria-invalid", "false");
+        if (!item.isRefused) refuse(item, "");
         tellReaders(item);
         save();
       });
@@ -171,41 +198,40 @@ export function begin(place, { draft, caseId, most = Infinity, changed = () => {
     tellMetadata(item);
   }
 
-  /** Keep a file that was chosen, and begin to send it. */
+  /** Keep a file that was chosen. Gives why it was not taken, or "". */
   async function take(file) {
-    if (items.length >= most) return troubled(text("docs.one_only"));
+    const name = file.name.replace(UNSEEN, "");
+    if (items.length >= most) return text("docs.one_only");
     const added = items.filter((one) => one.isNew).reduce((sum, one) => sum + one.size, 0);
     const left = Number(caseLeft) - added; // what was begun before is in the node's count
-    if (!file.size) return troubled(text("docs.empty", { name: file.name }));
+    if (!file.size) return text("docs.empty", { name });
     if (file.size > Number(maxBytes)) {
-      return troubled(text("docs.too_large", {
-        name: file.name, size: size(file.size), most: size(Number(maxBytes)),
-      }));
+      return text("docs.too_large", { name, size: size(file.size), most: size(Number(maxBytes)) });
     }
     if (file.size > left) {
-      return troubled(text("docs.case_full", { name: file.name, left: size(Math.max(0, left)) }));
+      return text("docs.case_full", { name, left: size(Math.max(0, left)) });
     }
     let bytes;
     try {
       bytes = new Uint8Array(await file.arrayBuffer());
     } catch {
-      return troubled(text("docs.unreadable", { name: file.name }));
+      return text("docs.unreadable", { name });
     }
-    if (!kept.typeOf(bytes)) return troubled(text("docs.type", { name: file.name }));
+    if (!kept.typeOf(bytes)) return text("docs.type", { name });
     let item;
     try {
-      item = await kept.keep(id, file, bytes);
+      item = await kept.keep(id, name, bytes);
     } catch {
-      return troubled(text("docs.no_room", { name: file.name }));
+      return text("docs.no_room", { name });
     }
     if (items.some((one) => one.sha256 === item.sha256)) {
       await kept.drop(id, item.id);
-      return troubled(text("docs.twice", { name: file.name }));
+      return text("docs.twice", { name });
     }
     const last = items.at(-1);
-    item.title = /^(image|img|dsc|pxl)?[-_ ]?\d+/i.test(file.name)
-      ? "" : file.name.replace(/\.[^.]{1,5}$/, "").slice(0, 200);
-    for (const name of last ? REPEATED : []) item[name] = last[name];
+    item.title = /^(image|img|dsc|pxl)?[-_ ]?\d+/i.test(name)
+      ? "" : [...name.replace(/\.[^.]{1,5}$/, "")].slice(0, LONGEST_TITLE).join("");
+    for (const one of last ? REPEATED : []) item[one] = last[one];
     item.isNew = true;
     items.push(item);
     show(item);
@@ -216,12 +242,51 @@ export function begin(place, { draft, caseId, most = Infinity, changed = () => {
     await save();
     await picture(item, new Blob([bytes]));
     changed();
-    return start(item);
+    return "";
   }
 
+  /** Keep every chosen file, then send them: none is lost if the page is left meanwhile. */
   async function takeAll(files) {
-    troubled("");
-    for (const file of files) await take(file);
+    troubled([]);
+    if (!(await restore())) return;
+    const before = new Set(items);
+    const refusals = [];
+    for (const file of files) {
+      const refusal = await take(file);
+      if (refusal) troubled([...new Set(refusals.concat(refusal))]);
+      if (refusal) refusals.push(refusal);
+    }
+    for (const item of items.filter((one) => !before.has(one))) await start(item);
+  }
+
+  /** Show the files that are kept from before, once, and go on sending them. False in a second tab. */
+  async function restore() {
+    if (!(await own())) {
+      isElsewhere = Boolean(await drafts.find(id));
+      troubled([text("docs.other_tab")]);
+      return false;
+    }
+    isElsewhere = false;
+    restored ??= showKept();
+    await restored;
+    return true;
+  }
+
+  async function showKept() {
+    const found = await drafts.find(id);
+    for (const file of found?.files ?? []) {
+      items.push(file);
+      show(file);
+      const content = await kept.whole(id, file);
+      if (content) await picture(file, content);
+      if (isReady(file)) {
+        say(file, text("docs.sent"));
+        tellMetadata(file);
+      } else {
+        start(file);
+      }
+    }
+    if (found) changed();
   }
 
   /** Send a file, and go on after interruptions until it is whole, refused or removed. */
@@ -315,55 +380,31 @@ export function begin(place, { draft, caseId, most = Infinity, changed = () => {
     /** The files that are kept from before, with the time, or undefined. They are not shown. */
     find: () => drafts.find(id),
 
-    /** Show the files that are kept from before, and go on sending them. */
-    async restore() {
-      const found = await drafts.find(id);
-      for (const file of found?.files ?? []) {
-        items.push(file);
-        show(file);
-        const content = await kept.whole(id, file);
-        if (content) await picture(file, content);
-        if (isReady(file)) {
-          say(file, text("docs.sent"));
-          tellMetadata(file);
-        } else {
-          start(file);
-        }
-      }
-      changed();
-    },
+    restore,
 
-    /** What is still to be done before signing: the words for it, and where; null if nothing. */
+    /** What is still to be done before signing, all of it: the words for it, and where. */
     missing() {
-      for (const item of items) {
-        for (const name of DESCRIBED) {
-          const field = fieldOf(item, name);
+      const found = isElsewhere ? [{ message: text("docs.other_tab"), control: part("choose") }] : [];
+      return found.concat(items.flatMap((item) => {
+        const { name } = item;
+        const remove = partOf(item, "remove");
+        if (item.isRefused) return [{ message: text("docs.remove_first", { name }), control: remove }];
+        const found = [];
+        for (const one of DESCRIBED) {
+          const field = fieldOf(item, one);
           const isBare = Boolean(field?.required && !field.value.trim());
-          field?.setAttribute("aria-invalid", String(isBare));
-          if (isBare && !item.isRefused) {
-            const label = item.row.querySelector(`[data-label="${name}"]`);
-            return {
-              message: text("docs.fill", {
-                name: item.name, field: label.firstChild.textContent.trim(),
-              }),
-              control: field,
-            };
-          }
+          const isUnseen = one === "title" && field.value.search(UNSEEN) >= 0;
+          field?.setAttribute("aria-invalid", String(isBare || isUnseen));
+          const label = item.row.querySelector(`[data-label="${one}"]`)?.firstChild.textContent.trim();
+          if (isBare) found.push({ message: text("docs.fill", { name, field: label }), control: field });
+          if (isUnseen) found.push({ message: text("docs.unseen", { name, field: label }), control: field });
         }
-        if (!isReady(item)) {
-          return {
-            message: text(item.isRefused ? "docs.remove_first" : "docs.not_sent", { name: item.name }),
-            control: partOf(item, "remove"),
-          };
+        if (!isReady(item)) found.push({ message: text("docs.not_sent", { name }), control: remove });
+        else if (item.unread && isPicture(item.upload) && !item.keepsMetadata) {
+          found.push({ message: text("docs.decide_first", { name }), control: partOf(item, "keep-metadata") });
         }
-        if (item.unread && isPicture(item.upload) && !item.keepsMetadata) {
-          return {
-            message: text("docs.decide_first", { name: item.name }),
-            control: partOf(item, "keep-metadata"),
-          };
-        }
-      }
-      return null;
+        return found;
+      }));
     },
 
     /** The document as an action signs it, and the group whose field has it ("" for the case). */
@@ -393,6 +434,12 @@ export function begin(place, { draft, caseId, most = Infinity, changed = () => {
         [text("docs.file"), `${item.name}, ${size(document.size)}`],
         ["SHA-256", document.sha256],
       ];
+    },
+
+    /** Say at a file why the node refused its action. */
+    tell(item, message) {
+      partOf(item, "refused").textContent = message;
+      partOf(item, "refused").hidden = !message;
     },
 
     readers: (item) => fieldOf(item, "group")?.selectedOptions[0]?.dataset.readers ?? "",
@@ -425,17 +472,23 @@ export function begin(place, { draft, caseId, most = Infinity, changed = () => {
       if (unused) await tus.remove(caseId, unused.id);
     },
 
-    /** Forget every file, here and at the node. */
+    /** Forget every file, here and at the node. False if another tab has them. */
     async clear() {
+      if (!(await own())) {
+        troubled([text("docs.other_tab")]);
+        return false;
+      }
       const found = (await drafts.find(id))?.files ?? [];
       for (const item of items) item.ended?.abort();
       items = [];
+      restored = null;
       part("list").replaceChildren();
       await saved;
       await drafts.dropBelow(id);
       for (const { upload, copy } of found) {
         for (const one of [upload, copy]) if (one) await tus.remove(caseId, one.id);
       }
+      return true;
     },
   };
 }

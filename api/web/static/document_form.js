@@ -2,6 +2,7 @@
 
 import { begin } from "./document_files.js";
 import * as drafts from "./drafts.js";
+import { check } from "./field_errors.js";
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
 import { nowText } from "./server_time.js";
@@ -16,7 +17,7 @@ const { agency, protocol, zone, locale, case: caseId, digests, schema } = form.d
 const draft = `${agency}/${caseId}/${KIND}`;
 const belongsTo = part("belongs_to");
 const files = begin(part("documents"), {
-  draft, caseId, changed: () => { part("look").disabled = !files.list().length; },
+  draft, caseId, changed: () => { if (files.list().length) part("draft").hidden = true; },
 });
 let { version } = form.dataset;
 let busy = false;
@@ -78,7 +79,9 @@ async function signAndSend() {
   if (!key) return trouble(text("act.no_key"));
   let position = null;
   let waits = false;
+  let recorded = 0;
   for (const item of [...files.list()]) {
+    files.tell(item, "");
     if (!item.signed) {
       const { group, document: described } = files.described(item);
       const signed = await issue(key, {
@@ -96,8 +99,9 @@ async function signAndSend() {
       lock(item);
     }
     announce(text("act.sending"));
-    const told = await send(item);
+    const told = await send(item, recorded);
     if (!told) return undefined;
+    recorded += 1;
     waits ||= told.waits;
     position = told.position ?? position;
     version = told.case_version ?? Number(version) + 1;
@@ -111,7 +115,7 @@ async function signAndSend() {
 }
 
 /** Send one signed action until it is answered. Gives the answer, or null if it was refused. */
-async function send(item) {
+async function send(item, recorded) {
   const how = {
     signal: new AbortController().signal,
     signIn: signedInAgain,
@@ -127,23 +131,27 @@ async function send(item) {
     return { ...(await answer.json()), waits: answer.status === 202 };
   } catch (error) {
     if (!(error instanceof RefusedUpload)) throw error;
-    await refused(item, error);
+    await refused(item, recorded, error);
     return null;
   }
 }
 
-async function refused(item, { problem, status }) {
+/** Say at a file why its action was refused, and how many were recorded before it. */
+async function refused(item, recorded, { problem, status }) {
   show(false);
+  const before = recorded ? ` ${text("docs.recorded_before", { number: recorded })}` : "";
   if (status === 412) {
     // The signed bytes name no version: they can be sent on the case as it is now.
     version = await currentVersion();
-    return trouble(text("docs.stale"));
+    return trouble(text("docs.stale") + before);
   }
   item.signed = null;
   lock(item);
   if (problem.rule === "document-not-uploaded") files.again(item);
+  const why = reason(problem, status);
+  files.tell(item, text("docs.refused", { reason: why }));
   await files.save();
-  return trouble(text("act.refused", { reason: reason(problem, status) }));
+  return trouble(text("docs.act_refused", { name: item.name, reason: why }) + before);
 }
 
 async function currentVersion() {
@@ -156,17 +164,16 @@ async function offer() {
   if (!found) return;
   const belonging = (await drafts.find(draft))?.fields?.belongs_to;
   const restore = async () => {
-    part("draft").hidden = true;
     if (belonging && !belongsTo.value) belongsTo.value = belonging;
     if (belongsTo.selectedIndex < 0) belongsTo.selectedIndex = 0;
-    await files.restore();
+    if (await files.restore()) part("draft").hidden = true;
     files.list().forEach(lock);
   };
   const when = new Date(found.at).toLocaleString(locale, { timeZone: zone });
   part("draft-said").textContent = text("docs.draft", { number: found.files.length, when });
   part("draft-go").onclick = restore;
   part("draft-drop").onclick = async () => {
-    await files.clear();
+    if (!(await files.clear())) return;
     await drafts.dropBelow(draft);
     part("draft").hidden = true;
     trouble("");
@@ -176,10 +183,12 @@ async function offer() {
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  const missing = files.missing();
-  trouble(missing?.message ?? "");
-  if (missing) missing.control.focus();
-  else if (files.list().length) review();
+  trouble("");
+  const nothing = { message: text("docs.choose_first"), control: form.querySelector("[data-part=choose]") };
+  const wrong = check([], undefined, part("errors"), files.list().length ? files.missing() : [nothing]);
+  if (wrong) part("errors").scrollIntoView({ block: "nearest" });
+  if (wrong) wrong.focus();
+  else review();
 });
 belongsTo.addEventListener("change", () => {
   drafts.keep(draft, { fields: { belongs_to: belongsTo.value } });

@@ -4,7 +4,13 @@
 import { utf8 } from "./bytes.js";
 import * as store from "./store.js";
 
+/** The key of the drafts. One is made at a time, in all tabs: a second would make the first useless. */
 async function secret() {
+  const known = await store.get("secrets", "drafts");
+  return known ? known.key : navigator.locks.request("secret of drafts", firstSecret);
+}
+
+async function firstSecret() {
   const known = await store.get("secrets", "drafts");
   if (known) return known.key;
   const key = await crypto.subtle.generateKey({ name: "AES-GCM", length: 256 }, false, [

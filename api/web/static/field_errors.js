@@ -50,8 +50,11 @@ export function count(control) {
   place.classList.toggle("over", typed > most);
 }
 
-/** Mark each field, and list what is wrong with links in `place`. Returns the first wrong field. */
-export function check(fields, isFilled, place) {
+/**
+ * Mark each field, and list all that is wrong with links in `place`. `further` has what is wrong
+ * besides the fields: `message` and `control` of each. Returns the first wrong control.
+ */
+export function check(fields, isFilled, place, further = []) {
   const found = [];
   for (const field of fields) {
     const message = field.hidden ? "" : wrong(field, isFilled);
@@ -60,24 +63,28 @@ export function check(fields, isFilled, place) {
     said.hidden = !message;
     field.toggleAttribute("data-wrong", Boolean(message));
     for (const control of controlsOf(field)) control.setAttribute("aria-invalid", String(Boolean(message)));
-    if (message) found.push({ field, message });
+    if (message) found.push({ control: controlsOf(field)[0], message: `${nameOf(field)}: ${message}` });
   }
+  return list([...found, ...further], place);
+}
+
+/** List what is wrong in `place`, with a link to each control. Returns the first control. */
+function list(found, place) {
   place.replaceChildren();
   place.hidden = !found.length;
   if (!found.length) return undefined;
   const heading = document.createElement("p");
   heading.textContent = text("act.wrong");
-  const list = document.createElement("ul");
-  for (const { field, message } of found) {
+  const items = document.createElement("ul");
+  for (const { control, message } of found) {
     const link = document.createElement("a");
-    const [control] = controlsOf(field);
     link.href = `#${control.id}`;
-    link.textContent = `${nameOf(field)}: ${message}`;
+    link.textContent = message;
     link.addEventListener("click", (event) => { event.preventDefault(); control.focus(); });
     const item = document.createElement("li");
     item.append(link);
-    list.append(item);
+    items.append(item);
   }
-  place.append(heading, list);
-  return found[0].field;
+  place.append(heading, items);
+  return found[0].control;
 }

@@ -5,46 +5,63 @@ import { hex } from "./bytes.js";
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
 import { nowText } from "./server_time.js";
+import { signedInAgain } from "./session_over.js";
 import { reason, text } from "./texts.js";
+import { ask, insist, RefusedUpload } from "./upload.js";
 
-/** An answer of the node that is a refusal. */
-class Refused extends Error {
-  constructor(problem, status) {
-    super(problem.rule);
-    Object.assign(this, { problem, status });
-  }
+/** How often an act is sent for the case as it is now, if others act in it at the same time. */
+const MOST_TRIES = 5;
+
+/**
+ * Ask the node until it answers. The same bytes are sent again after a lost answer, so that an act is
+ * recorded once; a session that ended is begun again first.
+ */
+async function asked(path, options, say) {
+  const how = {
+    signal: new AbortController().signal,
+    signIn: signedInAgain,
+    waiting: () => say(text("docs.waits_for_line")),
+  };
+  const answer = await insist(() => ask(path, options), how);
+  return { told: await answer.json(), waits: answer.status === 202 };
 }
 
-async function ask(path, options) {
-  const answer = await fetch(path, options);
-  const told = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(told, answer.status);
-  return { told, waits: answer.status === 202 };
-}
-
-async function make({ case: caseId, made, language, form }, beside) {
-  const asked = { made, language, ...(form ? { form, beside } : {}) };
-  const { told } = await ask(`/v1/cases/${caseId}/documents/made`, {
+async function make({ case: caseId, made, language, form }, beside, say) {
+  const wanted = { made, language, ...(form ? { form, beside } : {}) };
+  const { told } = await asked(`/v1/cases/${caseId}/documents/made`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(asked),
-  });
+    body: JSON.stringify(wanted),
+  }, say);
   return told.documents;
 }
 
-/** Sign an act that adds a document, and send it. Gives the answer. */
-async function add({ case: caseId, protocol, schema, digests }, key, version, closed) {
+/**
+ * Sign an act that adds a document, and send it for the case as it is now. `known` is the version
+ * after an act before it, which the view of the case may not have yet. Gives the answer and the version.
+ */
+async function add({ case: caseId, protocol, schema, digests }, key, closed, say, known = 0) {
   const signed = await issue(key, {
     protocol, caseId, kind: "document_added", version: Number(schema),
     open: { acted_at: nowText() },
     closed,
     digests: Number(digests),
   });
-  return ask(`/v1/cases/${caseId}/actions`, {
-    method: "POST",
-    headers: { "Content-Type": "application/sd-jwt", "If-Match": `"${version}"` },
-    body: signed.text,
-  });
+  for (let tries = 1; ; tries += 1) {
+    const { told: { view } } = await asked(`/v1/cases/${caseId}`, {}, say);
+    const version = Math.max(view.version, known);
+    try {
+      const done = await asked(`/v1/cases/${caseId}/actions`, {
+        method: "POST",
+        headers: { "Content-Type": "application/sd-jwt", "If-Match": `"${version}"` },
+        body: signed.text,
+      }, say);
+      return { ...done, version: done.told.case_version ?? version + 1 };
+    } catch (error) {
+      // The signed bytes name no version: they are sent for the version that the case has now.
+      if (error.status !== 412 || tries === MOST_TRIES) throw error;
+    }
+  }
 }
 
 /** The sealed fields of the act that files a paper. */
@@ -53,12 +70,11 @@ function described({ group, belongs_to: belongsTo, document: paper }) {
   return { ...(belongsTo ? { belongs_to: belongsTo } : {}), [`${group ?? "case"}_document`]: named };
 }
 
-const versionOf = async (caseId) => (await ask(`/v1/cases/${caseId}`)).told.view.version;
-
 /** Show a page as it is after an act, or say that the act waits at the node. */
-function goOn(page, { told, waits }, say) {
-  if (waits) say(text("act.waits"));
-  else location.assign(`${page}?at_least=${told.position}`);
+function goOn(path, { told, waits }, say, values = {}) {
+  if (waits) return say(text("act.waits"));
+  const query = new URLSearchParams({ at_least: told.position, ...values });
+  return location.assign(`${path}?${query}`);
 }
 
 async function fileAll(form, say) {
@@ -66,41 +82,44 @@ async function fileAll(form, say) {
   const key = await keys.of(own.agency);
   if (!key) return say(text("act.no_key"));
   say(text("filing.working"));
-  const papers = await make(own, form.elements.namedItem("beside")?.value);
-  let version = await versionOf(own.case);
+  const papers = await make(own, form.elements.namedItem("beside")?.value, say);
   let last = null;
-  for (const paper of papers) {
-    last = await add(own, key, version, described(paper));
-    version += 1;
-  }
-  return goOn(`/cases/${own.case}/documents`, last, say);
+  for (const paper of papers) last = await add(own, key, described(paper), say, last?.version);
+  return goOn(`/cases/${own.case}/documents`, last, say, { filed: papers.length });
 }
 
 /** Sign a document by its digest, if the chosen file has this digest. */
 async function sign(form, say) {
   const own = form.dataset;
   const paper = JSON.parse(own.document);
-  const content = await form.elements.namedItem("file").files[0].arrayBuffer();
+  const [file] = form.elements.namedItem("file").files;
+  const content = await file.arrayBuffer().catch(() => null);
+  if (!content) return say(text("docs.unreadable", { name: file.name }));
   const digest = hex(new Uint8Array(await crypto.subtle.digest("SHA-256", content)));
   if (digest !== paper.sha256) return say(text("minutes.another"));
   const key = await keys.of(own.agency);
   if (!key) return say(text("act.no_key"));
   const closed = { belongs_to: own.belongs, signs: own.signs, case_document: paper };
-  const done = await add(own, key, await versionOf(own.case), closed);
+  const done = await add(own, key, closed, say);
   return goOn(`/cases/${own.case}`, done, say);
 }
 
 function begin(form, act) {
   const button = form.querySelector("button");
-  const say = (message) => { form.querySelector(".said").textContent = message; };
+  const said = form.querySelector(".said");
+  const say = (message) => { said.textContent = message; };
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     button.disabled = true;
+    say("");
     try {
       await act(form, say);
     } catch (error) {
-      if (!(error instanceof Refused)) say(text("js.offline"));
-      else if (error.status === 412) say(text("filing.stale"));
+      if (!(error instanceof RefusedUpload)) {
+        say(text("js.failed"));
+        throw error;
+      }
+      if (error.status === 412) say(text("filing.stale"));
       else say(text("act.refused", { reason: reason(error.problem, error.status) }));
     } finally {
       button.disabled = false;

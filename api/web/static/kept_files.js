@@ -28,8 +28,8 @@ const STARTS = [
 export const typeOf = (bytes) =>
   STARTS.find(([, start]) => start.test(String.fromCharCode(...bytes.subarray(0, 16))))?.[0] ?? null;
 
-/** Keep a chosen file. Gives what is known of it. */
-export async function keep(draft, file, bytes) {
+/** Keep a chosen file under a name. Gives what is known of it. */
+export async function keep(draft, name, bytes) {
   const id = crypto.randomUUID();
   const digest = hex(await sha256(bytes));
   for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
@@ -37,7 +37,7 @@ export async function keep(draft, file, bytes) {
       pieceOf(draft, id, at / PIECE_BYTES), bytes.subarray(at, at + PIECE_BYTES),
     );
   }
-  return { id, name: file.name, size: bytes.length, sha256: digest };
+  return { id, name, size: bytes.length, sha256: digest };
 }
 
 /** The bytes of a kept file from an offset to the end of its piece, or null if they are gone. */

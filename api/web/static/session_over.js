@@ -12,7 +12,10 @@ export function signedInAgain() {
     const button = document.getElementById("session-again");
     const said = document.getElementById("session-said");
     const { agency, audience } = place.dataset;
-    keys.of(agency).then((key) => { button.hidden = !key; });
+    keys.of(agency).then((key) => {
+      button.hidden = !key;
+      if (key) button.focus();
+    });
     button.onclick = async () => {
       try {
         const answer = await keys.enter(await keys.of(agency), audience);

@@ -22,6 +22,18 @@ export async function signed(agency) {
   return found;
 }
 
+/** The documents that were signed and not sent, each with the address of the form that sends it. */
+async function signedDocuments(agency) {
+  const found = [];
+  for (const id of (await kept(agency)).filter((one) => one.endsWith(FILES))) {
+    const [, caseId, kind] = id.split("/");
+    const draft = await drafts.find(id);
+    const files = draft?.files?.filter((file) => file.signed) ?? [];
+    for (const { title } of files) found.push({ title, at: draft.at, form: `/cases/${caseId}/act/${kind}` });
+  }
+  return found;
+}
+
 /** Whether anything is kept that signing out would delete. */
 export const isAnyKept = async (agency) => (await kept(agency)).length > 0;
 
@@ -38,8 +50,16 @@ export async function show() {
   const own = document.querySelectorAll("form[data-kind]");
   const here = new Set([...own].map((form) => `${agency}/${form.dataset.case || "new"}/${form.dataset.kind}`));
   const waiting = (await signed(agency)).filter(({ id }) => !here.has(id)); // a form offers its own
+  const papers = (await signedDocuments(agency)).filter(({ form }) => form !== location.pathname);
   const list = place.querySelector("ul");
-  list.replaceChildren(...waiting.map((one) => {
+  const shownPapers = papers.map(({ title, at, form }) => {
+    const item = document.createElement("li");
+    const link = element("a", text("unsent.documents"));
+    link.href = form;
+    item.append(element("strong", title), ` · ${new Date(at).toLocaleString(locale, { timeZone: zone })} `, link);
+    return item;
+  });
+  list.replaceChildren(...shownPapers, ...waiting.map((one) => {
     const item = document.createElement("li");
     const when = new Date(one.at).toLocaleString(locale, { timeZone: zone });
     const button = element("button", text("draft.again"));
@@ -54,7 +74,7 @@ export async function show() {
     item.append(element("strong", one.title ?? ""), ` ${one.reference ?? ""} · ${when} `, button, " ", said);
     return item;
   }));
-  place.hidden = !waiting.length;
+  place.hidden = !waiting.length && !papers.length;
 }
 
 async function again(one, said) {
