@@ -1,14 +1,17 @@
 """`kill -9` of a node during an upload: it goes on, and no file has a word of it in clear.
 
 ``CASE_LEDGER_TEST_UPLOAD_KILLS`` sets how many times; ``CASE_LEDGER_TEST_UPLOADS`` how many
-documents of 25 MB are uploaded at once afterwards, while the memory of the node is watched.
+documents of 25 MB are uploaded at once afterwards, and then downloaded at once, while the memory of
+the node is watched.
 """
 
 import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -21,6 +24,7 @@ from api.runtime.node_database import open_store
 from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
+from ledger.vocabulary.picklists import DocumentKind, Purpose
 from tests.support import process
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
@@ -132,14 +136,56 @@ def _many_at_once(node: NodeProcess, agencies: Agencies, directory: Path) -> Non
     with _client(node.url, agencies) as client:
         for case_id in cases:
             client.append(opening(), case_id, 0)
-    before = sum(map(_resident_bytes, node.parts()))
-    with _watched(node) as most:
+    with _growth(node, f"{UPLOADS} uploads"):
         uploading = [
             _Uploading(node.url, agencies, file, cases[number // 20])
             for number, file in enumerate(files)
         ]
         assert all(one.result().is_whole for one in uploading)
-    print(f"{UPLOADS} uploads: {before >> 20} MiB before, {most[0] >> 20} MiB at most")
+    _download_at_once(node, agencies, files, cases)
+
+
+def _download_at_once(
+    node: NodeProcess, agencies: Agencies, files: Sequence[Path], cases: Sequence[UUID]
+) -> None:
+    """Add the uploads to their cases, and download all of them at once."""
+    added = []
+    with _client(node.url, agencies) as client:
+        for number, file in enumerate(files):
+            case_id, version = cases[number // 20], 1 + number % 20
+            added.append(
+                client.add_document(
+                    case_id, version, file, kind=DocumentKind.REPORT, title="A report", group=None
+                )
+            )
+
+    def download(number: int) -> bool:
+        file = files[number]
+        to, case_id = file.with_suffix(".again"), cases[number // 20]
+        with _client(node.url, agencies) as client:
+            client.case(case_id, at_least=added[-1].position)
+            client.download(case_id, added[number].action_id, to, purpose=Purpose.PROTECTION)
+        same = _digest(to) == _digest(file)
+        to.unlink()
+        return same
+
+    with _growth(node, f"{UPLOADS} downloads"), ThreadPoolExecutor(UPLOADS) as pool:
+        assert all(pool.map(download, range(UPLOADS)))
+
+
+def _digest(file: Path) -> bytes:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
+
+
+@contextmanager
+def _growth(node: NodeProcess, what: str) -> Iterator[None]:
+    """Measure how far the memory of the node grows within the block, and bound it."""
+    before, began = sum(map(_resident_bytes, node.parts())), time.monotonic()
+    with _watched(node) as most:
+        yield
+    seconds = time.monotonic() - began
+    print(f"{what}: {before >> 20} MiB before, {most[0] >> 20} MiB at most, in {seconds:.0f} s")
     assert most[0] - before < MOST_GROWTH
 
 
