@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -190,6 +191,20 @@ def test_a_document_is_bound_with_the_deposit_or_not_at_all(world: World) -> Non
     assert world.upload(case_id, content).is_whole
     again, _ = world.act(case_id, content)
     assert world.read(case_id, again) == content
+
+
+def test_documents_of_one_size_are_added_to_a_case_at_the_same_time(world: World) -> None:
+    """Beginning an upload and depositing an action wait for each other in one order."""
+    case_id, size = uuid4(), 2000
+
+    def add(number: int) -> UUID:
+        content = pdf(size - 4) + number.to_bytes(4, "big")
+        world.upload(case_id, content)
+        return world.act(case_id, content)[0]
+
+    with ThreadPoolExecutor(4) as pool:
+        actions = [*pool.map(add, range(60))]
+    assert len(world.vault.documents.held(actions)) == 60
 
 
 def test_a_second_deposit_of_an_action_keeps_its_document(world: World) -> None:
@@ -423,6 +438,27 @@ def test_an_object_without_a_document_is_removed_when_it_is_old(
     assert (store / "xk" / "notes" / "of-another-program").exists()
     assert world.read(case_id, action) == content
     assert documents.remove_orphans(timedelta(0)) == 0
+
+
+@pytest.mark.parametrize("world", ["objects"], indirect=True)
+def test_a_whole_upload_leaves_no_piece_of_an_unfinished_chunk(
+    world: World, tmp_path: Path
+) -> None:
+    case_id, content = uuid4(), pdf(CHUNK_BYTES + 3000)
+    world.upload(case_id, content, step=1000, until=2000)
+    upload = world.upload(case_id, content, step=CHUNK_BYTES // 2)
+    assert upload.is_whole
+    objects = tmp_path / "objects" / "xk" / str(upload.id)
+    assert {file.name for file in objects.iterdir()} == {f"000000-{CHUNK_BYTES}", "000001-3000"}
+    action, _ = world.act(case_id, content)
+    assert world.read(case_id, action) == content
+
+
+def test_the_sweep_destroys_a_key_of_uploads_that_a_killed_process_left(world: World) -> None:
+    """As a process leaves it that is killed after it removed the last upload of a case."""
+    world.vault.keys.make_upload_key(uuid4())
+    assert world.vault.documents.sweep() == 0
+    assert world.vault.keys.cases_with_upload_key() == []
 
 
 @in_each_store

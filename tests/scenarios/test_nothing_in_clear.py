@@ -1,12 +1,22 @@
-"""The demonstration plays the whole story, and no byte on the disk then tells who a child is."""
+"""The demonstration plays the whole story, and no byte on the disk then tells who a child is.
+
+Nor does a byte of any document, while agencies work with documents and the node is killed.
+``CASE_LEDGER_TEST_CLEAR_KILLS`` sets how many times.
+"""
 
 import json
+import os
 import re
 import tempfile
+import time
+from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import EnumType
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,10 +31,26 @@ from ledger.procedure.protocol import shipped_protocol
 from ledger.signing.sd_jwt import make_disclosure
 from ledger.store.embedded import EmbeddedServer
 from ledger.vocabulary import picklists
+from tests.support.agencies import Agencies
 from tests.support.command_line import CommandLine
+from tests.support.document_work import (
+    MARKER,
+    DocumentNode,
+    DocumentWork,
+    check_no_orphans,
+    check_whole,
+    working,
+)
+from tests.support.object_server import ObjectServer
 from tests.support.papers import pdf
 from tests.support.strategies import inside_base64
+from tests.support.waiting import until
 
+KILLS = int(os.environ.get("CASE_LEDGER_TEST_CLEAR_KILLS", "2"))
+STORES = ("objects",) if KILLS < 10 else ("database", "objects")
+"""With few kills the contents are in an object store; other tests kill uploads to a database."""
+_LATEST = 12
+"""So many of the latest documents' digests and of the node's answers are looked for."""
 SHORTEST = 8
 URLSAFE = str.maketrans("+/", "-_")
 DOCUMENT = pdf(300_000, b"zqWordsOfTheDocument")
@@ -182,3 +208,78 @@ def test_no_byte_on_the_disk_tells_who_a_child_is(demonstrated: tuple[Path, Any]
     text = sorted(sought)[0]
     (directory / "leak").write_text(make_disclosure("note", text).encoded)
     assert files_with(directory, patterns) == {text: "leak"}
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_killed_node_leaves_no_byte_of_a_document_in_clear(
+    store: str, directory: Path, tmp_path: Path, agencies: Agencies
+) -> None:
+    random, looked, at = Random(21), Scanner(), list[str]()
+    with ObjectServer(directory / "objects").serving() as objects:
+        node = DocumentNode(directory / "node", objects if store == "objects" else None)
+        node.begin(agencies)
+        work = DocumentWork(node.url, agencies, tmp_path)
+        node.start()
+        try:
+            case_id, versions = work.open_case(), count(3)
+
+            def all_steps() -> None:
+                added = work.add(case_id, next(versions))
+                work.download(added)
+                work.make_copies(added)
+                work.read_abroad(added)
+
+            with working(all_steps) as check:
+                for _ in range(max(1, KILLS // len(STORES))):
+                    begun = work.steps
+
+                    def has_moved(begun: int = begun) -> bool:
+                        check()
+                        return work.steps > begun
+
+                    until(has_moved, "the next step")
+                    time.sleep(random.uniform(0, 1.5))  # a random point of the work
+                    at.append(work.step)
+                    node.kill()
+                    looked.check(directory, work)
+                    node.start()
+            print(f"{store}: killed at {dict(Counter(at))}")
+            check_whole(work)
+            looked.check(directory, work)
+            assert node.stop() == 0
+        finally:
+            node.kill()
+        check_no_orphans(node, dict.fromkeys(("XK", "ME"), len(work.added)))
+        everywhere = Scanner()
+        everywhere.check(directory, work)
+        # The same search finds a document, in each form of it, and an answer of the node.
+        for number, form in enumerate((MARKER, b64encode(work.added[0].content), work.answers[-1])):
+            (leak := directory / f"leak-{number}").write_bytes(form)
+            with pytest.raises(AssertionError, match=leak.name):
+                everywhere.check(directory, work)
+            leak.unlink()
+
+
+class Scanner:
+    """Looks for documents in every file that changed since it looked last."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Path, tuple[int, int]] = {}
+
+    def check(self, directory: Path, work: DocumentWork) -> None:
+        """Assert that no file has a marker, a digest, or a part of what the node made."""
+        sought = {*shapes(MARKER.decode()), MARKER.hex().encode(), *work.answers[-_LATEST:]}
+        for added in work.added[-_LATEST:]:
+            digest = sha256(added.content)
+            sought |= {digest.digest(), digest.hexdigest().encode()}
+        for path in directory.rglob("*"):
+            try:
+                now = path.stat()
+                content = path.read_bytes() if path.is_file() else b""
+            except FileNotFoundError:  # of the node that just starts or works
+                continue
+            if self._seen.get(path) == (now.st_mtime_ns, now.st_size):
+                continue
+            found = [one for one in sought if one in content]
+            assert not found, f"{path.relative_to(directory)}: {found}"
+            self._seen[path] = (now.st_mtime_ns, now.st_size)

@@ -9,6 +9,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Composed, Identifier
 
 from ledger.store.migrate import vault_schema
+from ledger.vault.documents.chunk_encryption import DocumentPlace
 
 
 class ChunkStore(Protocol):
@@ -38,6 +39,9 @@ class ChunkStore(Protocol):
 
     def remove(self, documents: Sequence[UUID]) -> None:
         """Remove all chunks of documents whose rows were removed. Repeating it is harmless."""
+
+    def remove_pieces(self, place: DocumentPlace) -> None:
+        """Remove the pieces of chunks that a document kept until each chunk was complete."""
 
     def remove_orphans(
         self, known: Callable[[Sequence[UUID]], set[UUID]], age: timedelta
@@ -93,6 +97,9 @@ class PostgresChunks:
 
     def remove(self, documents: Sequence[UUID]) -> None:
         """Do nothing: the rows went with the document's."""
+
+    def remove_pieces(self, place: DocumentPlace) -> None:
+        """Do nothing: a complete chunk takes the place of its piece."""
 
     def remove_orphans(
         self,

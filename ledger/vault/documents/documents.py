@@ -126,6 +126,9 @@ class Documents(Uploads):
         fetched = self._sql(
             "DELETE FROM {}.documents WHERE action_id = %s AND field = %s AND NOT is_whole"
         )
+        if named:
+            # Before the rows are locked: a new upload to the case takes this lock first too.
+            self._alone_in_case(connection, case_id)
         for one in named:
             if self._has(connection, action, one.field):
                 continue

@@ -15,6 +15,7 @@ from obstore.store import ObjectStore
 from psycopg import Connection
 
 from ledger.system import clock
+from ledger.vault.documents.chunk_encryption import DocumentPlace
 
 _FOLDERS_AT_ONCE = 1_000
 
@@ -58,6 +59,15 @@ class ObjectChunks:
         for document in documents:
             for page in obstore.list(self._store, prefix=self._folder(document)):
                 obstore.delete(self._store, [one["path"] for one in page])
+
+    def remove_pieces(self, place: DocumentPlace) -> None:
+        """Remove the pieces of chunks that a document kept until each chunk was complete."""
+        document = place.document_id
+        whole = {self._name(document, n, place.length(n)) for n in range(place.chunks)}
+        for page in obstore.list(self._store, prefix=self._folder(document)):
+            pieces = [one["path"] for one in page if one["path"] not in whole]
+            if pieces:
+                obstore.delete(self._store, pieces)
 
     def remove_orphans(
         self, known: Callable[[Sequence[UUID]], set[UUID]], age: timedelta

@@ -296,6 +296,9 @@ class Uploads:
         if self._scanner is not None:
             self._scan(upload)
             metadata = metadata.model_copy(update={"is_scanned": True})
+        # Before the row says that the upload is whole: a process that is killed here removes them
+        # when the upload goes on.
+        self.chunks.remove_pieces(upload.place)
         settled = replace(upload, is_whole=True, metadata=metadata)
         update = self._sql(
             "UPDATE {}.documents SET is_whole = true, metadata = %s, touched_at = now()"
@@ -378,8 +381,8 @@ class Uploads:
         done = self._sql("DELETE FROM {}.removed_documents WHERE document_id = ANY(%s)")
         with self._database.transaction(role=self._role) as connection:
             count = connection.execute(unused, (age,)).rowcount
-        if count:
-            self._destroy_unused_keys()
+        # Without a removed row too: the process may have been killed after it removed the last one.
+        self._destroy_unused_keys()
         while True:
             with self._database.transaction(role=self._role) as connection:
                 gone = [row["document_id"] for row in connection.execute(removed).fetchall()]

@@ -1,0 +1,112 @@
+"""The node is killed and its disk is filled while agencies upload, release and download documents.
+
+An acknowledged document is whole, each upload goes on, and the sweep leaves no orphan: no row, no
+object and no key of uploads. ``CASE_LEDGER_TEST_DOCUMENTS`` sets how many documents there are; one
+disturbance comes for every eighth of them. The file system is one of the test's own, which only
+root may make.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from ledger.vocabulary.levels import FieldGroup
+from tests.faults.test_full_disk import Filler, told
+from tests.support.agencies import Agencies
+from tests.support.document_work import (
+    DocumentNode,
+    DocumentWork,
+    check_no_orphans,
+    check_whole,
+)
+from tests.support.object_server import ObjectServer
+from tests.support.waiting import until
+
+DOCUMENTS = int(os.environ.get("CASE_LEDGER_TEST_DOCUMENTS", "8"))
+DISTURBANCES = max(2, DOCUMENTS // 8)
+WORKERS = 4
+SIZE_MEBIBYTES = 2000
+DOCUMENT_BYTES = 200_000
+"""The least size of a document; the largest has twice as many."""
+
+
+@pytest.fixture
+def small_disk(directory: Path) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    mounted = directory / "disk"
+    mounted.mkdir()
+    size = f"size={SIZE_MEBIBYTES}m,mode=755"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", mounted], check=True)
+    try:
+        yield mounted
+    finally:
+        subprocess.run(["umount", "--lazy", mounted], check=True)
+
+
+def test_an_acknowledged_document_is_whole_whatever_happens_to_the_node(
+    small_disk: Path, tmp_path: Path, agencies: Agencies
+) -> None:
+    with ObjectServer(small_disk / "objects").serving() as objects:
+        node = DocumentNode(small_disk / "node", objects)
+        node.settings |= {"disk_low_mebibytes": "48", "disk_reserve_mebibytes": "32"}
+        node.begin(agencies)
+        work = DocumentWork(node.url, agencies, tmp_path, DOCUMENT_BYTES)
+        node.start()
+        try:
+            with ThreadPoolExecutor(WORKERS) as pool:
+                each = DOCUMENTS // WORKERS
+                workers = [pool.submit(_work, work, each) for _ in range(WORKERS)]
+                _disturb(node, small_disk, work)
+                for worker in workers:
+                    worker.result()
+            check_whole(work)
+            assert len(work.added) == WORKERS * each
+            assert node.stop() == 0
+        finally:
+            node.kill()
+        abroad = [added for added in work.added if added.group is None or added in work.released]
+        check_no_orphans(node, {"XK": len(work.added), "ME": len(abroad)})
+        assert node.json("verify", "vault", "XK", "--documents")["findings"] == []
+
+
+def _work(work: DocumentWork, documents: int) -> None:
+    """Add documents to a case, every other one by a release, and read each in both countries."""
+    case_id, version = work.open_case(), 3
+    for number in range(documents):
+        group = FieldGroup.IDENTITY if number % 2 else None
+        added = work.add(case_id, version, group)
+        version += 1 if group is None else 2
+        work.download(added)
+        work.read_abroad(added)
+
+
+def _disturb(node: DocumentNode, disk: Path, work: DocumentWork) -> None:
+    """Disturb the node in each way in turn, as the work goes on."""
+    random, filler = Random(7), Filler(disk)
+
+    def fill_disk() -> None:
+        filler.fill()
+        try:
+            until(lambda: told(node) == (503, "disk-low"), "told", seconds=30)
+            time.sleep(random.uniform(0.2, 1.0))
+        finally:
+            filler.empty()
+
+    def lose_power() -> None:
+        node.kill()
+        node.start()
+
+    ways = (lose_power, fill_disk, node.kill_working, node.kill_answering, node.kill_postgresql)
+    for number, disturb in enumerate(islice(cycle(ways), DISTURBANCES)):
+        due = DOCUMENTS * number // DISTURBANCES
+        until(lambda due=due: len(work.begun) > due)  # type: ignore[misc]
+        time.sleep(random.uniform(0, 0.5))  # a random point of the work
+        disturb()
