@@ -276,6 +276,13 @@ def test_a_personal_document_goes_by_a_release_alone(world_of_three: World) -> N
     world.countries.exchange_contents()
     assert added.read("ME") == content
     assert world.standing("AL") == []
+    # Whoever has nothing to do with the group does not learn that there is paper, on either side.
+    for party in ("XK", "ME"):
+        vault = world.node(party).vault
+        for concerned in (True, False):
+            told = inventory_of(vault, world.case_id, 0, lambda _, told=concerned: told)
+            found = {one.id for one in (*told.awaited, *told.given)}
+            assert found == ({added.id} if concerned else set())
     sent = world.node("XK").vault.readings.of_case(world.case_id)
     contents = [one for one in sent if one.asked.operation is Operation.RELEASE]
     assert {(one.asked.agency, one.concerning) for one in contents} == {(SOCIAL_WORK, release)}

@@ -5,6 +5,7 @@ import base64
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -29,7 +30,7 @@ from api.http.routes.document_uploads import upload_state
 from api.node.node import Node
 from api.runtime.problem import problem
 from api.services.document_copies import copied
-from api.services.document_inventory import inventory_of
+from api.services.document_inventory import has_to_do_with, inventory_of
 from api.services.document_marks import marked
 from api.services.document_pages import check_reads_documents, document_page
 from api.services.personal_data_access import document_damaged
@@ -98,12 +99,17 @@ def document_inventory(case_id: CaseId, node: TheNode, caller: TheCaller) -> Doc
     """Tell which contents other countries' nodes give of a case's documents, and how far they are.
 
     It also tells which contents this country gave, with the signed statements of the others that
-    they hold them. It has no title, kind or group, so it is no reading of personal fields.
+    they hold them. It has no title, kind or group, so it is no reading of personal fields. It has
+    documents at `case` level, and those of groups with which the access matrix gives the caller's
+    role anything to do.
     """
     node.disclosing.case_of(caller.reader, case_id)
     check_reads_documents(caller.reader)
     return inventory_of(
-        node.vaults.of(caller.agency.party), case_id, node.settings.missing_after_seconds
+        node.vaults.of(caller.agency.party),
+        case_id,
+        node.settings.missing_after_seconds,
+        partial(has_to_do_with, caller.protocol, caller.agency.role),
     )
 
 

@@ -211,6 +211,19 @@ class Documents(Uploads):
             return None
         return level_of_row(row)
 
+    def levels_of_case(self, case_id: UUID) -> dict[UUID, list[FieldLevel]]:
+        """Return the levels of a case's documents by action, of contents that are to come too."""
+        select = self._sql(
+            "SELECT action_id, level, field_group FROM {}.documents"
+            " WHERE case_id = %s AND action_id IS NOT NULL"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, (case_id,)).fetchall()
+        levels: dict[UUID, list[FieldLevel]] = {}
+        for row in rows:
+            levels.setdefault(row["action_id"], []).append(level_of_row(row))
+        return levels
+
     def open(self, reading: Reading, action: UUID) -> OpenedDocument | None:
         """Return the document of an action, as far as an entry of the access log opens it.
 
