@@ -1,4 +1,4 @@
-"""What one country's node states to another's in a parcel: signed, and for that country alone.
+"""Signs and reads statements of one country's node to another's, in a parcel for that country.
 
 One process for both countries need not prove anything to itself: it sends the claims as JSON. Every
 other process refuses these.

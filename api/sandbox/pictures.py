@@ -28,7 +28,7 @@ _FORMATS: Final[Mapping[str, str]] = {
     "image/heic": "HEIF",
 }
 """The one reader of Pillow that a content is given to, by media type."""
-_PASSWORD_ERROR: Final = 4
+_LOCKED: Final = 4
 """``FPDF_ERR_PASSWORD`` of pdfium."""
 
 
@@ -107,7 +107,7 @@ def opened_pdf(content: bytes) -> "PdfDocument":
     try:
         return pypdfium2.PdfDocument(content)
     except pypdfium2.PdfiumError as error:
-        is_locked = error.err_code == _PASSWORD_ERROR
+        is_locked = error.err_code == _LOCKED
         raise FailureError(Failure.PASSWORD if is_locked else Failure.DAMAGED) from None
 
 

@@ -133,7 +133,7 @@ class Added:
 
 @dataclass(slots=True)
 class DocumentWork:
-    """What agencies do with documents, step by step; each step is sent again until it is done."""
+    """Steps of agencies with documents. Each is sent again until it is done."""
 
     url: str
     agencies: Agencies

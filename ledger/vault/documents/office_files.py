@@ -23,7 +23,7 @@ _END: Final = struct.Struct("<4s4H2IH")
 _END_SIGNATURE: Final = b"PK\x05\x06"
 _MOST_COMMENT_BYTES: Final = 65_535
 _ENTRY: Final = struct.Struct("<4s6H3I5H2I")
-_ENTRY_SIGNATURE: Final = b"PK\x01\x02"
+_ENTRY_MAGIC: Final = b"PK\x01\x02"
 _PART_BYTES: Final = 30
 """The bytes before the name of a part, at the part itself."""
 _ENCRYPTED: Final = 0x0041
@@ -129,7 +129,7 @@ def _parts(size: int, read: Read) -> Iterator[_Part]:
         name = directory[at + _ENTRY.size : at + _ENTRY.size + name_bytes]
         flags, method = entry[3], entry[4]
         if (
-            entry[0] != _ENTRY_SIGNATURE
+            entry[0] != _ENTRY_MAGIC
             or len(name) != name_bytes
             or flags & _ENCRYPTED
             or method not in (_STORED, _DEFLATED)
