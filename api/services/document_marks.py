@@ -12,6 +12,7 @@ from api.services.document_redactions import not_isolated
 from ledger.procedure.readings import Reading
 from ledger.refusals import Ground, Refusal
 from ledger.vault.documents.documents import OpenedDocument
+from ledger.vocabulary.case_reference import case_reference
 
 _WIDTH_PIXELS: Final = 1600
 _TEXT_PIXELS: Final = 24
@@ -86,7 +87,8 @@ def mark(reading: Reading, action: UUID, sha256: str) -> Sequence[str]:
     texts = (
         f"COPY for {who}, {reading.at:%Y-%m-%d %H:%M} UTC, purpose: {asked.purpose},"
         f" entry {reading.seq} of the access log",
-        f"Case {asked.case_id}, document {action}. The signed original has SHA-256 {sha256}",
+        f"Case {case_reference(asked.case_id)} ({asked.case_id}), document {action}."
+        f" The signed original has SHA-256 {sha256}",
     )
     return [line for text in texts for line in textwrap.wrap(text, _LINE_CHARACTERS)]
 

@@ -16,6 +16,7 @@ from ledger.procedure.agreement import Agreement
 from ledger.procedure.case_fold import annulled_ids, without_effect
 from ledger.procedure.protocol import OVERSIGHT, Agency, Protocol
 from ledger.vault.held_fields import Held, HeldFields
+from ledger.vocabulary.characters import shown_name
 from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_view import CaseView, StepView, Turn
 from projections.folds.due_index import takers
@@ -162,7 +163,7 @@ def rows(
         told_rows.append(
             TrailRow(
                 entry=entry,
-                what=called[entry.action_id],
+                what=with_title(called[entry.action_id], disclosed[entry.action_id]),
                 who=then.get(entry.agency, entry.agency),
                 fields=told(entry.kind, entry.fields, then, words),
                 disclosed=told(entry.kind, disclosed[entry.action_id], then, words),
@@ -181,6 +182,15 @@ def rows(
             )
         )
     return tuple(told_rows)
+
+
+def with_title(name: str, disclosed: Mapping[str, JsonValue]) -> str:
+    """Return the name of an action with the title of its document at ``case`` level, if any."""
+    match disclosed.get("case_document"):
+        case {"title": str(title)}:
+            return f"{name}{',' if ':' in name else ':'} {shown_name(title)}"
+        case _:
+            return name
 
 
 def _changed(value: JsonValue, named: Mapping[str, str]) -> str:

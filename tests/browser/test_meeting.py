@@ -16,6 +16,7 @@ from ledger.vocabulary.picklists import Priority
 from tests.browser.conftest import SECONDS, Person
 from tests.support.actions import opening
 from tests.support.papers import pdf
+from tests.support.pictures import scan
 from tests.support.serving import Server
 from tests.support.story import Told
 from tests.support.waiting import until
@@ -101,8 +102,12 @@ def test_two_coordinators_go_through_a_sitting(
     expect(form(page, "joint_action_agreed")("act")).to_be_hidden()
     present(page)
     form(page, "meeting_held")("f-minutes").fill(MINUTES)
+    paper = {"name": "Signed minutes.pdf", "mimeType": "application/pdf", "buffer": scan(1)}
+    form(page, "meeting_held")("act").locator("input[data-part=files]").set_input_files(paper)
+    expect(page.locator("li.file")).to_contain_text("Sent.")
     kosovo.sees_no_barrier()
     sign(page, "meeting_held")
+    expect(page.locator("section[aria-labelledby=minutes]")).to_contain_text("Signed minutes")
     expect(page.locator("h1")).to_contain_text("discussed")
     expect(page.locator("section[aria-labelledby=last]")).to_contain_text(MINUTES)
     agree(page, "return_preparation", "2099-03-01")

@@ -56,12 +56,12 @@ def case_list(views: Iterable[CaseView], now: datetime) -> Table:
     """Return a table with one row for each case."""
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("Case", "Status", "Stage", "Priority", "Lead", "Parties", "Our next step"):
-        # An id that is broken into lines cannot be copied for the next command.
+        # A reference that is broken into lines cannot be copied for the next command.
         table.add_column(column, overflow="fold", no_wrap=column == "Case")
     for view in views:
         ours = next((s for s in _still_expected(view, now) if s.turn is Turn.OURS), None)
         table.add_row(
-            str(view.case_id),
+            short(view.case_id),
             words(view.status.value),
             words(view.stage.value),
             view.priority.value,

@@ -47,23 +47,19 @@ def documents_table(documents: Iterable[ListedDocument]) -> Table:
     """Return a table of documents."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("Document", no_wrap=True)  # the id that a download needs
-    for column in ("Title", "Kind", "Group", "Bytes", "Signed by", "Here"):
-        table.add_column(column)
+    # At 80 characters a row, one wide column keeps titles whole.
+    table.add_column("What it is, and who signed it", overflow="fold")
     for one in documents:
-        table.add_row(
-            str(one.id),
+        kind = one.document.document_kind.value.replace("_", " ")
+        level = one.group.value if one.group is not None else "case"
+        here = "" if one.is_here else ", not here"
+        lines = (
             escape(one.document.title) + _version(one),
-            one.document.document_kind.value.replace("_", " "),
-            one.group.value if one.group is not None else "case",
-            str(one.document.size),
-            "\n".join(
-                (
-                    *(f"{by.agency}, {by.acted_at:%d %b %Y}" for by in one.signatures),
-                    *(f"not yet: {country}" for country in one.unsigned_by),
-                )
-            ),
-            "yes" if one.is_here else "no",
+            f"{kind}, {level}, {one.document.size} bytes{here}",
+            *(f"{by.agency}, {by.acted_at:%d %b %Y}" for by in one.signatures),
+            *(f"not yet: {country}" for country in one.unsigned_by),
         )
+        table.add_row(str(one.id), "\n".join(lines))
     return table
 
 

@@ -19,7 +19,8 @@ from api.paper.subject_access.messages import value_id
 from api.paper.subject_access.value_shapes import Plain, shape
 from ledger.procedure.protocol import Agency, Protocol
 from ledger.procedure.time_zones import end_of_day, offset, zone_of, zone_of_days
-from ledger.vocabulary.documents import CaseDocument
+from ledger.vocabulary.documents import shown_document
+from ledger.vocabulary.sharing import ReleasedFields
 from ledger.vocabulary.types import UtcDatetime
 
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,6})?")
@@ -200,7 +201,7 @@ class Wording:
         if isinstance(value, bool):
             return self._message(f"value.bool.{str(value).lower()}", str(value))
         if isinstance(value, dict):
-            return self._document(value)
+            return self._document(value) or self._released(value, named)
         as_it_is = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         known = shape(kind, field)
         try:
@@ -211,15 +212,28 @@ class Wording:
             return as_it_is
 
     def _document(self, value: Mapping[str, JsonValue]) -> str:
-        """Return a document's title, kind, language, media type, size in bytes and SHA-256."""
+        """Return a document's title, kind, language, media type, size in bytes and SHA-256.
+
+        The text is empty if the value is no document.
+        """
         try:
-            document = CaseDocument.model_validate(value)
+            document = shown_document(value)
         except ValidationError:
-            return json.dumps(value, ensure_ascii=False)
+            return ""
         language = (self.language_name(document.language),) if document.language else ()
         size = f"{self.number(Decimal(document.size))} B"
         parts = (document.title, self.picked(document.document_kind), *language)
         return ", ".join((*parts, document.media_type, size, f"SHA-256 {document.sha256}"))
+
+    def _released(self, value: Mapping[str, JsonValue], named: Mapping[str, str]) -> str:
+        """Return the action of released fields with their number; an unknown value as JSON."""
+        try:
+            released = ReleasedFields.model_validate(value)
+        except ValidationError:
+            return json.dumps(value, ensure_ascii=False)
+        action = str(released.action)
+        said = self._message("value.released", "{action} (fields: {number})")
+        return said.format(action=named.get(action, action), number=len(released.digests))
 
     def _plain(self, known: Plain, value: str, named: Mapping[str, str]) -> str:
         match known:

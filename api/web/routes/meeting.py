@@ -15,6 +15,7 @@ from api.http.routes.personal import trail_of
 from api.node.node import Node
 from api.paper.subject_access.wording import Wording
 from api.web.case_text import names, rows, urgency
+from api.web.document_form import files_of_form, own_document
 from api.web.errors import PageRoute
 from api.web.forms import is_long
 from api.web.meeting import CARRIED, address, draft, owing, recorded, recordings
@@ -212,6 +213,8 @@ def show_case(request: Request, meeting: TheMeeting, case_id: CaseId) -> Respons
         draft=draft(sitting, caller.agency.id),
         carried=" ".join(CARRIED),
         minutes=minutes(node, caller, case_id, held),
+        files=files_of_form(node, caller, case, words),
+        own_document=own_document,
         may_sign=partial(may_sign, caller),
         named=named,
         urgency=urgency,

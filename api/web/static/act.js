@@ -35,6 +35,9 @@ function begin(form) {
   const files = paper && beginFiles(paper, {
     draft, caseId: form.dataset.case, most: 1, changed: () => keepTyped(),
   });
+  // What is typed once for a sitting, such as who is present, is of the sitting and not of the case.
+  const carried = carry ? form.dataset.carried.split(" ") : [];
+  const ofCase = (kept) => Object.fromEntries(Object.entries(kept).filter(([name]) => !carried.includes(name)));
   let busy = false;
   let typing = 0;
 
@@ -170,16 +173,16 @@ function begin(form) {
   async function keepTyped() {
     const found = await drafts.find(draft);
     if (found?.text) return offer(found);
-    await drafts.keep(draft, { fields: keptFields(), caseId: ownCase });
+    await drafts.keep(draft, { fields: ofCase(keptFields()), caseId: ownCase });
     return keepCarried();
   }
 
   /** What is the same in the next case's form, such as who is present, is typed once. */
   async function keepCarried() {
     if (!carry) return;
-    const carried = form.dataset.carried.split(" ");
-    const own = Object.entries(keptFields()).filter(([name]) => carried.includes(name));
-    await drafts.keep(carry, { fields: Object.fromEntries(own) });
+    const all = keptFields();
+    const own = Object.fromEntries(carried.map((name) => [name, all[name]]));
+    await drafts.keep(carry, { fields: own });
   }
 
   /** Sign once, however often and in however many tabs the button is pressed, and send that. */
@@ -299,7 +302,7 @@ function begin(form) {
     ownCase = found.caseId ?? ownCase;
     if (found.text) form.hidden = true;
     else {
-      refill(found.fields);
+      refill(ofCase(found.fields));
       files?.restore();
     }
     const when = new Date(found.at).toLocaleString(form.dataset.locale, { timeZone: zone });

@@ -197,10 +197,12 @@ part("back").addEventListener("click", () => show(false));
 part("sign").addEventListener("click", async () => {
   if (busy) return;
   busy = true;
+  part("sign").disabled = true;
   try {
     await signAndSend();
   } finally {
     busy = false;
+    part("sign").disabled = false;
   }
 });
 offer();

@@ -14,6 +14,7 @@ function say(message, isBad = false) {
   part("said").textContent = message;
   part("said").classList.toggle("bad", isBad);
   part("said").hidden = !message;
+  if (isBad) part("said").scrollIntoView({ block: "nearest" });
 }
 
 /** What the node answers, or null: then the reason is said. */
@@ -87,7 +88,6 @@ async function preview(row, page) {
     return;
   }
   say("");
-  const isFirst = shown?.row !== row;
   shown = { row, page, pages };
   part("preview-title").textContent = row.dataset.title;
   part("preview-page").textContent = text("docs.page_of", { page, pages });
@@ -96,7 +96,8 @@ async function preview(row, page) {
   part("preview-before").disabled = page <= 1;
   part("preview-after").disabled = page >= pages;
   part("preview").hidden = false;
-  if (isFirst) part("preview-title").focus();
+  // A button that is disabled now has lost the focus. The list may be long: show the picture.
+  if (!part("preview").contains(document.activeElement)) part("preview-title").focus();
 }
 
 for (const row of document.querySelectorAll("[data-document]")) {

@@ -4,10 +4,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import JsonValue
 
 from api.paper.languages.found import shipped
 from api.paper.subject_access.wording import wording
 from api.web.action_names import Recorded, action_names
+from api.web.case_text import with_title
 from ledger.vocabulary.picklists import (
     CorrectionEffect,
     InvestigationState,
@@ -75,3 +77,17 @@ def test_who_decided_is_not_the_subject_of_a_decision() -> None:
     assert "refus" in said.lower()
     by = name_of(one(1, "appeal_filed", filed_by="prosecutor"))
     assert by != wording("en").kind("appeal_filed"), "if nothing else tells it"
+
+
+def test_a_released_field_is_told_by_its_action_and_a_document_by_its_title() -> None:
+    """Neither a page nor a paper shows a person the digests that were signed."""
+    action = EARLIER
+    released: JsonValue = {"action": str(action), "digests": ["A" * 43, "B" * 43]}
+    named = {str(action): "3. Identity recorded"}
+    told = wording("en").value("information_released", "released", [released], named)
+    assert told == ("3. Identity recorded (fields: 2)",)
+    disclosed: JsonValue = {"title": "Letter\u202efdp"}
+    assert with_title("Document added", {"case_document": disclosed}) == (
+        "Document added: Letter[U+202E]fdp"
+    )
+    assert with_title("Document added", {"case_document": None}) == "Document added"
