@@ -316,6 +316,18 @@ def test_a_part_that_does_not_open_is_told_as_moved_or_damaged(world: World) -> 
     assert documents.find(earlier.id, case_id, AGENCY) is None
 
 
+def test_an_agency_that_only_declares_uploads_leaves_room_to_others(world: World) -> None:
+    case_id, documents = uuid4(), world.vault.documents
+    for digest in ("a" * 64, "b" * 64):
+        documents.begin(case_id, AGENCY, MOST // 4, digest, most_of_case=MOST)
+    with pytest.raises(Refusal) as full:
+        documents.begin(case_id, AGENCY, 1, "c" * 64, most_of_case=MOST)
+    assert full.value.rule == "case-documents-full"
+    documents.begin(case_id, "xk-border", MOST // 4, "c" * 64, most_of_case=MOST)
+    # One document may be as large as the whole case may.
+    documents.begin(uuid4(), AGENCY, MOST, "d" * 64, most_of_case=MOST)
+
+
 def _declared(content: bytes) -> tuple[int, str]:
     return len(content), hashlib.sha256(content).hexdigest()
 

@@ -146,16 +146,29 @@ class Uploads:
                 return self._begun_by_node(connection, known) if of_node else known
             held = self._sql(
                 "SELECT coalesce(sum(size), 0)::bigint AS bytes,"
-                " count(*) FILTER (WHERE agency = %s AND action_id IS NULL) AS unused"
-                " FROM {}.documents WHERE case_id = %s AND received_from IS NULL"
+                " count(*) FILTER (WHERE agency = %(agency)s AND action_id IS NULL) AS unused,"
+                " coalesce(sum(size) FILTER (WHERE agency = %(agency)s AND action_id IS NULL), 0)"
+                "::bigint AS unused_bytes"
+                " FROM {}.documents WHERE case_id = %(case)s AND received_from IS NULL"
             )
-            row = connection.execute(held, (agency, case_id)).fetchone()
+            values = {"agency": agency, "case": case_id}
+            row = connection.execute(held, values).fetchone()
+            most_unused = most_of_case // 2
             if row is not None and row["unused"] >= MOST_UNUSED:
                 raise Refusal(
                     Ground.OUT_OF_PROCEDURE,
                     "case-documents-full",
                     f"This agency has {MOST_UNUSED} uploads to this case that no action has. Use"
                     " them or remove them first.",
+                    "Upload-Length",
+                )
+            if row is not None and row["unused"] and row["unused_bytes"] + size > most_unused:
+                # Declared sizes count, so one agency could leave no room to the others.
+                raise Refusal(
+                    Ground.OUT_OF_PROCEDURE,
+                    "case-documents-full",
+                    f"This agency's uploads to this case that no action has have at most"
+                    f" {most_unused} bytes together. Use them or remove them first.",
                     "Upload-Length",
                 )
             if row is None or row["bytes"] + size > most_of_case:
