@@ -331,10 +331,11 @@ def replace_persons_keys(
     """
 
     from api.cli.steps.key_requests import of_own_country
-    from api.keys.country_keys import country_key, person_keys
+    from api.keys.country_keys import country_key, pair_masks, person_keys
     from api.runtime.node_database import open_store
     from api.runtime.settings import Settings
     from ledger.vault.data_key_rotation import Replacement, open_in_backups, replace_data_keys
+    from ledger.vault.search.search_tokens import SEARCH
 
     settings = Settings()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -347,7 +348,8 @@ def replace_persons_keys(
         if destroyed and case is not None:
             raise ValueError("give --destroyed or --case, not both")
         task = bar.add_task("Persons")
-        keys = person_keys(settings, {party: country_key(settings, party)})[party]
+        country = country_key(settings, party)
+        keys = person_keys(settings, {party: country})[party]
         conninfo = store.owner_conninfo
         done = Replacement(resumed=False, persons=0, disclosures=0, damaged=0, kept=0)
         for person in open_in_backups(conninfo, party) if destroyed else [case]:
@@ -362,6 +364,9 @@ def replace_persons_keys(
             done = done.with_run(run)
             if run.resumed:
                 break
+        if case is None and not destroyed:
+            # The tokens in older backups are of no use once their secret is gone.
+            pair_masks(settings, {party: country})[party].renew(SEARCH)
     if as_json:
         print_json(asdict(done))
     else:

@@ -4,11 +4,20 @@ import os
 import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+
+import structlog
 
 from api.continuity.lost_keys import mark_used, refuse_lost
 from api.runtime.settings import Settings
-from ledger.signing.country_key import ROUNDS, ROUNDS_FOR_RANDOM, CountryPublicKey, FileCountryKey
+from ledger.signing.country_key import (
+    ROUNDS,
+    ROUNDS_FOR_RANDOM,
+    CountryPublicKey,
+    FileCountryKey,
+    SealError,
+)
 from ledger.signing.keys import write_private
 from ledger.system.fsync import sync_directory
 from ledger.vault.data_keys import DataKeys
@@ -18,6 +27,9 @@ from ledger.vault.rotating_key import (
     country_key_files,
     next_country_key_file,
 )
+from ledger.vault.search.search_tokens import SEARCH, SearchKey, SearchKeys
+
+_log = structlog.get_logger(__name__)
 
 
 def country_key(settings: Settings, party: str) -> RotatingCountryKey:
@@ -109,6 +121,19 @@ def pair_masks(settings: Settings, keys: Mapping[str, RotatingCountryKey]) -> Ma
     """Return each country's masks for comparing cases, apart from the database."""
     root = settings.key_directory / "masks"
     return {party: Masks(root / party.lower(), party, key) for party, key in keys.items()}
+
+
+def search_keys(settings: Settings, keys: Mapping[str, RotatingCountryKey]) -> SearchKeys:
+    """Return the key of each country's search index, whose secret is beside the masks."""
+
+    def key_of(masks: Masks) -> SearchKey | None:
+        try:
+            return SearchKey.of(masks.secret(SEARCH))
+        except (SealError, OSError) as error:
+            _log.error("the secret of the search index does not open", error=type(error).__name__)
+            return None
+
+    return {party: partial(key_of, masks) for party, masks in pair_masks(settings, keys).items()}
 
 
 def _make(settings: Settings, party: str) -> CountryPublicKey:

@@ -20,7 +20,7 @@ from api.exchange.takeover_watch import TakeoverWatch
 from api.exchange.waiting_times import WaitingComparison
 from api.exchange.witness_clients import LATEST, CopiedRoots, RecordedRoots, Witnesses
 from api.keys.agency_keys import own_key
-from api.keys.country_keys import country_keys, parcel_keys, person_keys
+from api.keys.country_keys import country_keys, parcel_keys, person_keys, search_keys
 from api.keys.log_keys import OwnLogKeys, own_parties, policy_at, trusted_policy
 from api.node.joined_parties import restart_troubles
 from api.node.newer_events import newer_troubles
@@ -44,6 +44,7 @@ from api.services.append_service import (
 from api.services.decisions import Decisions, ForwardedDecisions, SignedDecisions
 from api.services.document_previews import UploadPreviews
 from api.services.document_uploads import DocumentUploads
+from api.services.person_search import PersonSearch
 from api.services.personal_data_access import PersonalDataAccess
 from api.services.settling import Settling
 from ledger.application import Ledger, environment
@@ -91,6 +92,7 @@ class Node:
             self.ledger.unread,
             document_chunks(settings),
             self.scanner,
+            search_keys(settings, self.country_keys),
         )
         self.outbox = Outbox(self.database)
         self.false_decisions = FalseDecisions(self.database)
@@ -102,6 +104,7 @@ class Node:
         self.disclosing = PersonalDataAccess(
             self.ledger, self.vaults, self.outbox, self.clock.moments
         )
+        self.finding = PersonSearch(self.ledger, self.vaults, self.disclosing, self.clock.moments)
         self.views = ViewReader(self.database)
         self.assertions = Assertions(self.database, settings.audience, self.clock.moments)
         self.sessions = Sessions(self.database)

@@ -18,6 +18,7 @@ from api.background_jobs.access_matrix import AccessMatrixKeeper
 from api.background_jobs.checkpoint_publisher import CheckpointPublisher
 from api.background_jobs.eraser import Eraser
 from api.background_jobs.janitor import Janitor
+from api.background_jobs.search_indexer import SearchIndexer
 from api.background_jobs.timestamper import Timestamper
 from api.background_jobs.vault_checker import VaultChecker
 from api.background_jobs.view_checker import ViewCheckJob, view_troubles
@@ -179,6 +180,7 @@ class NodeWorker:
         if not node.history.is_in_doubt:  # a legal hold may be among the events that are missing
             self._remove()
         start(SettingAside(node.ledger, node.vaults))
+        start(SearchIndexer(node.ledger, node.vaults))
         start(AccessLogAnchor(node.ledger, node.vaults, node.append_service, self._node_key))
         start(PresenceDeclarer(node.ledger, node.parties, node.append_service, self._node_key))
         start(WitnessAligner(node.ledger, node.parties, node.append_service, self._node_key))

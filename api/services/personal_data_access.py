@@ -162,12 +162,12 @@ class PersonalDataAccess:
         protocol = self._ledger.adopted().protocol_today(clock.now())
         in_danger = basis is LegalBasis.DANGER_TO_LIFE
         operation = Operation.BREAK_GLASS if in_danger else Operation.READ
-        asked = _asked(reader, case.id, operation, groups, purpose)
+        asked = asked_by(reader, case.id, operation, groups, purpose)
         vault = self._vaults.of(reader.agency.party)
         try:
             check_matrix(protocol, reader.agency, operation, asked.groups)
             state = self._in_danger(case, reader, protocol) if in_danger else case.state
-            bases = _bases(
+            bases = bases_of(
                 state, case.history, protocol, reader.agency, asked.groups, basis, self._moments()
             )
         except Refusal as refusal:
@@ -175,7 +175,7 @@ class PersonalDataAccess:
                 asked, refused_by=refusal.rule, concerning=concerning, copy_kind=copy_kind
             )
             raise
-        _await_matrix(vault, asked)
+        await_matrix(vault, asked)
         return vault.readings.record(asked, bases=bases, concerning=concerning, copy_kind=copy_kind)
 
     def subject_access(self, reader: Reader, case_id: UUID) -> OpenedFields:
@@ -186,7 +186,7 @@ class PersonalDataAccess:
         """
         case = self._case(reader, case_id)
         protocol = self._ledger.adopted().protocol_today(clock.now())
-        asked = _asked(
+        asked = asked_by(
             reader, case_id, Operation.SUBJECT_ACCESS, FieldGroup, Purpose.SUBJECT_ACCESS
         )
         vault = self._vaults.of(reader.agency.party)
@@ -195,7 +195,7 @@ class PersonalDataAccess:
         except Refusal as refusal:
             vault.readings.record(asked, refused_by=refusal.rule)
             raise
-        _await_matrix(vault, asked)
+        await_matrix(vault, asked)
         return self._open(reader, vault.readings.record(asked), case)
 
     def give_document(self, reader: Reader, case_id: UUID, action: UUID) -> OpenedDocument:
@@ -236,7 +236,7 @@ class PersonalDataAccess:
         protocol = self._ledger.adopted().protocol_today(clock.now())
         groups = () if group is None else (group,)
         operation = Operation.SUBJECT_ACCESS
-        asked = _asked(reader, case_id, operation, groups, Purpose.SUBJECT_ACCESS)
+        asked = asked_by(reader, case_id, operation, groups, Purpose.SUBJECT_ACCESS)
         try:
             # At `case` level too: who hands out one document of the person hands out all.
             check_matrix(protocol, reader.agency, operation, groups or FieldGroup)
@@ -253,7 +253,7 @@ class PersonalDataAccess:
         """
         case = self._case(reader, case_id)
         protocol = self._ledger.adopted().protocol_today(clock.now())
-        asked = _asked(
+        asked = asked_by(
             reader, case_id, Operation.REVIEW_DESTRUCTION, FieldGroup, Purpose.PROTECTION
         )
         vault = self._vaults.of(reader.agency.party)
@@ -322,19 +322,30 @@ class PersonalDataAccess:
         return case
 
     def _open(self, reader: Reader, reading: Reading, case: Case) -> OpenedFields:
-        vault = self._vaults.of(reader.agency.party)
-        held = vault.personal_fields(reading)
-        recorded = case.history.keys()
-        return OpenedFields(
-            reading,
-            case,
-            [one for one in held if one.action_id in recorded],
-            [one for one in held.damaged if one.action_id in recorded],
-            ended_statements(vault, case, [(one.action_id, one.field) for one in held]),
-        )
+        return _opened(self._vaults.of(reader.agency.party), reading, case)
+
+    def opened_by(self, vault: Vault, reading: Reading) -> OpenedFields:
+        """Open the fields that a granted entry of the access log opens.
+
+        Raises ``KeyError`` if the ledger does not have the entry's case.
+        """
+        case_id = reading.asked.case_id
+        return _opened(vault, reading, self._ledger.cases([case_id], keep=False)[case_id])
 
 
-def _await_matrix(vault: Vault, asked: Asked) -> None:
+def _opened(vault: Vault, reading: Reading, case: Case) -> OpenedFields:
+    held = vault.personal_fields(reading)
+    recorded = case.history.keys()
+    return OpenedFields(
+        reading,
+        case,
+        [one for one in held if one.action_id in recorded],
+        [one for one in held.damaged if one.action_id in recorded],
+        ended_statements(vault, case, [(one.action_id, one.field) for one in held]),
+    )
+
+
+def await_matrix(vault: Vault, asked: Asked) -> None:
     """Wait until the vault's tables let through what the version of the protocol in force allows.
 
     They follow a moment after a version comes into force. Raises a ``Problem``
@@ -372,7 +383,7 @@ def write_down_refused(
     if operation is None or not groups or not vaults.has(agency.party):
         return
     purpose = action.fields.get("purpose", Purpose.DANGER_TO_LIFE)
-    asked = _asked(
+    asked = asked_by(
         Reader(agency, action.key_id, None),
         case_id,
         operation,
@@ -399,7 +410,7 @@ def check_matrix(
         )
 
 
-def _asked(
+def asked_by(
     reader: Reader,
     case_id: UUID,
     operation: Operation,
@@ -418,7 +429,7 @@ def _asked(
     )
 
 
-def _bases(
+def bases_of(
     state: CaseState,
     history: Mapping[UUID, Act],
     protocol: Protocol,

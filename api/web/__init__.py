@@ -18,6 +18,7 @@ from api.web.routes import (
     entry,
     figures,
     filing,
+    finding,
     meeting,
     oversight,
     parcels,
@@ -42,6 +43,7 @@ _ROUTERS = (
     meeting.router,
     figures.router,
     filing.router,
+    finding.router,
 )
 
 

@@ -238,6 +238,20 @@ class Operation(StrEnum):
     """Of what one annulled action disclosed, to decide on its destruction.
 
     No access matrix has it: see :mod:`ledger.procedure.destruction_review`."""
+    INDEX = "index"
+    """By a country's node, to make the search index of its own vault; it shows nothing to anybody.
+
+    No access matrix has it."""
+    SEARCH = "search"
+    """Of the own country's vault, for the cases of a person. It opens no field.
+
+    No access matrix has it: a role that may read a group may search by its fields."""
+
+
+NOT_IN_MATRIX = frozenset(
+    {Operation.RESTORE, Operation.REVIEW_DESTRUCTION, Operation.INDEX, Operation.SEARCH}
+)
+"""The operations that no access matrix may have."""
 
 
 class Duty(Marked):
@@ -517,6 +531,8 @@ class Protocol(LedgerModel):
             raise ValueError("access: restoring is no right of a role")
         if any(Operation.REVIEW_DESTRUCTION in own for own in self.access.values()):
             raise ValueError("access: no role has the review of a destruction by the matrix")
+        if any({Operation.INDEX, Operation.SEARCH} & own.keys() for own in self.access.values()):
+            raise ValueError("access: a role searches by what it may read, and a node indexes")
         for duty in self.duties:
             if undeclared := set(duty.roles) - self.roles.keys():
                 raise ValueError(f"duties: roles {sorted(undeclared)} are not declared")

@@ -5,8 +5,9 @@ Each entry's hash covers the entry before, so that a changed or missing entry is
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -24,12 +25,38 @@ from ledger.vocabulary.levels import FieldGroup
 _BEFORE_THE_FIRST = bytes(32)
 COUNTED = "readings"
 """Under this name the vault's progress counts the entries."""
+NO_CASE = UUID(int=0)
+"""An entry on a search as a whole has this id in place of a case's."""
 _PAGE = 500
 
 
 def open_for(connection: Connection[Any], reading: Reading) -> None:
     """Set the entry that row-level security compares a transaction's personal rows with."""
     connection.execute("SELECT set_config('case_ledger.reading', %s, true)", (str(reading.seq),))
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """An entry to be written: granted, unless a rule refused it."""
+
+    asked: Asked
+    bases: Mapping[FieldGroup, BasisNamed] = field(default_factory=dict)
+    refused_by: str | None = None
+    concerning: UUID | None = None
+    copy_kind: CopyKind | None = None
+
+    def reading(self, seq: int, at: datetime) -> Reading:
+        """Return the entry under its number."""
+        return Reading(
+            seq=seq,
+            at=at,
+            asked=self.asked,
+            granted=self.refused_by is None,
+            refused_by=self.refused_by,
+            bases=self.bases,
+            concerning=self.concerning,
+            copy_kind=self.copy_kind,
+        )
 
 
 class CaseReadings(list[Reading]):
@@ -49,7 +76,6 @@ class Readings:
         self._table = SQL("{}.readings").format(Identifier(vault_schema(party)))
         self._progress = SQL("{}.progress").format(Identifier(vault_schema(party)))
 
-    @until_given_way
     def record(
         self,
         asked: Asked,
@@ -60,6 +86,14 @@ class Readings:
         copy_kind: CopyKind | None = None,
     ) -> Reading:
         """Write an entry; granted, unless a rule refused it. Durable on return."""
+        (reading,) = self.record_all(
+            [NewEntry(asked, bases or {}, refused_by, concerning, copy_kind)]
+        )
+        return reading
+
+    @until_given_way
+    def record_all(self, entries: Sequence["NewEntry"]) -> Sequence[Reading]:
+        """Write entries in one transaction, in their order. Durable on return."""
         # By the database's clock, since row-level security holds it against that clock.
         last = SQL(
             "SELECT clock_timestamp() AS at, last.seq, last.hash FROM (VALUES (1)) AS one"
@@ -75,6 +109,7 @@ class Readings:
             " granted, entry, hash) VALUES (%(seq)s, %(at)s, %(agency)s, %(role)s, %(case)s,"
             " %(operation)s, %(groups)s, %(granted)s, %(entry)s, %(hash)s)"
         ).format(self._table)
+        written: list[Reading] = []
         with self._database.transaction(role=self._role) as connection:
             connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"readings {self._role}",)
@@ -84,35 +119,45 @@ class Readings:
                 raise RuntimeError("a question for one row has no answer")
             known = connection.execute(counted, (COUNTED,)).fetchone()
             # After entries that were deleted a gap stays.
-            seq = max(before["seq"] or 0, known["position"] if known else 0) + 1
-            reading = Reading(
-                seq=seq,
-                at=before["at"].astimezone(UTC),
-                asked=asked,
-                granted=refused_by is None,
-                refused_by=refused_by,
-                bases=bases or {},
-                concerning=concerning,
-                copy_kind=copy_kind,
-            )
-            entry = reading.model_dump_json(exclude_none=True)
-            connection.execute(
-                insert,
-                {
-                    "seq": reading.seq,
-                    "at": reading.at,
-                    "agency": asked.agency,
-                    "role": asked.role,
-                    "case": asked.case_id,
-                    "operation": asked.operation.value,
-                    "groups": [group.value for group in asked.groups],
-                    "granted": reading.granted,
-                    "entry": entry,
-                    "hash": _chained(bytes(before["hash"]) if before["hash"] else None, entry),
-                },
-            )
+            seq = max(before["seq"] or 0, known["position"] if known else 0)
+            chained = bytes(before["hash"]) if before["hash"] else None
+            for new in entries:
+                seq += 1
+                reading = new.reading(seq, before["at"].astimezone(UTC))
+                entry = reading.model_dump_json(exclude_none=True)
+                chained = _chained(chained, entry)
+                asked = new.asked
+                connection.execute(
+                    insert,
+                    {
+                        "seq": reading.seq,
+                        "at": reading.at,
+                        "agency": asked.agency,
+                        "role": asked.role,
+                        "case": asked.case_id,
+                        "operation": asked.operation.value,
+                        "groups": [group.value for group in asked.groups],
+                        "granted": reading.granted,
+                        "entry": entry,
+                        "hash": chained,
+                    },
+                )
+                written.append(reading)
             connection.execute(count, (COUNTED, seq))
-        return reading
+        return written
+
+    def searches_within_a_day(self, agency: str, person: str | None, key_id: str | None) -> int:
+        """Return how often a person searched within a day, or a system with an agency's key."""
+        count = SQL(
+            "SELECT count(*) AS searches FROM {} WHERE operation = 'search' AND agency = %s"
+            " AND recorded_at > now() - interval '1 day' AND case_id = %s"
+            " AND entry::jsonb #>> '{{asked,person}}' IS NOT DISTINCT FROM %s"
+            " AND (%s::text IS NOT NULL OR entry::jsonb #>> '{{asked,key_id}}' = %s)"
+        ).format(self._table)
+        with self._database.transaction(role=self._role) as connection:
+            values = (agency, NO_CASE, person, person, key_id)
+            row = connection.execute(count, values).fetchone()
+        return row["searches"] if row else 0
 
     def of_case(self, case_id: UUID) -> "CaseReadings":
         """Return the entries on one person, in order of their numbers.

@@ -1,6 +1,6 @@
 """Takes deposits into a vault: concurrent requests' disclosures are sealed and stored together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -25,6 +25,8 @@ from ledger.vault.data_keys import DataKeys
 from ledger.vault.documents.documents import Documents, NamedDocument
 from ledger.vault.documents.received_contents import Expected, ReceivedContents
 from ledger.vault.erasures import erased_case
+from ledger.vault.search.search_index import array_text
+from ledger.vault.search.search_tokens import SEARCHED_FIELDS, SearchKey, stated_forms
 
 _AT_MOST = 64
 _TRIES = 3
@@ -43,6 +45,13 @@ SELECT * FROM {schema}.deposit(%(persons)b::uuid[], %(actions)b::uuid[], %(depos
     %(key_ids)b::bytea[], %(row_actions)b::uuid[], %(row_deposits)b::uuid[], %(digests)b::text[],
     %(fields)b::text[], %(levels)b::text[], %(groups)b::text[], %(sealed)b::bytea[],
     %(row_macs)b::bytea[], %(durably)s)
+"""
+_DEPOSIT_WITH_TOKENS = """
+SELECT * FROM {schema}.deposit_with_tokens(%(persons)b::uuid[], %(actions)b::uuid[],
+    %(deposits)b::uuid[], %(cases)b::uuid[], %(senders)b::text[], %(wholes)b::boolean[],
+    %(list_macs)b::bytea[], %(key_ids)b::bytea[], %(row_actions)b::uuid[], %(row_deposits)b::uuid[],
+    %(digests)b::text[], %(fields)b::text[], %(levels)b::text[], %(groups)b::text[],
+    %(sealed)b::bytea[], %(row_macs)b::bytea[], %(durably)s, %(search_key)s, %(row_tokens)b::text[])
 """
 
 
@@ -88,15 +97,20 @@ class Deposits:
         keys: DataKeys,
         documents: Documents,
         contents: ReceivedContents,
+        search_key: Callable[[], SearchKey | None] = lambda: None,
     ) -> None:
+        """Prepare the deposits. Without a ``search_key``, a background job makes the tokens."""
         self._party = party
+        self._search_key = search_key
         self._keys = keys
         self._documents = documents
         self._contents = contents
         self._database = database.apart(vault_role(party))
         self._group = GroupCommit(self._put_together, at_most=_AT_MOST)
         schema = Identifier(vault_schema(party))
-        self._known, self._deposit = (SQL(s).format(schema=schema) for s in (_KNOWN, _DEPOSIT))
+        self._known, self._deposit, self._deposit_with_tokens = (
+            SQL(s).format(schema=schema) for s in (_KNOWN, _DEPOSIT, _DEPOSIT_WITH_TOKENS)
+        )
 
     @retrying(psycopg.OperationalError, attempts=10, backoff=Backoff(0.1, 1.0)).wraps
     def put(self, deposit: Deposit) -> None:
@@ -181,8 +195,13 @@ class Deposits:
     def _put_into(
         self, connection: Connection[DictRow], ready: Sequence[tuple[Deposit, SealedDeposit]]
     ) -> Sequence[Exception | None]:
+        columns, statement = _columns(ready), self._deposit
+        is_searched = any(row.field in SEARCHED_FIELDS for _, one in ready for row in one.rows)
+        if is_searched and (key := self._search_key()) is not None:
+            columns |= _search_columns(ready, key)
+            statement = self._deposit_with_tokens
         with span("vault.deposit", {"actions": len(ready), "party": self._party}):
-            row = connection.execute(self._deposit, _columns(ready), prepare=True).fetchone()
+            row = connection.execute(statement, columns, prepare=True).fetchone()
         erased, stale, destroyed = (
             set(row[name]) if row else set() for name in ("erased", "stale", "destroyed")
         )
@@ -227,6 +246,19 @@ def _columns(ready: Sequence[tuple[Deposit, SealedDeposit]]) -> dict[str, Any]:
         "row_macs": Byteas(row.row_mac for _, row in rows),
         "durably": any(one.durably for one in deposits),
     }
+
+
+def _search_columns(
+    ready: Sequence[tuple[Deposit, SealedDeposit]], key: SearchKey
+) -> dict[str, Any]:
+    """Return the tokens of each disclosure that has some, in the order of :func:`_columns`."""
+
+    def tokens(one: Disclosure) -> str | None:
+        forms = stated_forms(one.name, one.value) if one.name in SEARCHED_FIELDS else ()
+        return array_text(key.tokens(forms)) if forms else None
+
+    listed = [tokens(one) for deposit, _ in ready for one in deposit.disclosures]
+    return {"search_key": key.id, "row_tokens": Texts(listed)}
 
 
 def _destroyed() -> Refusal:

@@ -10,7 +10,7 @@ from psycopg import Connection
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier
 
-from ledger.procedure.protocol import Operation
+from ledger.procedure.protocol import NOT_IN_MATRIX, Operation
 from ledger.procedure.readings import Reading
 from ledger.signing.country_key import SealError
 from ledger.store.async_batcher import AsyncBatcher
@@ -134,7 +134,7 @@ class Disclosures(Erasures):
         operation: Operation,
         groups: Iterable[FieldGroup],
     ) -> Sequence[FieldGroup]:
-        if operation in (Operation.RESTORE, Operation.REVIEW_DESTRUCTION):
+        if operation in NOT_IN_MATRIX:
             return ()
         select = SQL(
             "SELECT g FROM unnest(%(groups)s::text[]) AS t (g) WHERE NOT EXISTS (SELECT FROM {}"

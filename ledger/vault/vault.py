@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from uuid import UUID, uuid4
 
 from psycopg.sql import SQL, Identifier
@@ -30,6 +31,8 @@ from ledger.vault.duplicates.store import Duplicates
 from ledger.vault.field_encryption import seal
 from ledger.vault.inventory import key_id
 from ledger.vault.missing_disclosures import MissingParts
+from ledger.vault.search.search_index import SearchIndex
+from ledger.vault.search.search_tokens import SearchKey, SearchKeys
 from ledger.vault.sent_parcels import SentParcels
 from ledger.vault.vault_tables import AnnulledActions
 from ledger.vocabulary.documents import CaseDocument, document_fields
@@ -65,17 +68,21 @@ class Vault(Disclosures):
         annulled: AnnulledActions = lambda _: (),
         chunks: ChunkStore | None = None,
         scanner: Scanner | None = None,
+        search_key: Callable[[], SearchKey | None] = lambda: None,
     ) -> None:
         """Prepare the vault. No disclosure of an action that ``annulled`` names is opened.
 
         ``chunks`` keeps the contents of documents; without it they are rows of the database. With a
-        ``scanner``, an action has only a document that the scanner examined.
+        ``scanner``, an action has only a document that the scanner examined. ``search_key`` returns
+        the key of the search index, if it opens here.
         """
         super().__init__(database, party, keys, annulled)
         self.documents = Documents(database, party, keys, chunks or PostgresChunks(party), scanner)
         self.contents = ReceivedContents(database, party, keys, self.documents)
         self.given = GivenContents(database, party)
-        self._deposits = Deposits(database, party, keys, self.documents, self.contents)
+        self._deposits = Deposits(database, party, keys, self.documents, self.contents, search_key)
+        self.search = SearchIndex(database, party)
+        self.search_key = search_key
         self.readings = Readings(database, party)
         self.duplicates = Duplicates(database, party)
         self.sent = SentParcels(database, party)
@@ -408,13 +415,23 @@ class Vaults:
         annulled: AnnulledActions = lambda _: (),
         chunks: Callable[[str], ChunkStore] = PostgresChunks,
         scanner: Scanner | None = None,
+        search_keys: SearchKeys = MappingProxyType({}),
     ) -> None:
         """Prepare the vaults. No disclosure of an action that ``annulled`` names is opened.
 
         ``chunks`` returns the store of a party's documents. ``scanner`` examines each upload.
+        ``search_keys`` has the key of each search index.
         """
         self._vaults = {
-            party: Vault(database, party, own, annulled, chunks(party), scanner)
+            party: Vault(
+                database,
+                party,
+                own,
+                annulled,
+                chunks(party),
+                scanner,
+                search_keys.get(party, lambda: None),
+            )
             for party, own in keys.items()
         }
 

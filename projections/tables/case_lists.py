@@ -5,7 +5,7 @@ does each list of the cases that have a mark for the board.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, LiteralString
@@ -77,6 +77,34 @@ def _moment(number: str) -> datetime:
     return _EPOCH + int(number) * _MICROSECOND
 
 
+class CaseOrder(StrEnum):
+    """An order of the list of cases, as its reader chooses it."""
+
+    DUE = "due"
+    """By the sections of :class:`CaseListSection`."""
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    LATEST = "latest"
+    """By the newest recorded action."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFilter:
+    """What the listed cases have in common. ``None`` leaves a thing open."""
+
+    status: str | None = None
+    stage: str | None = None
+    country: str | None = None
+    """Another party of the case."""
+    step: str | None = None
+    """The kind of an action that the viewer's agencies are expected to take."""
+    agency: str | None = None
+    """The agency that leads the case."""
+    age_group: str | None = None
+    opened_from: datetime | None = None
+    opened_before: datetime | None = None
+
+
 class BoardMark(StrEnum):
     """A mark of a case on the board."""
 
@@ -93,6 +121,28 @@ SELECT next_due, opened_position, case_id FROM views.case_views
 WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s
 """
 _DUE_ONLY: LiteralString = " AND awaits_us"
+_FILTERS: dict[str, LiteralString] = {
+    "status": " AND status = %(status)s",
+    "stage": " AND stage = %(stage)s",
+    "country": " AND parties @> ARRAY[%(country)s]",
+    "step": " AND our_steps @> ARRAY[%(step)s]",
+    "agency": " AND lead_agency = %(agency)s",
+    "age_group": " AND age_group = %(age_group)s",
+    "opened_from": " AND opened_at >= %(opened_from)s",
+    "opened_before": " AND opened_at < %(opened_before)s",
+}
+_ORDERED: dict[CaseOrder, tuple[LiteralString, LiteralString]] = {
+    CaseOrder.NEWEST: (
+        " AND opened_position < %(place)s",
+        " ORDER BY opened_position DESC LIMIT %(limit)s",
+    ),
+    CaseOrder.OLDEST: (
+        " AND opened_position > %(place)s",
+        " ORDER BY opened_position LIMIT %(limit)s",
+    ),
+    CaseOrder.LATEST: (" AND position < %(place)s", " ORDER BY position DESC LIMIT %(limit)s"),
+}
+"""How a page goes on behind a place, and the order."""
 # Cheap first: only of a case that waits for the agency at all is it asked until when.
 _OWN: LiteralString = """ AND waits_for && %(keys)s AND EXISTS (
       SELECT FROM unnest(waits_for, waits_until) AS waits (key, until)
@@ -141,6 +191,7 @@ WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s AND case_id >
 ORDER BY case_id LIMIT %(limit)s
 """
 _NOBODY = UUID(int=0)
+_EVERY_CASE = CaseFilter()
 _NEWEST_FIRST: LiteralString = " ORDER BY opened_position DESC LIMIT %(limit)s"
 
 
@@ -176,16 +227,19 @@ class CaseLists:
         limit: int,
         after: PageCursor | None = None,
         due_only: bool = False,
+        only: CaseFilter = _EVERY_CASE,
     ) -> CaseListPage:
         """Return the viewer's cases after ``after``, in the order that concerns ``agency``.
 
         Cases in which a step of the agency is overdue come first.
 
-        With ``due_only``, the list has only cases in which some step is the viewer's. There is at
+        With ``due_only``, the list has only cases in which some step is the viewer's, and with
+        ``only`` those that the filter lets through. There is at
         most one query for each section, and one for the documents.
         """
         moment = now if after is None else after.moment
-        asked = {
+        conditions, filtered = _conditions(only)
+        asked = filtered | {
             "viewer": viewer,
             "keys": list(keys_of(agency)),
             "moment": moment,
@@ -193,7 +247,7 @@ class CaseLists:
         places: list[tuple[PageCursor, Any]] = []
         with self._database.transaction() as connection:
             for section, statement, behind in _statements(
-                after, due_only=due_only, acts=viewer != OVERSIGHT_VIEWER
+                after, conditions, due_only=due_only, acts=viewer != OVERSIGHT_VIEWER
             ):
                 found = connection.execute(
                     statement, asked | behind | {"limit": limit + 1 - len(places)}, prepare=True
@@ -217,6 +271,31 @@ class CaseLists:
             [by_id[case_id] for _, case_id in shown if case_id in by_id],
             shown[-1][0] if len(places) > limit else None,
         )
+
+    def in_order(
+        self,
+        viewer: str,
+        order: CaseOrder,
+        *,
+        limit: int,
+        place: int | None = None,
+        only: CaseFilter = _EVERY_CASE,
+    ) -> tuple[list[CaseView], int | None]:
+        """Return the viewer's cases in an order other than by what is due, behind a place.
+
+        Returns the place after which the next page begins too, or ``None`` if there is no more.
+        """
+        conditions, asked = _conditions(only)
+        behind, ordered = _ORDERED[order]
+        statement = _NEWEST + conditions + (behind if place is not None else "") + ordered
+        asked |= {"viewer": viewer, "place": place, "limit": limit + 1}
+        with self._database.connection() as connection:
+            rows = connection.execute(statement, asked).fetchall()
+        views = self._documents.read(CaseView, "case_views", rows[:limit])
+        if len(rows) <= limit or not views:
+            return views, None
+        last = views[-1]
+        return views, last.position if order is CaseOrder.LATEST else last.opened_position
 
     def retained(
         self,
@@ -259,14 +338,24 @@ class CaseLists:
         return self._documents.read(CaseView, "case_views", rows)
 
 
+def _conditions(only: CaseFilter) -> tuple[LiteralString, dict[str, Any]]:
+    """Return the conditions of a filter, and their values."""
+    asked = {name: value for name, value in asdict(only).items() if value is not None}
+    conditions: LiteralString = ""
+    for name, condition in _FILTERS.items():
+        if name in asked:
+            conditions += condition
+    return conditions, asked
+
+
 def _statements(
-    after: PageCursor | None, *, due_only: bool, acts: bool
+    after: PageCursor | None, conditions: LiteralString, *, due_only: bool, acts: bool
 ) -> Iterator[tuple[CaseListSection, LiteralString, dict[str, Any]]]:
     """Yield the query of each section from a place on.
 
     ``acts``: whether any step can be the viewer's own.
     """
-    order = (_DUE_ONLY if due_only else "") + _IN_ORDER
+    order = (_DUE_ONLY if due_only else "") + conditions + _IN_ORDER
     for section in CaseListSection:
         statement = _OF_SECTION[section]
         if not acts and section is CaseListSection.OWN_OVERDUE:

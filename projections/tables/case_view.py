@@ -51,6 +51,10 @@ class CaseViews(View):
         "shares_with": "text[]",
         "met_at": "timestamptz",
         "retention_due": "timestamptz",
+        "opened_at": "timestamptz",
+        "age_group": "text",
+        "parties": "text[]",
+        "our_steps": "text[]",
         "document": "jsonb",
     }
     key: ClassVar[tuple[str, ...]] = ("slot", "viewer", "case_id")
@@ -102,6 +106,10 @@ class CaseViews(View):
                 [] if state.is_closed else [p for p in state.parties if p != viewer],
                 met.since if met is not None else None,
                 None if is_owed_erasure(state, viewer) else due,
+                state.opened_at,
+                view["age_group"],
+                list(state.parties),
+                sorted({s["action"] for s in view["expected"] if s["turn"] != Turn.THEIRS}),
                 to_json(view),
             )
 

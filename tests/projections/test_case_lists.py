@@ -22,7 +22,14 @@ from ledger.vocabulary.picklists import InformationTopic, Purpose
 from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView, Turn
 from projections.folds.obligation_terms import ObligationState
 from projections.folds.obligations import Obligation
-from projections.tables.case_lists import BoardMark, CaseLists, CaseListSection, PageCursor
+from projections.tables.case_lists import (
+    BoardMark,
+    CaseFilter,
+    CaseLists,
+    CaseListSection,
+    CaseOrder,
+    PageCursor,
+)
 from projections.tables.owed_lists import Counted, OwedLists
 from projections.tables.view_queries import ViewReader
 from projections.upkeep.rebuild import rebuild_views
@@ -278,3 +285,66 @@ def test_a_page_asks_few_questions(
         CaseLists(database).by_due("ME", agency, NOW, limit=limit)
         of_views = [query for query in asked if "views.case_views" in str(query)]
         assert 2 <= len(of_views) <= len(CaseListSection) + 1
+
+
+FILTERS = [
+    CaseFilter(country="AL"),
+    CaseFilter(step="information_acknowledged"),
+    CaseFilter(age_group="child", stage="identification"),
+    CaseFilter(status="closed"),
+    CaseFilter(agency="xk-dhtqnj", country="ME"),
+    CaseFilter(opened_from=START, opened_before=START + timedelta(days=1)),
+    CaseFilter(opened_before=START),
+]
+
+
+def fits(view: CaseView, only: CaseFilter) -> bool:
+    steps = {one.action for one in view.expected if one.turn is not Turn.THEIRS}
+    return (
+        (only.status is None or view.status == only.status)
+        and (only.stage is None or view.stage == only.stage)
+        and (only.country is None or only.country in view.parties)
+        and (only.step is None or only.step in steps)
+        and (only.agency is None or view.lead_agency == only.agency)
+        and (only.age_group is None or view.age_group == only.age_group)
+        and (only.opened_from is None or view.opened_at >= only.opened_from)
+        and (only.opened_before is None or view.opened_at < only.opened_before)
+    )
+
+
+@pytest.mark.parametrize("only", FILTERS)
+@pytest.mark.parametrize("order", CaseOrder)
+def test_a_filter_lists_each_case_that_it_fits_once_in_every_order(
+    database: Database, agencies: Agencies, only: CaseFilter, order: CaseOrder
+) -> None:
+    lists, every = CaseLists(database), ViewReader(database).cases("ME", limit=500)
+    agency = agencies.protocol.agencies_by_id["me-nac"]
+    found: list[CaseView] = []
+    place: int | None = None
+    after: PageCursor | None = None
+    while True:
+        if order is CaseOrder.DUE:
+            page = lists.by_due("ME", agency, NOW, limit=7, after=after, only=only)
+            found, after = [*found, *page.cases], page.following
+            if after is None:
+                break
+        else:
+            cases, place = lists.in_order("ME", order, limit=7, place=place, only=only)
+            found += cases
+            if place is None:
+                break
+    fitting = [view for view in every if fits(view, only)]
+    assert sorted(one.case_id for one in found) == sorted(one.case_id for one in fitting)
+    places = {
+        CaseOrder.NEWEST: [-one.opened_position for one in found],
+        CaseOrder.OLDEST: [one.opened_position for one in found],
+        CaseOrder.LATEST: [-one.position for one in found],
+    }.get(order, [])
+    assert places == sorted(places)
+
+
+def test_the_filters_are_of_some_use_here(database: Database) -> None:
+    every = ViewReader(database).cases("ME", limit=500)
+    counts = [sum(fits(view, only) for view in every) for only in FILTERS]
+    assert any(0 < count < len(every) for count in counts)
+    assert counts[1] > 0, "a step is named as the views name it"

@@ -182,11 +182,11 @@ def _names(identity: ComparedIdentity) -> Iterator[Form]:
     spelled = (*plain_parts(identity.first_name), *plain_parts(identity.second_name))
     for plain in spelled[:_VARIED_PARTS]:
         part = fold(plain)
-        for variant in sorted(_variants(plain) | _variants(part)):
+        for variant in sorted(deletion_variants(plain) | deletion_variants(part)):
             yield Form(Evidence.SIMILAR, variant, part)
 
 
-def _variants(part: str) -> set[str]:
+def deletion_variants(part: str) -> set[str]:
     """Return a part as it is, and without each one of its letters."""
     if len(part) < _SHORTEST_VARIED:
         return {part}

@@ -1,0 +1,1 @@
+"""Finds the persons of a country's own vault by name, identity number or telephone number."""
