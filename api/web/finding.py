@@ -12,6 +12,7 @@ _DAY = re.compile(r"(\d{1,2})[./\- ]+(\d{1,2})[./\- ]+(\d{4})\.?")
 _ISO_DAY = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
 _REFERENCE = re.compile(r"[A-Z0-9]{3}[-. ]?[A-Z0-9]{3}[-. ]?[A-Z0-9]{3}")
 _CASE_ID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}")
+_FIRST_YEAR, _LAST_YEAR = 1900, 2999
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2013\u2014", "-") | {"\u00a0": " "})
 
 
@@ -59,7 +60,7 @@ def read_sought(text: str) -> Sought | None:
         return None
     if _CASE_ID.fullmatch(typed.lower()):
         return SoughtCase(UUID(typed))
-    if (day := _day(typed)) is not None:
+    if (day := read_day(typed)) is not None:
         return SoughtDay(day)
     upper = typed.upper()
     if not _REFERENCE.fullmatch(upper) or not any(map(str.isalpha, upper)):
@@ -71,13 +72,15 @@ def read_sought(text: str) -> Sought | None:
         return SoughtPerson(typed, is_wrong_reference=not may_be_name)
 
 
-def _day(typed: str) -> date | None:
+def read_day(typed: str) -> date | None:
+    """Return a typed day, or ``None`` if it is none. Days before 1900 and after 2999 are none."""
+    typed = " ".join(typed.split())
     numbers = None
     if found := _DAY.fullmatch(typed):
         numbers = int(found[3]), int(found[2]), int(found[1])
     elif found := _ISO_DAY.fullmatch(typed):
         numbers = int(found[1]), int(found[2]), int(found[3])
-    if numbers is None:
+    if numbers is None or not _FIRST_YEAR <= numbers[0] <= _LAST_YEAR:
         return None
     try:
         return date(*numbers)

@@ -30,6 +30,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "structlog",
         "uvicorn",
         "uvloop",
+        "xlsxwriter",
     ),
     "analysis": ("duckdb", "pyarrow"),
     "statistics": ("opendp",),

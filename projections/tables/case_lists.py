@@ -103,6 +103,8 @@ class CaseFilter:
     age_group: str | None = None
     opened_from: datetime | None = None
     opened_before: datetime | None = None
+    awaits_us: bool | None = None
+    """Whether some step is the viewer's."""
 
 
 class BoardMark(StrEnum):
@@ -130,6 +132,7 @@ _FILTERS: dict[str, LiteralString] = {
     "age_group": " AND age_group = %(age_group)s",
     "opened_from": " AND opened_at >= %(opened_from)s",
     "opened_before": " AND opened_at < %(opened_before)s",
+    "awaits_us": " AND awaits_us = %(awaits_us)s",
 }
 _ORDERED: dict[CaseOrder, tuple[LiteralString, LiteralString]] = {
     CaseOrder.NEWEST: (
@@ -190,6 +193,13 @@ SELECT case_id FROM views.case_views
 WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s AND case_id > %(after)s
 ORDER BY case_id LIMIT %(limit)s
 """
+_EXPECTED = """
+SELECT DISTINCT unnest(our_steps) AS kind FROM (
+    SELECT our_steps FROM views.case_views
+    WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s
+    ORDER BY opened_position DESC LIMIT %(limit)s) AS newest
+"""
+_NEWEST_CASES = 5_000
 _NOBODY = UUID(int=0)
 _EVERY_CASE = CaseFilter()
 _NEWEST_FIRST: LiteralString = " ORDER BY opened_position DESC LIMIT %(limit)s"
@@ -296,6 +306,15 @@ class CaseLists:
             return views, None
         last = views[-1]
         return views, last.position if order is CaseOrder.LATEST else last.opened_position
+
+    def expected_kinds(self, viewer: str) -> Sequence[str]:
+        """Return the kinds of actions that the viewer's agencies are expected to take.
+
+        It looks at the newest ``_NEWEST_CASES`` cases.
+        """
+        asked = {"viewer": viewer, "limit": _NEWEST_CASES}
+        with self._database.connection() as connection:
+            return [row["kind"] for row in connection.execute(_EXPECTED, asked).fetchall()]
 
     def retained(
         self,

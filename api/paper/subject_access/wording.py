@@ -154,8 +154,11 @@ class Wording:
 
         Where the protocol counts local days, it is that party's day; else it is a day of UTC.
         """
-        local = due.astimezone(self._zone_of_days(party))
-        return format_date(local.date(), "long", locale=self._locale)
+        return format_date(self.local_due_day(due, party), "long", locale=self._locale)
+
+    def local_due_day(self, due: datetime, party: str | None = None) -> date:
+        """Return the day that :meth:`due_day` names."""
+        return due.astimezone(self._zone_of_days(party)).date()
 
     def end_of_due_day(self, day: date) -> datetime:
         """Return the end of a day on which something is due, for the reader's party."""
@@ -173,6 +176,11 @@ class Wording:
         """Return the name of the party's time zone with its present offset from UTC."""
         told = offset(self._local(now))
         return told if self._zone is UTC else f"{self._zone} ({told})"
+
+    @property
+    def locale_name(self) -> str:
+        """Return the name of the language's locale in the CLDR."""
+        return str(self._locale)
 
     def zone(self) -> str:
         """Return the IANA name of the party's time zone, as scripts need it."""

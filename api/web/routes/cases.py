@@ -8,7 +8,7 @@ from typing import Annotated
 from urllib.parse import parse_qs
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -45,55 +45,13 @@ from ledger.vocabulary.documents import DocumentAdded
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.person import IdentityRecorded
 from ledger.vocabulary.picklists import LegalBasis, Purpose
-from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView
-from projections.tables.case_lists import PageCursor
+from projections.folds.case_view import CaseView
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-PAGE = 50
-"""Cases on a page."""
 MAX_FORM = 4_000
 """The most bytes of a form that are read."""
 PURPOSES = tuple(p for p in Purpose if p is not Purpose.SUBJECT_ACCESS)
 """The purposes for which a person may open fields. The person's own file is another matter."""
-
-
-def _place(
-    after: Annotated[str | None, Query(max_length=100, pattern=r"^[0-9.-]+$")] = None,
-) -> PageCursor | None:
-    """Return the place where a page begins, as the page before it wrote it.
-
-    Raises ``Refusal`` if it is no place in the list.
-    """
-    try:
-        return None if after is None else PageCursor.parse(after)
-    except ValueError:
-        raise Refusal(Ground.INVALID, "request", "This is no place in the list.", "after") from None
-
-
-@router.get("/cases")
-def list_cases(
-    request: Request,
-    node: TheNode,
-    caller: TheCaller,
-    after: Annotated[PageCursor | None, Depends(_place)],
-    show: Annotated[str, Query(pattern="^(due|all)$")] = "due",
-    at_least: AtLeast = None,
-) -> Response:
-    """List the cases of the caller's country: those in which something is due, or all.
-
-    ``at_least``: the position of a later event, which a page asks for when a stream announces it.
-    """
-    wait_for(node, "case_views", at_least)
-    viewer, now, agency = caller.viewer, _now(), caller.agency
-    due_only = show == "due" and viewer != OVERSIGHT_VIEWER
-    position = node.views.position("case_views")
-    found = node.views.lists.by_due(viewer, agency, now, limit=PAGE, after=after, due_only=due_only)
-    protocol = caller.protocol
-    return page(
-        request, "cases.html", caller, show="due" if due_only else "all", position=position,
-        cases=[(view, dues(view, agency, protocol, now)) for view in found.cases],
-        after=after, following=found.following,
-    )  # fmt: skip
 
 
 @router.get("/cases/{case_id}")

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import timedelta
 from typing import Annotated
 from urllib.parse import parse_qs
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -15,6 +14,7 @@ from starlette.responses import RedirectResponse
 from api.http.access import Caller, TheCaller, TheNode
 from api.node.node import Node
 from api.services.person_search import FoundPersons
+from api.web.case_filters import start_of
 from api.web.errors import PageRoute
 from api.web.finding import (
     Sought,
@@ -89,8 +89,11 @@ def _find(request: Request, node: Node, caller: Caller, asked: Question) -> Resp
             return _answer(request, caller, asked.text, sought, cases=views)
         sought = SoughtPerson(asked.text)
     if isinstance(sought, SoughtDay):
-        begin, end = _bounds(sought.day, Words.of(request).things.zone())
-        only = CaseFilter(opened_from=begin, opened_before=end)
+        zone = Words.of(request).things.zone()
+        only = CaseFilter(
+            opened_from=start_of(sought.day, zone),
+            opened_before=start_of(sought.day + timedelta(days=1), zone),
+        )
         views, following = node.views.lists.in_order(
             caller.viewer, CaseOrder.NEWEST, limit=_MOST_CASES, only=only
         )
@@ -136,13 +139,6 @@ def _person(
         found=found,
         cases=[view for view in views.values() if view is not None],
     )
-
-
-def _bounds(day: date, zone: str) -> tuple[datetime, datetime]:
-    """Return the first moment of a day at a place, and the first of the next day."""
-    begin = datetime.combine(day, time(), ZoneInfo(zone))
-    end = datetime.combine(day + timedelta(days=1), time(), ZoneInfo(zone))
-    return begin, end
 
 
 def _answer(

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from api.web import board
-from api.web.routes import cases
+from api.web.routes import case_list
 from ledger.vocabulary.coordination import InformationRequested
 from ledger.vocabulary.picklists import InformationTopic, Purpose
 from tests.support.actions import opening
@@ -50,7 +50,7 @@ def opened(node: Server) -> list[UUID]:
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cases, "PAGE", 3)
+    monkeypatch.setattr(case_list, "PAGE", 3)
     monkeypatch.setattr(board, "PAGE", 3)
 
 

@@ -1,0 +1,87 @@
+"""The filters and the order of the list of cases, as a form sends them and a link names them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import date, datetime, time, timedelta
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from api.web.finding import read_day
+from ledger.vocabulary.picklists import AgeGroup, CaseStatus, Stage
+from projections.tables.case_lists import CaseFilter, CaseOrder
+
+_PICKED: Mapping[str, frozenset[str]] = {
+    "status": frozenset(CaseStatus),
+    "stage": frozenset(Stage),
+    "age_group": frozenset(AgeGroup),
+    "order": frozenset(CaseOrder),
+}
+_DAYS = ("opened_from", "opened_to")
+MOST_CHARACTERS = 100
+"""Of one value."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListChoice:
+    """What a reader chose, each as it was typed; empty if it was left open."""
+
+    order: str = ""
+    status: str = ""
+    stage: str = ""
+    country: str = ""
+    step: str = ""
+    agency: str = ""
+    age_group: str = ""
+    opened_from: str = ""
+    opened_to: str = ""
+
+    @property
+    def query(self) -> str:
+        """Return the choice as a part of an address; empty if nothing was chosen."""
+        return urlencode({name: value for name, value in asdict(self).items() if value})
+
+    @property
+    def is_filtered(self) -> bool:
+        """Return whether the list leaves cases out by this choice."""
+        return replace(self, order="") != ListChoice()
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """Return the names of values that nothing can mean."""
+        found = [
+            name
+            for name, values in _PICKED.items()
+            if (value := getattr(self, name)) and value not in values
+        ]
+        found += [name for name in _DAYS if self._day(name) is None and getattr(self, name)]
+        return tuple(found)
+
+    @property
+    def case_order(self) -> CaseOrder:
+        """Return the order. Raises ``ValueError`` if it is ``wrong``."""
+        return CaseOrder(self.order or CaseOrder.DUE)
+
+    def case_filter(self, zone: str) -> CaseFilter:
+        """Return the filter, with days as they are in a time zone. Nothing may be ``wrong``."""
+        first, last = self._day("opened_from"), self._day("opened_to")
+        return CaseFilter(
+            status=self.status or None,
+            stage=self.stage or None,
+            country=self.country or None,
+            step=self.step or None,
+            agency=self.agency or None,
+            age_group=self.age_group or None,
+            opened_from=None if first is None else start_of(first, zone),
+            opened_before=None if last is None else start_of(last + timedelta(days=1), zone),
+        )
+
+    def _day(self, name: str) -> date | None:
+        return read_day(getattr(self, name))
+
+
+CHOICES = tuple(one.name for one in fields(ListChoice))
+
+
+def start_of(day: date, zone: str) -> datetime:
+    """Return the first moment of a day in a time zone."""
+    return datetime.combine(day, time(), ZoneInfo(zone))

@@ -1,0 +1,178 @@
+"""The list of cases: filtered, in an order, a page at a time, and as a file for a spreadsheet."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from api.http.access import Caller, TheCaller, TheNode
+from api.http.parameters import AtLeast, wait_for
+from api.node.node import Node
+from api.web.case_filters import CHOICES, MOST_CHARACTERS, ListChoice
+from api.web.case_table import MOST_ROWS, as_csv, as_xlsx, case_table
+from api.web.case_text import DueStep, dues
+from api.web.errors import PageRoute
+from api.web.rendering import PAGE_HEADERS, Words, page
+from ledger.procedure.protocol import NODE
+from ledger.refusals import Ground, Refusal
+from ledger.system import clock
+from ledger.vocabulary.picklists import AgeGroup, CaseStatus, Stage
+from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView
+from projections.tables.case_lists import CaseFilter, CaseOrder, PageCursor
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+PAGE = 50
+"""Cases on a page."""
+_STEP = 500
+_XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+Choice = Annotated[str, Query(max_length=MOST_CHARACTERS)]
+Show = Annotated[str, Query(pattern="^(due|all)$")]
+Place = Annotated[str | None, Query(max_length=100, pattern=r"^[0-9.-]+$")]
+
+
+def _choice(
+    order: Choice = "",
+    status: Choice = "",
+    stage: Choice = "",
+    country: Choice = "",
+    step: Choice = "",
+    agency: Choice = "",
+    age_group: Choice = "",
+    opened_from: Choice = "",
+    opened_to: Choice = "",
+) -> ListChoice:
+    """Return what a reader chose, without spaces around it."""
+    chosen = (order, status, stage, country, step, agency, age_group, opened_from, opened_to)
+    return ListChoice(**dict(zip(CHOICES, map(str.strip, chosen), strict=True)))
+
+
+TheChoice = Annotated[ListChoice, Depends(_choice)]
+
+
+@router.get("/cases")
+def list_cases(
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    choice: TheChoice,
+    after: Place = None,
+    show: Show = "due",
+    at_least: AtLeast = None,
+) -> Response:
+    """List the cases of the caller's country: those in which something is due, or all.
+
+    ``at_least``: the position of a later event, which a page asks for when a stream announces it.
+    """
+    wait_for(node, "case_views", at_least)
+    viewer, now, protocol = caller.viewer, clock.now(), caller.protocol
+    words = Words.of(request).things
+    due_only = show == "due" and viewer != OVERSIGHT_VIEWER
+    position = node.views.position("case_views")
+    cases: list[CaseView] = []
+    following: str | None = None
+    if not choice.wrong:
+        only = choice.case_filter(words.zone())
+        cases, following = _page(node, caller, choice, only, after, due_only=due_only, limit=PAGE)
+    return page(
+        request, "cases.html", caller, show="due" if due_only else "all", position=position,
+        cases=[(view, dues(view, caller.agency, protocol, now)) for view in cases],
+        after=after, following=following, choice=choice, orders=list(CaseOrder),
+        statuses=list(CaseStatus), stages=list(Stage), age_groups=list(AgeGroup),
+        kinds=sorted((words.owed(one), one) for one in node.views.lists.expected_kinds(viewer)),
+        agencies=sorted(
+            (words.agency(one), one.id)
+            for one in protocol.agencies
+            if one.role != NODE and not one.international
+        ),
+        countries=sorted((words.country(one.code), one.code) for one in protocol.parties),
+        can_filter_steps=viewer != OVERSIGHT_VIEWER,
+    )  # fmt: skip
+
+
+@router.get("/cases/list.csv")
+def download_csv(
+    request: Request, node: TheNode, caller: TheCaller, choice: TheChoice, show: Show = "due"
+) -> Response:
+    """Save the listed cases as CSV, as a spreadsheet of the page's language opens it."""
+    words = Words.of(request)
+    table = case_table(_every(request, node, caller, choice, show), words.things, words.texts)
+    lines = as_csv(table, words.things.locale_name)
+    return StreamingResponse(lines, 200, _saved("csv"), "text/csv; charset=utf-8")
+
+
+@router.get("/cases/list.xlsx")
+def download_xlsx(
+    request: Request, node: TheNode, caller: TheCaller, choice: TheChoice, show: Show = "due"
+) -> Response:
+    """Save the listed cases as an Office Open XML workbook."""
+    words = Words.of(request)
+    table = case_table(_every(request, node, caller, choice, show), words.things, words.texts)
+    return Response(as_xlsx(table), 200, _saved("xlsx"), _XLSX)
+
+
+def _saved(suffix: str) -> dict[str, str]:
+    name = f"cases-{clock.now():%Y-%m-%d}.{suffix}"
+    return {**PAGE_HEADERS, "Content-Disposition": f'attachment; filename="{name}"'}
+
+
+def _every(
+    request: Request, node: Node, caller: Caller, choice: ListChoice, show: str
+) -> Iterator[tuple[CaseView, tuple[DueStep, ...]]]:
+    """Return all listed cases with their steps, at most ``MOST_ROWS``. Raises ``Refusal``."""
+    if choice.wrong:
+        raise Refusal(Ground.INVALID, "request", "A filter has no such value.", choice.wrong[0])
+    only = choice.case_filter(Words.of(request).things.zone())
+    due_only = show == "due" and caller.viewer != OVERSIGHT_VIEWER
+    return _pages(node, caller, choice, only, due_only=due_only)
+
+
+def _pages(
+    node: Node, caller: Caller, choice: ListChoice, only: CaseFilter, *, due_only: bool
+) -> Iterator[tuple[CaseView, tuple[DueStep, ...]]]:
+    after: str | None = None
+    now, protocol = clock.now(), caller.protocol
+    for _ in range(MOST_ROWS // _STEP):
+        cases, after = _page(node, caller, choice, only, after, due_only=due_only, limit=_STEP)
+        for view in cases:
+            yield view, dues(view, caller.agency, protocol, now)
+        if after is None:
+            return
+
+
+def _page(
+    node: Node,
+    caller: Caller,
+    choice: ListChoice,
+    only: CaseFilter,
+    after: str | None,
+    *,
+    due_only: bool,
+    limit: int,
+) -> tuple[list[CaseView], str | None]:
+    """Return some cases and the place behind them. Raises ``Refusal`` if ``after`` is no place."""
+    lists, viewer = node.views.lists, caller.viewer
+    order = choice.case_order
+    try:
+        if order is CaseOrder.DUE:
+            place = None if after is None else PageCursor.parse(after)
+            found = lists.by_due(
+                viewer, caller.agency, clock.now(), limit=limit, after=place, due_only=due_only,
+                only=only,
+            )  # fmt: skip
+            return list(found.cases), None if found.following is None else str(found.following)
+        number = None if after is None else _position(after)
+    except ValueError:
+        raise Refusal(Ground.INVALID, "request", "This is no place in the list.", "after") from None
+    only = replace(only, awaits_us=True if due_only else None)
+    cases, following = lists.in_order(viewer, order, limit=limit, place=number, only=only)
+    return cases, None if following is None else str(following)
+
+
+def _position(text: str) -> int:
+    """Return a position of the ledger. Raises ``ValueError``."""
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise ValueError(text)
+    return number
