@@ -117,10 +117,10 @@ def test_after_an_erasure_no_key_opens_any_of_it_from_a_backup_either(
             verified = there.command(served, "verify", "ledger", "--json")
             assert json.loads(verified.stdout.splitlines()[-1])["findings"] == []
             read_log = there.command(served, "verify", "readings", "XK", "--json")
-            assert json.loads(read_log.stdout)["findings"] == []
+            assert json.loads(read_log.stdout.splitlines()[-1])["findings"] == []
             vault = there.command(served, "verify", "vault", "XK", "--documents", "--json")
-            assert json.loads(vault.stdout)["findings"] == []
-            assert json.loads(vault.stdout)["documents"] == 2
+            assert json.loads(vault.stdout.splitlines()[-1])["findings"] == []
+            assert json.loads(vault.stdout.splitlines()[-1])["documents"] == 2
         assert documents_that_open(there, database) == {kept: 2}
         assert documents_that_open(there, restored) == {kept: 2}
         assert uploads_that_open(there, restored, erased, paper) == 0
