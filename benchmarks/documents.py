@@ -374,7 +374,7 @@ def show(found: dict[str, Any]) -> None:
     table = Table("MB/s", "median", "of bare AES-GCM", "of COPY")
     for of in (WRITING, READING):
         for name in of:
-            cells = (f"{rates[name] / rates[limit]:.2f}" for limit in of[:2])
+            cells = (f"{rates[name] / rates[limit]:.3f}" for limit in of[:2])
             table.add_row(name, f"{rates[name]:,.0f}", *cells)
     console.print(table)
     memory, many = found["memory"], found["many"]
