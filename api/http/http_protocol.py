@@ -17,12 +17,6 @@ _FULL = (
     b"Content-Length: 0\r\n\r\n"
 )
 HEAD_SECONDS = 10.0
-_WAITING_BODY_BYTES = 16 * 1024
-"""Once so much of a body waits for the application, no more of it is read from the connection.
-
-A read is at most 256 kB. With uvicorn's own mark of 64 KiB two reads could wait, for each of some
-hundred uploads at once.
-"""
 _VERSIONS = ("1.0", "1.1")
 
 
@@ -151,11 +145,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_is_over()
         super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        super().on_body(body)
-        if len(self.cycle.body) > _WAITING_BODY_BYTES:
-            self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

@@ -62,9 +62,6 @@ _MARKED_COPIES = 3, 8, 60.0
 """Marked copies in memory at once, requests for them of one agency, and their wait in seconds."""
 _STORED_AT_ONCE = 4
 """Chunks of documents that are encrypted and stored at once: each takes about 1.5 MB of memory."""
-_CHUNKS_AT_ONCE = 24
-"""Bodies of uploads that are read at once: each has a chunk in memory and two reads of the body,
-0.8 MB. Each further one waits with one read, 0.25 MB."""
 _SIGN_INS = 8, 2, 2.0
 """Sign-ins that wait for the provider at once, those of one address, and seconds for a place."""
 DESCRIPTION = """One signed, append-only record of anti-trafficking case actions across countries.
@@ -99,7 +96,6 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
                 app.state.setting_out = Costly(*_SIGN_INS)
                 app.state.coming_back = Costly(*_SIGN_INS)
                 app.state.storing = CapacityLimiter(_STORED_AT_ONCE)
-                app.state.chunks = CapacityLimiter(_CHUNKS_AT_ONCE)
                 app.state.costly = Costly(
                     settings.prints, settings.prints_per_agency, _PRINT_WAIT_SECONDS
                 )

@@ -51,7 +51,6 @@ def stored(
     if upload.is_whole:
         return upload
     writer = uploads.writer(agency, case_id, upload.id, upload.received)
-    writer.take_up()
     skipped = 0
     for part in content:
         rest = memoryview(part)[max(0, upload.received - skipped) :]

@@ -144,7 +144,6 @@ class DocumentUploads:
         begun = self.begin(agency, case_id, len(content), digest, protocol, of_node=True)
         rest = memoryview(content)[begun.received :]
         writer = UploadWriter(self._vaults.of(agency.party).documents, begun)
-        writer.take_up()
         while rest:
             rest = writer.fill(rest)
             writer.store()
@@ -190,25 +189,13 @@ class DocumentUploads:
 
 
 class UploadWriter:
-    """Cuts the body of one request into chunks. It holds at most one chunk.
-
-    Before :meth:`take_up` and after :meth:`put_away` it holds none.
-    """
+    """Cuts the body of one request into chunks. It holds at most one chunk."""
 
     def __init__(self, uploads: Uploads, upload: Upload) -> None:
         self._uploads = uploads
         self.upload = upload
-        self._chunk, self._stored = bytearray(), 0
-
-    def take_up(self) -> None:
-        """Read the piece of the chunk that is stored already, which goes on. Raises ``Refusal``."""
-        self._chunk = bytearray(self._uploads.piece(self.upload))
+        self._chunk = bytearray(uploads.piece(upload))
         self._stored = len(self._chunk)
-
-    def put_away(self) -> None:
-        """Store the piece that is here, and hold it no longer. Raises ``Refusal``."""
-        self.store()
-        self._chunk, self._stored = bytearray(), 0
 
     @property
     def left(self) -> int:

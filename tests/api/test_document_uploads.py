@@ -6,7 +6,6 @@ from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import httpx
@@ -15,7 +14,6 @@ from tusclient.client import TusClient
 
 from api.client.assertion import make_assertion
 from api.client.errors import RefusedError
-from api.http.routes import document_uploads
 from tests.support.actions import opening
 from tests.support.papers import pdf
 from tests.support.serving import Server
@@ -124,28 +122,6 @@ def test_a_line_that_breaks_loses_no_byte_that_came(served: Server) -> None:
     assert (answer.status_code, answer.headers["upload-offset"]) == (204, "600000")
     assert ask(served, "GET", path).json()["is_whole"]
     assert begun(served, case_id, content) == path
-
-
-def test_a_slow_line_holds_no_memory_that_others_wait_for(served: Server) -> None:
-    content, case_id = pdf(300_000), uuid4()
-    path = begun(served, case_id, content)
-    host, port = served.url.removeprefix("http://").split(":")
-    told = {**TUS, **authorised(served), "Host": host, "Upload-Offset": "0"}
-    told |= {"Content-Type": CONTENT, "Content-Length": str(len(content))}
-    head = "".join(f"{name}: {value}\r\n" for name, value in told.items())
-    places = served.app.state.chunks
-    with (
-        patch.object(document_uploads, "_CHUNK_SECONDS", 0.01),
-        socket.create_connection((host, int(port))) as line,
-    ):
-        line.sendall(f"PATCH {path} HTTP/1.1\r\n{head}\r\n".encode())
-        for begins, ends in ((0, 1000), (1000, 270_000)):
-            line.sendall(content[begins:ends])
-            until(lambda ends=ends: offset(served, path) == ends)  # type: ignore[misc]
-            until(lambda: places.borrowed_tokens == 0)
-        line.sendall(content[270_000:])
-        until(lambda: offset(served, path) == len(content))
-    assert ask(served, "GET", path).json()["is_whole"]
 
 
 def test_an_upload_is_ended(served: Server) -> None:

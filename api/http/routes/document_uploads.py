@@ -4,7 +4,6 @@ The core protocol with the extensions *creation* and *termination*. A request's 
 comes, a chunk at a time: it is never whole in memory, and never in a temporary file.
 """
 
-import asyncio
 import binascii
 import re
 from base64 import b64decode
@@ -16,6 +15,7 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Request, Response
 from rfc9457 import Problem
+from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
 from api.client.schemas.case_documents import UploadState
@@ -36,8 +36,6 @@ _CONTENT = "application/offset+octet-stream"
 _PATH = re.compile(r"/v1/cases/[^/]+/documents/uploads/[^/]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_BYTES = 2**40
-_CHUNK_SECONDS = 1.0
-"""The time in which a line completes the chunk that it has in memory, while it is read."""
 
 
 class TusRoute(DeclaredParametersRoute):
@@ -188,7 +186,11 @@ async def continue_upload(
     writer = await run_sync(
         node.uploads.writer, caller.agency, case_id, upload_id, upload_offset, limiter=threads
     )
-    await _take(request, writer, threads, request.app.state.chunks)
+    try:
+        await _take(request, writer, threads)
+    finally:
+        # What came before an error is kept too: the upload goes on there.
+        await run_sync(writer.store, limiter=threads)
     upload = await run_sync(writer.settle, limiter=threads)
     return Response(status_code=204, headers=_offset(upload))
 
@@ -205,57 +207,26 @@ def remove_upload(case_id: CaseId, upload_id: UUID, node: TheNode, caller: TheCa
     return Response(status_code=204)
 
 
-async def _take(
-    request: Request, writer: UploadWriter, threads: CapacityLimiter, places: CapacityLimiter
-) -> None:
+async def _take(request: Request, writer: UploadWriter, threads: CapacityLimiter) -> None:
     """Store the body of a request, chunk by chunk. A line that breaks ends it without an error.
 
-    Who has a part of a body or of a chunk in memory needs one of ``places``. While there is none,
-    or all ``threads`` store chunks of other requests, no more of the body is read. A slow line that
-    does not complete its chunk in time gives its place back: the piece that came is stored, and is
-    read again with the next bytes.
+    While all ``threads`` store chunks of other requests, this one holds one chunk and reads no
+    more of its body.
     """
-    if int(request.headers.get("content-length", "0")) > writer.left:
-        raise _too_long()
-    clock, coming = asyncio.get_running_loop().time, None
-    await places.acquire()
-    until: float | None = clock() + _CHUNK_SECONDS
     try:
-        await run_sync(writer.take_up, limiter=threads)
-        while True:
-            coming = asyncio.ensure_future(request.receive())
-            if until is not None:
-                came, _ = await asyncio.wait({coming}, timeout=max(0.0, until - clock()))
-                if not came:
-                    await run_sync(writer.put_away, limiter=threads)
-                    places.release()
-                    until = None
-            message = await coming
-            rest = memoryview(message.get("body", b""))
-            if message["type"] == "http.disconnect":
-                return
-            if len(rest) > writer.left:
+        announced = int(request.headers.get("content-length", "0"))
+        if announced > writer.left:
+            raise _too_long()
+        async for data in request.stream():
+            if len(data) > writer.left:
                 raise _too_long()
-            if rest and until is None:
-                await places.acquire()
-                until = clock() + _CHUNK_SECONDS
-                await run_sync(writer.take_up, limiter=threads)
+            rest = memoryview(data)
             while rest:
                 rest = writer.fill(rest)
                 if writer.is_full:
                     await run_sync(writer.store, limiter=threads)
-                    until = clock() + _CHUNK_SECONDS
-            if not message.get("more_body", False):
-                return
-    finally:
-        if coming is not None:
-            coming.cancel()
-        try:
-            # What came before an error is kept too: the upload goes on there.
-            await run_sync(writer.store, limiter=threads)
-        finally:
-            if until is not None:
-                places.release()
+    except ClientDisconnect:
+        return
 
 
 def _too_long() -> Problem:
