@@ -160,6 +160,8 @@ class Deposits:
         if known is not None and known["erased"]:
             raise erased_case()
         if known is not None and known["held"]:
+            if (made := self._keys.get(case_id)) is not None:
+                return made  # by another deposit, since this one looked for it
             # A new key would hide that the old one is lost.
             raise missing(self._party)
         return self._keys.make(case_id)

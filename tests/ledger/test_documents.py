@@ -207,6 +207,23 @@ def test_documents_of_one_size_are_added_to_a_case_at_the_same_time(world: World
     assert len(world.vault.documents.held(actions)) == 60
 
 
+def test_a_key_that_another_deposit_makes_meanwhile_is_no_lost_key(world: World) -> None:
+    case_id, first, second = uuid4(), pdf(1000), pdf(2000)
+    world.upload(case_id, second)
+    get, looked = world.vault.keys.get, iter((None,))
+
+    def late(person: UUID) -> bytes | None:
+        if next(looked, 0) is None:  # the other deposit is whole before this one looks again
+            world.upload(case_id, first)
+            world.act(case_id, first)
+            return None
+        return get(person)
+
+    with patch.object(world.vault.keys, "get", late):
+        action, _ = world.act(case_id, second)
+    assert world.read(case_id, action) == second
+
+
 def test_a_second_deposit_of_an_action_keeps_its_document(world: World) -> None:
     case_id, content = uuid4(), pdf(1000)
     world.upload(case_id, content)
