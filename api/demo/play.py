@@ -13,7 +13,6 @@ from uuid import UUID, uuid4
 from joserfc.jwk import OKPKey
 from rich import box
 from rich.console import Console, Group
-from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -345,15 +344,15 @@ def _stay(
     started = Path(sys.argv[0])
     command = started if started.name == "case-ledger" else "case-ledger"
     first, last = coordinators_of(protocol)[:2]
+    # Without a frame, and not broken into lines: these commands are copied.
     console.print(
-        Panel(
-            f"The ledger is served at [bold]{url}[/] with the demo's cases. Try:\n"
-            f"  export CASE_LEDGER_URL={url}\n"
-            f"  {command} case -a {last} -k {directory / f'{last}.jwk'}\n"
-            f"  {command} events -a {first} -k {directory / f'{first}.jwk'} -f\n"
-            "Stop it with Ctrl-C.",
-            border_style="green",
-        )
+        f"The ledger is served at [bold]{url}[/] with the demo's cases. Try:\n"
+        f"  export CASE_LEDGER_URL={url}\n"
+        f"  {command} case -a {last} -k {directory / f'{last}.jwk'}\n"
+        f"  {command} events -a {first} -k {directory / f'{first}.jwk'} -f\n"
+        "Stop it with Ctrl-C.",
+        soft_wrap=True,
+        highlight=False,
     )
     console.print(
         f"In a browser: [bold]{url}[/] with a link for each role, and for the coordinators of "
@@ -363,7 +362,7 @@ def _stay(
     )
     for agency, link in links.items():
         role = protocol.agencies_by_id[agency].role
-        console.print(f"  {role:<16} {agency:<26} {link}", soft_wrap=True)
+        console.print(f"  {role:<22} {agency:<26} {link}", soft_wrap=True)
     try:
         signal.pause()
     except (KeyboardInterrupt, SystemExit):

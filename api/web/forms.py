@@ -7,8 +7,9 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
+from api.paper.languages.found import offered
 from api.paper.subject_access.value_shapes import Plain, shape
-from api.paper.subject_access.wording import Wording
+from api.paper.subject_access.wording import Wording, wording
 from ledger.procedure.available_actions import Offer
 from ledger.procedure.case_fold import joining_field
 from ledger.procedure.dates import ADULT_AT_YEARS, quarter_end, quarter_of
@@ -311,8 +312,13 @@ def _countries(kind: str, name: str, protocol: Protocol, words: Wording) -> Opti
 
 
 def language_options(words: Wording) -> Options:
-    """Return the languages with a two-letter code, and those that a catalogue names besides."""
-    return _sorted([(code, words.language_name(code)) for code in words.spoken_languages()])
+    """Return the languages of the pages, then the others by their names.
+
+    The others have a two-letter code, or a name in a catalogue.
+    """
+    own = {wording(one.code).spoken_code() for one in offered(words.protocol)}
+    listed = _sorted([(code, words.language_name(code)) for code in words.spoken_languages()])
+    return tuple(sorted(listed, key=lambda option: option[0] not in own))
 
 
 def _quarters(words: Wording) -> Options:

@@ -279,6 +279,7 @@ def test_files_chosen_together_are_all_kept_and_all_that_is_wrong_is_said_at_onc
     person: People, case: UUID, tmp_path: Path
 ) -> None:
     desk = person(POLICE)
+    desk.expected = REFUSED
     page = desk.goto(f"/cases/{case}/act/document_added")
     assert found_after_keeping_at_once(page) == ["one", "two"]
     look = page.get_by_role("button", name="See what will be signed")

@@ -272,6 +272,13 @@ export function begin(place, { draft, caseId, most = Infinity, changed = () => {
     return true;
   }
 
+  /** Show the node's picture of a file that was sent before, if it makes one. */
+  async function preview(item) {
+    if (!item.metadata) return;
+    const answer = await tus.ask(`${tus.uploadsOf(caseId)}/${item.upload.id}/preview?page=1`).catch(() => null);
+    if (answer) await picture(item, await answer.blob());
+  }
+
   async function showKept() {
     const found = await drafts.find(id);
     for (const file of found?.files ?? []) {
@@ -282,6 +289,7 @@ export function begin(place, { draft, caseId, most = Infinity, changed = () => {
       if (isReady(file)) {
         say(file, text("docs.sent"));
         tellMetadata(file);
+        if (partOf(file, "picture").hidden) preview(file);
       } else {
         start(file);
       }

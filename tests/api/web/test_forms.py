@@ -4,7 +4,7 @@ import pytest
 
 from api.paper.subject_access.value_shapes import Plain, shape
 from api.paper.subject_access.wording import wording
-from api.web.forms import NOT_BY_FORM, Control, FormField, Sent, form
+from api.web.forms import NOT_BY_FORM, Control, FormField, Sent, form, language_options
 from ledger.procedure.available_actions import Offer
 from ledger.procedure.case_fold import joining_field
 from ledger.procedure.protocol import shipped_protocol
@@ -101,3 +101,10 @@ def test_each_field_that_brings_a_country_in_is_a_choice_of_its_form() -> None:
             model = CASE_ACTIONS[kind]
             assert model.model_fields[name].is_required(), kind
             assert model.level(name).level is Level.LEDGER, kind
+
+
+def test_a_form_lists_the_languages_of_the_pages_before_the_180_others() -> None:
+    options = language_options(wording("en"))
+    assert [code for code, _ in options[:3]] == ["sqi", "eng", "cnr"]
+    assert [name for _, name in options[3:6]] == ["Abkhazian", "Afar", "Afrikaans"]
+    assert len(options) == len(set(options)) > 180
