@@ -405,6 +405,7 @@ def test_a_case_that_moved_on_keeps_what_was_typed(
     page.get_by_role("button", name="See what will be signed").click()
     page.get_by_role("button", name="Sign and record").click()
     expect(page.locator("#trouble")).to_contain_text("Somebody recorded something")
+    expect(page.locator("#trouble")).to_be_focused()
     expect(page.locator("#since li")).to_have_count(1)
     expect(page.locator("#since li")).to_contain_text("Risk assessed: High")
     expect(page.locator("#f-threats")).to_have_value("typed before it moved on")

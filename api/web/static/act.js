@@ -95,7 +95,9 @@ function begin(form) {
   function trouble(message) {
     part("trouble").textContent = message;
     part("trouble").hidden = !message;
-    if (message) part("trouble").scrollIntoView({ block: "center" });
+    if (!message) return;
+    part("trouble").focus({ preventScroll: true }); // the button that was pressed is gone or disabled
+    part("trouble").scrollIntoView({ block: "center" });
   }
 
   function show(reviewing) {
