@@ -29,7 +29,7 @@ from tests.support.document_work import (
 from tests.support.object_server import ObjectServer
 from tests.support.waiting import until
 
-DOCUMENTS = int(os.environ.get("CASE_LEDGER_TEST_DOCUMENTS", "8"))
+DOCUMENTS = int(os.environ.get("CASE_LEDGER_TEST_DOCUMENTS", "4"))
 DISTURBANCES = max(2, DOCUMENTS // 8)
 WORKERS = 4
 SIZE_MEBIBYTES = 2000
@@ -63,7 +63,7 @@ def test_an_acknowledged_document_is_whole_whatever_happens_to_the_node(
         try:
             with ThreadPoolExecutor(WORKERS) as pool:
                 each = DOCUMENTS // WORKERS
-                workers = [pool.submit(_work, work, each) for _ in range(WORKERS)]
+                workers = [pool.submit(_work, work, each, number) for number in range(WORKERS)]
                 _disturb(node, small_disk, work)
                 for worker in workers:
                     worker.result()
@@ -77,10 +77,10 @@ def test_an_acknowledged_document_is_whole_whatever_happens_to_the_node(
         assert node.json("verify", "vault", "XK", "--documents")["findings"] == []
 
 
-def _work(work: DocumentWork, documents: int) -> None:
+def _work(work: DocumentWork, documents: int, first: int) -> None:
     """Add documents to a case, every other one by a release, and read each in both countries."""
     case_id, version = work.open_case(), 3
-    for number in range(documents):
+    for number in range(first, first + documents):
         group = FieldGroup.IDENTITY if number % 2 else None
         added = work.add(case_id, version, group)
         version += 1 if group is None else 2

@@ -46,7 +46,7 @@ from tests.support.papers import pdf
 from tests.support.strategies import inside_base64
 from tests.support.waiting import until
 
-KILLS = int(os.environ.get("CASE_LEDGER_TEST_CLEAR_KILLS", "2"))
+KILLS = int(os.environ.get("CASE_LEDGER_TEST_CLEAR_KILLS", "1"))
 STORES = ("objects",) if KILLS < 10 else ("database", "objects")
 """With few kills the contents are in an object store; other tests kill uploads to a database."""
 _LATEST = 12
