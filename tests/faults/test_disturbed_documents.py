@@ -9,8 +9,8 @@ root may make.
 import os
 import subprocess
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
 from random import Random
@@ -64,7 +64,7 @@ def test_an_acknowledged_document_is_whole_whatever_happens_to_the_node(
             with ThreadPoolExecutor(WORKERS) as pool:
                 each = DOCUMENTS // WORKERS
                 workers = [pool.submit(_work, work, each, number) for number in range(WORKERS)]
-                _disturb(node, small_disk, work)
+                _disturb(node, small_disk, work, workers)
                 for worker in workers:
                     worker.result()
             check_whole(work)
@@ -88,7 +88,9 @@ def _work(work: DocumentWork, documents: int, first: int) -> None:
         work.read_abroad(added)
 
 
-def _disturb(node: DocumentNode, disk: Path, work: DocumentWork) -> None:
+def _disturb(
+    node: DocumentNode, disk: Path, work: DocumentWork, workers: Sequence[Future[None]]
+) -> None:
     """Disturb the node in each way in turn, as the work goes on."""
     random, filler = Random(7), Filler(disk)
 
@@ -107,6 +109,13 @@ def _disturb(node: DocumentNode, disk: Path, work: DocumentWork) -> None:
     ways = (lose_power, fill_disk, node.kill_working, node.kill_answering, node.kill_postgresql)
     for number, disturb in enumerate(islice(cycle(ways), DISTURBANCES)):
         due = DOCUMENTS * number // DISTURBANCES
-        until(lambda due=due: len(work.begun) > due)  # type: ignore[misc]
+
+        def is_due(due: int = due) -> bool:
+            for worker in workers:
+                if worker.done():
+                    worker.result()  # raises the error that ended it
+            return len(work.begun) > due
+
+        until(is_due, lambda: f"stopped in the step {work.step}")
         time.sleep(random.uniform(0, 0.5))  # a random point of the work
         disturb()
