@@ -30,7 +30,7 @@ def test_a_form_goes_from_one_desk_to_the_other(person: People) -> None:
     kosovo.sees_no_barrier()
     kosovo.picture("forms-of-a-case")
     first.get_by_role("link", name="Preview and send").click()
-    expect(page.locator("h2")).to_contain_text("Form 1: Notification")
+    expect(page.get_by_role("heading", name="Form 1: Notification")).to_be_visible()
     expect(page.get_by_role("heading", name="Case opened")).to_be_visible()
     page.locator("#f-addressee").select_option("me-nac")
     page.locator("#f-remarks").fill("The girl speaks Montenegrin.")
