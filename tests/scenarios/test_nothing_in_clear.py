@@ -155,7 +155,7 @@ def file_a_document(cli: CommandLine, case: str, police: Sequence[str]) -> None:
         cli.run("document", "add", case, str(file), *described, *police)
         (one,) = cli.json("document", "list", case, *IDENTITY, *police)["documents"]
         to = Path(name) / "again.pdf"
-        cli.run("document", "get", case, one["id"], str(to), *IDENTITY[2:], *police)
+        cli.run("document", "get", case, one["id"], str(to), "--original", *IDENTITY[2:], *police)
         assert to.read_bytes() == DOCUMENT
 
 
