@@ -1,6 +1,7 @@
 """A country outside a case does not learn a person's place or destination."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
@@ -178,7 +179,9 @@ def test_no_page_tells_it(target: Target, returned: tuple[UUID, int], agency: st
         for path in PAGES:
             page = browser.get(path.format(case=returned[0]))
             assert page.status_code in (200, 403, 404), page.text
-            assert [secret for secret in SECRETS if secret in page.text] == []
+            # The list of cases offers every agency of the protocol as the leading one.
+            told = re.sub(r'<select id="filter-agency".*?</select>', "", page.text, flags=re.S)
+            assert [secret for secret in SECRETS if secret in told] == []
 
 
 @pytest.mark.parametrize("path", READS)

@@ -1,10 +1,13 @@
 """Browsers, stood in for by an HTTP client that has a session."""
 
+import re
+
 import httpx
 
 from api.client.assertion import make_assertion
 from tests.support.serving import Server
 
+_TIME = re.compile(r' data-now="[^"]*"')
 FROM_HERE = {"Sec-Fetch-Site": "same-origin"}
 
 
@@ -20,5 +23,5 @@ def signed_in(server: Server, agency: str) -> httpx.Client:
 
 
 def page_text(answer: httpx.Response) -> str:
-    """A page without the reference of its request, which is another one each time."""
-    return answer.text.replace(answer.headers["x-request-id"], "")
+    """A page without its request's id and its time, which are others each time."""
+    return _TIME.sub("", answer.text.replace(answer.headers["x-request-id"], ""))

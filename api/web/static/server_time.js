@@ -3,7 +3,7 @@
 const TOLERATED_MS = 10_000;
 
 /** By how many milliseconds the server is ahead of this computer, where that is more than a delay. */
-export const skew = skewOf(globalThis.document?.documentElement.dataset.now);
+export const skew = skewOf(globalThis.document?.body.dataset.now);
 
 function skewOf(saidNow) {
   if (!saidNow) return 0; // a program that checks what pages check, and has no page
