@@ -298,7 +298,7 @@ def world(begun_world: World) -> World:
     begun_world.send()
     begun_world.execute(
         "TRUNCATE mailbox.parcels, vault_xk.parcels_sent, vault_me.parcels_refused,"
-        " vault_me.parcels_waiting, vault_me.disclosures"
+        " vault_me.parcels_waiting, vault_me.disclosures, vault_me.search_index"
     )
     for path in (begun_world.directory / "parcels").rglob("*.key"):
         path.unlink()
