@@ -23,7 +23,7 @@ MOST_CHARACTERS = 100
 
 @dataclass(frozen=True, slots=True)
 class ListChoice:
-    """What a reader chose, each as it was typed; empty if it was left open."""
+    """Choices of a reader, each as it was typed; empty if it was left open."""
 
     order: str = ""
     status: str = ""

@@ -90,7 +90,7 @@ class CaseOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CaseFilter:
-    """What the listed cases have in common. ``None`` leaves a thing open."""
+    """Values that the listed cases have in common. ``None`` leaves a thing open."""
 
     status: str | None = None
     stage: str | None = None

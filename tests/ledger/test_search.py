@@ -27,7 +27,7 @@ KEY, OTHER_KEY = SearchKey.of(b"k" * 32), SearchKey.of(b"o" * 32)
 
 
 def matches(typed: str, stated: str, name: str = "first_name") -> bool:
-    """Whether each word that was typed has a form in common with the stated value."""
+    """Each word that was typed has a form in common with the stated value."""
     forms = set(stated_forms(name, stated))
     words = sought_words(typed, phones=True)
     return bool(words) and all(forms & {*word.exact, *word.similar} for word in words)

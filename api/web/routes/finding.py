@@ -41,7 +41,7 @@ _TOLD_ON_THE_PAGE = ("access-matrix", "search-too-short", "search-closed")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a person typed, and the purpose that the person chose."""
+    """The text that a person typed, and the purpose that the person chose."""
 
     text: str
     purpose: Purpose | None
