@@ -60,7 +60,7 @@ class Janitor(PeriodicWorker):
         self._sessions = sessions
         self._mailbox = mailbox
         self._chunks_at = time.monotonic()
-        """When chunks without a document are looked for next, by the monotonic clock."""
+        """The time of the next look for chunks without a document, by the monotonic clock."""
         super().__init__(
             "sweep", self._step, every=_EVERY.total_seconds(), backoff=Backoff(1.0, 60.0)
         )

@@ -74,7 +74,7 @@ class _Transfer:
     place: DocumentPlace
     key: bytes = field(repr=False)
     came_at: float
-    """When something came, or was asked for, by the monotonic clock."""
+    """The time at which something came, or was asked for, by the monotonic clock."""
     is_over: bool = False
     """True once every chunk that was asked for came."""
 

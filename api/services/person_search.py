@@ -48,9 +48,9 @@ class FoundPerson:
     opened_by: str
     lead_agency: str
     is_exact: bool
-    """Whether each word is written alike; else one or more are similar."""
+    """True if each word is written alike; else one or more are similar."""
     is_earlier: bool
-    """Whether only earlier statements match, which were stated anew since."""
+    """True if only earlier statements match, which were stated anew since."""
     name: str | None = None
     """The name, where the reader may read the identity in this case."""
 
@@ -61,7 +61,7 @@ class FoundPersons:
 
     persons: Sequence[FoundPerson]
     has_more: bool
-    """Whether more cases match than are shown."""
+    """True if more cases match than are shown."""
 
 
 class PersonSearch:

@@ -52,7 +52,7 @@ class Whereabouts:
     """The places of the content of a document besides this node."""
 
     awaited: str
-    """How far the content of another country is on its way here; empty if it is not awaited."""
+    """The progress of another country's content on its way here; empty if it is not awaited."""
     given: tuple[str, ...]
     """The countries to which this country's node gives the content."""
 

@@ -29,7 +29,7 @@ class SoughtReference:
 
     reference: str
     may_be_name: bool
-    """Whether it has letters and spaces alone, as a name has."""
+    """True if it has letters and spaces alone, as a name has."""
 
 
 @dataclass(frozen=True, slots=True)

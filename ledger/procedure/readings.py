@@ -53,7 +53,7 @@ class Reading(LedgerModel):
     """The rule that refused it."""
     bases: Mapping[FieldGroup, BasisNamed] = {}
     copy_kind: CopyKind | None = None
-    """Where a document was downloaded: the signed original, or a copy with a visible mark."""
+    """Of a download: the signed original, or a copy with a visible mark."""
     concerning: UUID | None = None
     """The release that the fields were taken out for, the annulled action that was reviewed, or the
     action whose document was opened."""

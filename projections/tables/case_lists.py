@@ -104,7 +104,7 @@ class CaseFilter:
     opened_from: datetime | None = None
     opened_before: datetime | None = None
     awaits_us: bool | None = None
-    """Whether some step is the viewer's."""
+    """True if some step is the viewer's."""
 
 
 class BoardMark(StrEnum):
@@ -145,7 +145,7 @@ _ORDERED: dict[CaseOrder, tuple[LiteralString, LiteralString]] = {
     ),
     CaseOrder.LATEST: (" AND position < %(place)s", " ORDER BY position DESC LIMIT %(limit)s"),
 }
-"""How a page goes on behind a place, and the order."""
+"""The condition that a page begins behind a place, and the order."""
 # Cheap first: only of a case that waits for the agency at all is it asked until when.
 _OWN: LiteralString = """ AND waits_for && %(keys)s AND EXISTS (
       SELECT FROM unnest(waits_for, waits_until) AS waits (key, until)

@@ -149,7 +149,7 @@ class VaultVerified(LedgerModel):
 
     actions: int
     documents: int | None = None
-    """How many contents were read; ``None`` where none was to be read."""
+    """The number of contents that were read; ``None`` where none was to be read."""
     findings: tuple[VaultFinding, ...]
     """The fields that are not as they were deposited and signed."""
     missing: tuple[MissingPart, ...]

@@ -35,7 +35,7 @@ class DocumentSignature(Document):
     action: UUID
     agency: AgencyId
     acted_at: AwareDatetime
-    """When the agency signed it, as it says."""
+    """The time at which the agency signed it, as it says."""
     recorded_at: AwareDatetime
 
 
@@ -72,7 +72,7 @@ class FoundMetadata(Document):
     longitude: Annotated[float | None, Field(ge=-180, le=180)] = None
     """In degrees. West is negative."""
     made_at: _Told | None = None
-    """When the photograph was taken or the file was made, as ISO 8601, by the device's clock."""
+    """The time of the photograph or of the file's making, as ISO 8601, by the device's clock."""
     camera: _Told | None = None
     serial_number: _Told | None = None
     """Of the camera."""
@@ -207,14 +207,14 @@ class AwaitedDocument(Document):
     state: Literal["expected", "fetching", "missing", "refused", "held"]
     """``missing``: it has not come for ten times as long as anything may take."""
     since: AwareDatetime
-    """When the document was named here; of one that is held, since when it is."""
+    """The time at which the document was named here; of one that is held, of its arrival."""
     refused: str | None
     """The rule by which it is not given or was not taken in."""
     asked: Country | None
     """The country that was asked last."""
     asked_at: AwareDatetime | None
     tries: int
-    """How often it was asked since a part came."""
+    """The number of questions since a part came."""
     trouble: str | None
     """The reason for which the other node did not take in the question."""
 
@@ -226,12 +226,12 @@ class GivenDocument(Document):
     """The action that has the document."""
     recipient: Country
     begun_at: AwareDatetime
-    """When the first part was sent."""
+    """The time at which the first part was sent."""
     last_at: AwareDatetime
     held_at: AwareDatetime | None
-    """When the other node's signed statement came that it holds the content."""
+    """The time at which the other node's signed statement came that it holds the content."""
     statement: str | None
-    """That statement, a JWS by a key of the other country's node."""
+    """The statement, a JWS by a key of the other country's node."""
 
 
 class DocumentInventory(Document):

@@ -63,13 +63,13 @@ class ContentStanding(LedgerModel):
     """The bytes that are durable here."""
     state: ContentState
     since: UtcDatetime
-    """When the content was expected first; of one that is held, since when it is."""
+    """The time at which the content was expected first; of one that is held, of its arrival."""
     refused: str | None
     asked: str | None
     """The country that was asked last."""
     asked_at: UtcDatetime | None
     tries: int
-    """How often it was asked since a chunk came."""
+    """The number of questions since a chunk came."""
     trouble: str | None
     """The reason for which the other country's node did not take in the question."""
 

@@ -138,10 +138,10 @@ class GivenContent(LedgerModel):
     """Of the disclosure that names the document."""
     recipient: str
     begun_at: UtcDatetime
-    """When the first chunk was sent."""
+    """The time at which the first chunk was sent."""
     last_at: UtcDatetime
     held_at: UtcDatetime | None
-    """When the signed statement came."""
+    """The time at which the signed statement came."""
     statement: str | None
 
 
