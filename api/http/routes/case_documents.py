@@ -19,6 +19,7 @@ from api.client.schemas.case_documents import (
     DocumentCopyRequest,
     DocumentInventory,
     DocumentPage,
+    RedactionRequest,
     UploadState,
 )
 from api.http.access import Caller, TheCaller, TheNode
@@ -38,6 +39,7 @@ from ledger.procedure.readings import CopyKind
 from ledger.signing.country_key import SealError
 from ledger.vault.documents.documents import OpenedDocument
 from ledger.vault.documents.media_types import SUFFIXES
+from ledger.vault.documents.uploads import Upload
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
 
@@ -252,17 +254,36 @@ async def copy_document(
     in the wrong one. It is a reading of the document, as a download is.
     """
 
-    def made() -> UploadState:
-        opened = node.disclosing.read_document(
-            caller.reader, case_id, document_id, asked.purpose, asked.basis, is_reused=True
-        )
-        with coming_again(node, caller, opened):
-            upload = copied(node.uploads, caller.agency, asked.to, opened, caller.protocol)
-        return upload_state(upload)
+    def made() -> Upload:
+        with reused(node, caller, case_id, document_id, asked) as opened:
+            return copied(node.uploads, caller.agency, asked.to, opened, caller.protocol)
 
-    state = await copies(request).run(caller.agency.id, made)
-    response.headers["Location"] = f"/v1/cases/{asked.to}/documents/uploads/{state.id}"
-    return state
+    return new_upload(await copies(request).run(caller.agency.id, made), response)
+
+
+def new_upload(upload: Upload, response: Response) -> UploadState:
+    """Return the state of an upload that the node made, and name its address in the answer."""
+    response.headers["Location"] = f"/v1/cases/{upload.place.case_id}/documents/uploads/{upload.id}"
+    return upload_state(upload)
+
+
+@contextmanager
+def reused(
+    node: Node,
+    caller: Caller,
+    case_id: UUID,
+    document_id: UUID,
+    asked: DocumentCopyRequest | RedactionRequest,
+) -> Iterator[OpenedDocument]:
+    """Open a document of which the node makes an upload, as a reading that is written down.
+
+    Raises ``Refusal`` as the reading does, and where the content does not open.
+    """
+    opened = node.disclosing.read_document(
+        caller.reader, case_id, document_id, asked.purpose, asked.basis, is_reused=True
+    )
+    with coming_again(node, caller, opened):
+        yield opened
 
 
 def copies(request: Request) -> Costly:

@@ -11,11 +11,11 @@ from api.http.costly import Costly
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import SANDBOX_POLICY, responses
 from api.http.parameters import CaseId
-from api.http.routes.case_documents import coming_again, copies
-from api.http.routes.document_uploads import upload_state
+from api.http.routes.case_documents import coming_again, copies, new_upload, reused
 from api.node.node import Node
 from api.services.document_previews import PICTURE_TYPE, Preview, preview
 from api.services.document_redactions import without_pages
+from ledger.vault.documents.uploads import Upload
 from ledger.vocabulary.picklists import LegalBasis, Purpose
 
 PAGES_HEADER = "Document-Pages"
@@ -125,14 +125,11 @@ async def copy_without_metadata(
     returned.
     """
 
-    def made() -> UploadState:
+    def made() -> Upload:
         upload = node.uploads.find_whole(caller.agency, case_id, upload_id)
-        copy = node.upload_previews.without_metadata(caller.agency, upload, caller.protocol)
-        return upload_state(copy)
+        return node.upload_previews.without_metadata(caller.agency, upload, caller.protocol)
 
-    state = await previews(request).run(caller.agency.id, made)
-    response.headers["Location"] = f"/v1/cases/{case_id}/documents/uploads/{state.id}"
-    return state
+    return new_upload(await previews(request).run(caller.agency.id, made), response)
 
 
 @router.post(
@@ -157,19 +154,13 @@ async def redact_document(
     the upload, and the document that it `redacts`.
     """
 
-    def made() -> UploadState:
-        opened = node.disclosing.read_document(
-            caller.reader, case_id, document_id, asked.purpose, asked.basis, is_reused=True
-        )
-        with coming_again(node, caller, opened):
-            upload = without_pages(
+    def made() -> Upload:
+        with reused(node, caller, case_id, document_id, asked) as opened:
+            return without_pages(
                 node.uploads, caller.agency, opened, asked.leave_out, caller.protocol
             )
-        return upload_state(upload)
 
-    state = await copies(request).run(caller.agency.id, made)
-    response.headers["Location"] = f"/v1/cases/{case_id}/documents/uploads/{state.id}"
-    return state
+    return new_upload(await copies(request).run(caller.agency.id, made), response)
 
 
 def previews(request: Request) -> Costly:
