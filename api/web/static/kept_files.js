@@ -8,7 +8,8 @@ import * as store from "./store.js";
 /** The bytes of one piece; a request sends at most one. */
 export const PIECE_BYTES = 512 * 1024;
 const KEPT_MS = 24 * 3600_000; // as long as the node keeps an upload that no action has
-const PART = "/files";
+/** The part of an id that begins the ids of a form's files. */
+export const PART = "/files";
 
 /** The id under which the files of a form are kept, below that of the form's draft. */
 export const draftOf = (form) => `${form}${PART}`;

@@ -1,11 +1,11 @@
 // What an agency signed or typed in this browser and the ledger does not have yet.
 
 import * as drafts from "./drafts.js";
+import { PART as FILES } from "./kept_files.js";
 import { send } from "./sending.js";
 import * as store from "./store.js";
 import { announce, reason, text } from "./texts.js";
 
-const FILES = "/files";
 const place = document.getElementById("unsent");
 
 /** The ids of all that is kept for an agency. */
