@@ -86,6 +86,17 @@ class Janitor(PeriodicWorker):
             _log.warning("parcels expired", parcels=expired)
         for vault in self._vaults:
             vault.sent.forget(_ACKNOWLEDGED_AGE)
+        removed = sum(self._sweep(vault) for vault in self._vaults)
+        # Last: an object store that is away leaves only its own objects to a later step.
+        self._sweep_documents()
+        return removed
+
+    def _sweep_documents(self) -> None:
+        """Remove unused uploads, and once a day chunks without a document.
+
+        Raises ``ChunkStoreError`` if the object store is away. The next step goes on.
+        """
+        for vault in self._vaults:
             if unused := vault.documents.sweep():
                 _log.info("uploads that no action has removed", uploads=unused)
         if time.monotonic() >= self._chunks_at:
@@ -93,7 +104,6 @@ class Janitor(PeriodicWorker):
                 if orphans := vault.documents.remove_orphans():
                     _log.warning("chunks without a document removed", documents=orphans)
             self._chunks_at = time.monotonic() + _ORPHANED_CHUNKS_SECONDS
-        return sum(self._sweep(vault) for vault in self._vaults)
 
     def _sweep(self, vault: Vault) -> int:
         if sealed := vault.seal_stored():

@@ -25,6 +25,7 @@ from ledger.events.newer_event import NewerEventError
 from ledger.log.signed_decision import HEADER
 from ledger.refusals import Ground, Refusal
 from ledger.vault.deposits import KeyMissingError
+from ledger.vault.documents.chunk_store import ChunkStoreError
 from ledger.vault.documents.scanning import NotScannedError
 from projections.tables.stored_documents import DamagedViewError
 
@@ -216,6 +217,17 @@ def told_not_scanned(_: Exception) -> Problem:
     return problem(503, "Not available now", "not-scanned", detail, {"Retry-After": "10"})
 
 
+def told_store_away(error: Exception) -> Problem:
+    """Return the problem of a content that the object store did not take or give."""
+    _log.error("the object store of the documents is away", why=str(error))
+    detail = (
+        "The store of this node's documents does not answer, so the document cannot be stored or"
+        " read now. Nothing was changed: send the same request again, and tell the operator if it"
+        " goes on."
+    )
+    return problem(503, "Not available now", "document-store-away", detail, {"Retry-After": "10"})
+
+
 def _told_no_pdf(error: Exception) -> Problem:
     _log.error("PDF files cannot be made", what=str(error))
     detail = "This node makes no PDF files: its operator must install `case-ledger[pdf]`."
@@ -251,6 +263,7 @@ _TOLD: Mapping[type[Exception], Callable[[Exception], Problem]] = {
     KeyMissingError: _told_key_missing,
     NewerEventError: _told_newer,
     DamagedViewError: _told_damaged,
+    ChunkStoreError: told_store_away,
     NotScannedError: told_not_scanned,
     PdfNotInstalledError: _told_no_pdf,
     ScriptNotInFontsError: _told_script,

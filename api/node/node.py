@@ -28,7 +28,7 @@ from api.notifying.notifier import check_notifications
 from api.paper.languages.catalogue import check_named_languages
 from api.runtime.clamd import ClamdScanner
 from api.runtime.disk import Room
-from api.runtime.document_store import document_chunks
+from api.runtime.document_store import ObjectStoreCheck, document_chunks
 from api.runtime.rate_limit import Rate
 from api.runtime.readiness import Checks
 from api.runtime.settings import Settings
@@ -132,6 +132,8 @@ class Node:
         )
         if self.scanner is not None:
             self.checks.add(self.scanner.troubles, is_seldom=True)
+        if (object_store := ObjectStoreCheck.of(settings)) is not None:
+            self.checks.add(object_store.troubles, is_seldom=True)
         self.checks.add(lambda: malformed_rows(self.views.documents))
         self.decisions: Decisions
         append_service: AppendService

@@ -21,6 +21,7 @@ from ledger.vocabulary.levels import FieldGroup
 from tests.faults.test_full_disk import Filler, told
 from tests.support.agencies import Agencies
 from tests.support.document_work import (
+    PATIENCE_SECONDS,
     DocumentNode,
     DocumentWork,
     check_no_orphans,
@@ -116,6 +117,7 @@ def _disturb(
                     worker.result()  # raises the error that ended it
             return len(work.begun) > due
 
-        until(is_due, lambda: f"stopped in the step {work.step}")
+        # A step may be refused for as long as its client is patient, and then goes on.
+        until(is_due, lambda: f"stopped in the step {work.step}", seconds=2 * PATIENCE_SECONDS)
         time.sleep(random.uniform(0, 0.5))  # a random point of the work
         disturb()

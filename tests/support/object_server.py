@@ -6,7 +6,7 @@ answered once the object is renamed into its place, so a killed client leaves no
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import md5
@@ -26,8 +26,10 @@ class ObjectServer:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.refuses: dict[str, tuple[int, str]] = {}
+        """The status and the S3 code that each method, such as ``GET``, is refused with."""
         directory.mkdir(parents=True, exist_ok=True)
-        self._server = _Server(("127.0.0.1", 0), _handler(directory))
+        self._server = _Server(("127.0.0.1", 0), _handler(directory, self.refuses))
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
@@ -74,9 +76,22 @@ def _names(directory: Path) -> list[str]:
     return sorted(str(path.relative_to(directory)) for path in found)
 
 
-def _handler(directory: Path) -> type[BaseHTTPRequestHandler]:
+def _handler(
+    directory: Path, refuses: Mapping[str, tuple[int, str]]
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def parse_request(self) -> bool:
+            """Read the head of a request, and answer a method that is refused."""
+            if not super().parse_request():
+                return False
+            if self.command not in refuses:
+                return True
+            self.rfile.read(int(self.headers["content-length"] or 0))
+            status, code = refuses[self.command]
+            self._answer(status, f"<Error><Code>{code}</Code></Error>".encode())
+            return False
 
         def do_PUT(self) -> None:
             content = self.rfile.read(int(self.headers["content-length"]))

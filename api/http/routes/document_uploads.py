@@ -21,12 +21,13 @@ from starlette.types import Scope
 from api.client.schemas.case_documents import UploadState
 from api.http.access import TheCaller, TheNode
 from api.http.declared_parameters import DeclaredParametersRoute
-from api.http.error_handlers import responses, told_not_scanned
+from api.http.error_handlers import responses, told_not_scanned, told_store_away
 from api.http.parameters import CaseId
 from api.runtime.problem import problem
 from api.services.document_uploads import UploadWriter
 from api.services.refusal_problem import status_of
 from ledger.refusals import Ground, Refusal
+from ledger.vault.documents.chunk_store import ChunkStoreError
 from ledger.vault.documents.scanning import NotScannedError
 from ledger.vault.documents.uploads import Upload
 
@@ -66,8 +67,9 @@ class TusRoute(DeclaredParametersRoute):
                 raise problem(
                     status, title, refusal.rule, refusal.message, headers, field=refusal.field
                 ) from None
-            except NotScannedError as error:
-                told = told_not_scanned(error)
+            except (ChunkStoreError, NotScannedError) as error:
+                is_store = isinstance(error, ChunkStoreError)
+                told = told_store_away(error) if is_store else told_not_scanned(error)
                 told.headers = {**(told.headers or {}), **_TUS}
                 raise told from None
             except Problem as error:

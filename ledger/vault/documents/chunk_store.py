@@ -8,15 +8,24 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.sql import SQL, Composed, Identifier
 
+from ledger.refusals import OperatorError
 from ledger.store.migrate import vault_schema
 from ledger.vault.documents.chunk_encryption import DocumentPlace
+
+
+class ChunkStoreError(OperatorError):
+    """The store of chunks did not answer, or refused the request. Nothing is known of the chunk.
+
+    The message names the kind of error, and holds nothing of a content.
+    """
 
 
 class ChunkStore(Protocol):
     """Keeps encrypted chunks by document, number and length of their content in bytes.
 
     ``connection`` is a transaction of the vault's database, which a store in that database needs. A
-    chunk in any other store is durable when :meth:`put` returns.
+    chunk in any other store is durable when :meth:`put` returns. The methods of a store outside the
+    database raise ``ChunkStoreError`` while it is away.
     """
 
     in_database: bool

@@ -401,7 +401,7 @@ class Uploads:
                 gone = [row["document_id"] for row in connection.execute(removed).fetchall()]
             if not gone:
                 return count
-            self.chunks.remove(gone)
+            self.chunks.remove(gone)  # if the store is away, the rows stay for the next sweep
             with self._database.transaction(role=self._role) as connection:
                 connection.execute(done, (gone,))
 
