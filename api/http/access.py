@@ -55,6 +55,8 @@ class Caller:
     registry: Registry
     key_id: str | None = None
     session: Session | None = None
+    is_from_own_page: bool = True
+    """Whether no page of another site, and no link in a letter, can have made the request."""
     asked_at: datetime = field(default_factory=lambda: clock.now())  # a test sets the clock
 
     @property
@@ -83,7 +85,7 @@ class Caller:
     @property
     def reader(self) -> Reader:
         """Return the reader whom the access log names for personal fields."""
-        return Reader(self.agency, self.key_id, self.person)
+        return Reader(self.agency, self.key_id, self.person, self.is_from_own_page)
 
     @property
     def viewer(self) -> str:
@@ -249,12 +251,15 @@ def check_same_origin(node: Node, request: Request) -> None:
 
 
 def from_own_page(method: str, headers: Mapping[str, str], public_url: str | None) -> bool:
-    """Return whether a request only reads, or says that it comes from a page of this origin.
+    """Return whether a request only reads, or says that it comes from a page of this origin."""
+    return method in _READING or says_own_page(headers, public_url)
+
+
+def says_own_page(headers: Mapping[str, str], public_url: str | None) -> bool:
+    """Return whether a request says that it comes from a page of this origin.
 
     The proof is Fetch Metadata if a browser sends it, else ``Origin`` (RFC 6454).
     """
-    if method in _READING:
-        return True
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
@@ -272,7 +277,13 @@ async def _signed_in(
         )
     registry = await lanes.registry.at(version)
     agency = person_agency(node, registry, session.agency)
-    asking = Caller(agency, registry, key_id=session.key_id, session=session)
+    asking = Caller(
+        agency,
+        registry,
+        key_id=session.key_id,
+        session=session,
+        is_from_own_page=says_own_page(request.headers, node.settings.public_url),
+    )
     if session.key_id is not None and not asking.key_counts(registry, node.clock.moments()):
         raise Refusal(
             Ground.UNAUTHENTIC,

@@ -46,6 +46,8 @@ class Reader:
     agency: Agency
     key_id: str | None
     person: str | None
+    is_from_own_page: bool = True
+    """Whether no page of another site, and no link in a letter, can have made the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,6 +419,18 @@ def asked_by(
     groups: Iterable[FieldGroup],
     purpose: Purpose,
 ) -> Asked:
+    """Return the request as the access log writes it down.
+
+    Raises ``Refusal`` (``cross-site``), which is not written down, if a page of another site can
+    have made the request: its author would write the entry in the name of the reader.
+    """
+    if not reader.is_from_own_page:
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "cross-site",
+            "A person's request comes from this node's own pages, and says so.",
+            "Sec-Fetch-Site",
+        )
     return Asked(
         agency=reader.agency.id,
         role=reader.agency.role,

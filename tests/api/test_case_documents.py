@@ -106,6 +106,14 @@ def added(
         return receipt
 
 
+@pytest.fixture(scope="module")
+def begun_case(served: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[UUID, UUID]:
+    """A case, and the action that has its document."""
+    (file := tmp_path_factory.mktemp("paper") / "paper.pdf").write_bytes(pdf(2_000))
+    case, _ = opened(served)
+    return case, added(served, case, 1, file).action_id
+
+
 CONSENT = ConsentGiven(
     acted_at=START,
     scopes=tuple(ConsentScope),
@@ -215,6 +223,29 @@ def test_a_download_has_ranges_and_runs_nowhere(served: Server, file: Path) -> N
     beyond = get("bytes=700000-")
     assert (beyond.status_code, beyond.json()["rule"]) == (416, "document-range")
     assert httpx.get(url, headers=authorised(served)).status_code == 422  # no purpose
+
+
+@pytest.mark.parametrize(
+    "elsewhere", [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"},
+                  {"Sec-Fetch-Site": "none"}, {"Origin": "https://evil.example"}, {}]
+)  # fmt: skip
+def test_a_link_elsewhere_opens_no_document_and_makes_no_entry(
+    served: Server, begun_case: tuple[UUID, UUID], elsewhere: dict[str, str]
+) -> None:
+    """ASVS V3.5 request forgery: its author would write the access log in the reader's name."""
+    case, document = begun_case
+    paths = [f"{document}/{what}?purpose=protection" for what in ("content", "preview")]
+    paths += [f"{document}/content?purpose=protection&copy=original"]
+    paths = [f"/v1/cases/{case}/documents/{path}" for path in paths]
+    paths += [f"/v1/cases/{case}/documents?group=identity&purpose=protection"]
+    with served.client(AGENCY) as client, signed_in(served, AGENCY) as browser:
+        before = len(client.readings(case).readings)
+        for path in paths:
+            answer = browser.get(path, headers=elsewhere)
+            assert (answer.status_code, answer.json()["rule"]) == (403, "cross-site")
+        assert len(client.readings(case).readings) == before
+        assert browser.get(paths[-2], headers=FROM_HERE).is_success
+        assert len(client.readings(case).readings) == before + 1
 
 
 def test_an_action_without_its_upload_is_refused_and_nothing_is_kept(

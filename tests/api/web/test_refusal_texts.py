@@ -32,7 +32,6 @@ OF_NODES_AND_PROGRAMS = frozenset(
     {
         "already-anchored",
         "assertion-missing",
-        "cross-site",
         "disclosures-stay",
         "two-credentials",
     }
