@@ -43,10 +43,16 @@ PAGE_POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """The Content-Security-Policy of a page for people."""
+PRINTED_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+"""The Content-Security-Policy of a PDF that the node made.
+
+WebKit shows a PDF in a page that it makes itself, to which the policy of the PDF applies. The size
+of the viewer is in a ``style`` attribute of that page. A sandbox would stop Chromium's viewer.
+"""
 SANDBOX_POLICY = "sandbox; default-src 'none'; frame-ancestors 'none'"
 """The Content-Security-Policy of a document's content: nothing of it runs, wherever it is shown.
 
-No other policy than these three is sent."""
+No other policy than these four is sent."""
 _log = structlog.get_logger(__name__)
 
 

@@ -8,11 +8,11 @@ from uuid import UUID
 
 from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from api.client.schemas.health import Effect
 from api.http.access import Caller
-from api.http.error_handlers import ANSWER_HEADERS, PAGE_POLICY
+from api.http.error_handlers import ANSWER_HEADERS, PAGE_POLICY, PRINTED_POLICY
 from api.keys.key_ends import EndingKey, concerns, ending_keys
 from api.node.joined_parties import RULE as RESTART_DUE
 from api.node.node import Node
@@ -177,3 +177,13 @@ def page(
         )
     )
     return HTMLResponse(content, status, dict(PAGE_HEADERS))
+
+
+def printed(content: bytes, name: str) -> Response:
+    """Return the answer with a PDF, which the browser shows. Its name says nothing of a case."""
+    headers = {
+        **PAGE_HEADERS,
+        "Content-Security-Policy": PRINTED_POLICY,
+        "Content-Disposition": f'inline; filename="{name}.pdf"',
+    }
+    return Response(content, headers=headers, media_type="application/pdf")

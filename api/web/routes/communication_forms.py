@@ -27,7 +27,7 @@ from api.web.errors import PageRoute
 from api.web.forms import form, is_long
 from api.web.printing_form import PrintedForm
 from api.web.refusal_text import reason
-from api.web.rendering import PAGE_HEADERS, Words, page
+from api.web.rendering import Words, page, printed
 from api.web.routes.acts import recorded_case
 from api.web.routes.cases import case_fields, own_case
 from ledger.log.merkle import leaf_hash
@@ -232,9 +232,8 @@ def _printed(
 ) -> Response:
     there = Words.in_language(beside, caller, "beside")
     paper = form_on_paper(node, caller, case_id, action)
-    headers = {**PAGE_HEADERS, "Content-Disposition": 'inline; filename="form.pdf"'}
     made = paper.pdf(Words.of(request), there, clock.now())
-    return Response(made, headers=headers, media_type="application/pdf")
+    return printed(made, "form")
 
 
 def form_on_paper(node: Node, caller: Caller, case_id: UUID, action: UUID) -> PrintedForm:

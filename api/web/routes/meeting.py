@@ -21,7 +21,7 @@ from api.web.forms import is_long
 from api.web.meeting import CARRIED, address, draft, owing, recorded, recordings
 from api.web.minutes import may_sign, minutes
 from api.web.printing_meeting import print_sitting
-from api.web.rendering import PAGE_HEADERS, Words, page
+from api.web.rendering import Words, page, printed
 from api.web.routes.acts import recorded_case
 from api.web.routes.cases import case_fields
 from api.web.timeline import handovers
@@ -169,8 +169,7 @@ def _printed_summary(request: Request, meeting: _Meeting) -> Response:
     caller, sitting = meeting.caller, meeting.sitting
     cases, position = meeting.agenda()
     content = print_sitting(caller, sitting, cases, position, Words.of(request), _now())
-    headers = {**PAGE_HEADERS, "Content-Disposition": 'inline; filename="meeting-summary.pdf"'}
-    return Response(content, headers=headers, media_type="application/pdf")
+    return printed(content, "meeting-summary")
 
 
 @router.get("/meeting/{country}/{case_id}")

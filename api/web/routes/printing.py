@@ -13,7 +13,7 @@ from api.node.node import Node
 from api.web.case_text import dues, names, rows
 from api.web.errors import PageRoute
 from api.web.printing import Printing
-from api.web.rendering import PAGE_HEADERS, Words
+from api.web.rendering import Words, printed
 from api.web.routes.cases import case_fields, own_case
 from api.web.timeline import handovers
 from ledger.system import clock
@@ -39,7 +39,7 @@ def _summary(
     request: Request, node: Node, caller: Caller, case_id: UUID, at_least: int | None
 ) -> Response:
     wait_for(node, "case_views", at_least)
-    return _pdf(summary_pdf(node, caller, case_id, Words.of(request)), "case-summary")
+    return printed(summary_pdf(node, caller, case_id, Words.of(request)), "case-summary")
 
 
 def summary_pdf(node: Node, caller: Caller, case_id: UUID, words: Words) -> bytes:
@@ -76,7 +76,7 @@ def _trail(
     position = node.views.position("audit_trail")
     trail = [entry for entry in trail_of(node, caller, case_id) if entry.position <= position]
     printing = _printing(Words.of(request), caller, view, position, trail, HeldFields())
-    return _pdf(printing.trail(), "audit-trail")
+    return printed(printing.trail(), "audit-trail")
 
 
 def _printing(
@@ -97,9 +97,3 @@ def _printing(
         rows=rows(trail, held, dict(handovers(trail)), caller.registry.agreement, words.things),
         named=names(protocol, trail, words.things),
     )
-
-
-def _pdf(content: bytes, name: str) -> Response:
-    """Shown in the browser; the file's name says nothing of the case."""
-    headers = {**PAGE_HEADERS, "Content-Disposition": f'inline; filename="{name}.pdf"'}
-    return Response(content, headers=headers, media_type="application/pdf")
