@@ -718,7 +718,7 @@ OF_LEFT_PARTIES = {
 """The kinds of acts that agencies of a party that left may take: they answer what it owes."""
 VERSIONS = {
     "amendment_accepted": 2,
-    "key_registered": 2,
+    "key_registered": 3,
     "log_policy_adopted": 2,
     "protocol_adopted": 2,
 }
@@ -913,6 +913,8 @@ class Registry:
         self.agency_proposals: dict[str, tuple[str, dict[str, Any], str]] = {}
         """Oversight bodies to be registered or retired: the kind of the act, its fields and party,
         by the act's id."""
+        self.members: set[tuple[str, str]] = set()
+        """The members who have or had keys, each with the agency."""
         self.recorded_at = ""
         self.marks: list[str] = []
         """The remarks on events that hold."""
@@ -973,6 +975,7 @@ class Registry:
             }
             self._return((self.coordinators | self.nodes).get(event.agency))
         if event.kind in ("key_registered", "key_revoked", "key_compromised"):
+            self._check_member(event)
             if self._waits(event):
                 self.proposals[event.action_id] = event.kind, act
             else:
@@ -1337,6 +1340,19 @@ class Registry:
             for rule in self.confirmed
         )
 
+    def _check_member(self, event: Event) -> None:
+        """Check that a member has keys of one agency alone."""
+        member = event.act.get("member") if event.kind == "key_registered" else None
+        if member is None:
+            return
+        waiting = {
+            (act.get("member"), act["grant"]["agency"])
+            for kind, act in self.proposals.values()
+            if kind == "key_registered"
+        }
+        agencies = {agency for one, agency in self.members | waiting if one == member}
+        need(agencies <= {event.act["grant"]["agency"]}, "the member has a key of another agency")
+
     def _propose_agency(self, event: Event) -> None:
         """Register, invite or retire an agency of a country; a second party confirms oversight."""
         act, party = event.act, self._coordinator_of(event)
@@ -1382,6 +1398,8 @@ class Registry:
     def _change(self, kind: str, act: dict[str, Any]) -> None:
         if kind == "key_registered":
             self._register(act["grant"])
+            if act.get("member") is not None:
+                self.members.add((act["member"], act["grant"]["agency"]))
         else:
             self.revoked.add(act["key_id"])
 

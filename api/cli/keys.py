@@ -86,6 +86,10 @@ def register(
         typer.Argument(help="The file with the output of `keys public` or of the sign-in page."),
     ],
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid.")] = 730,
+    member: Annotated[
+        UUID | None,
+        typer.Option(help="The member who holds the key. Left out: a system of the agency."),
+    ] = None,
 ) -> None:
     """Register a key, as the coordinator of the agency's country."""
 
@@ -99,7 +103,7 @@ def register(
         request = read_request(public_key, owner)
         grant = grant_of(request, valid_from=now, valid_until=now + timedelta(days=days))
         kid = key_id(from_public(grant.key))
-        act = KeyRegistered(acted_at=now, grant=grant)
+        act = KeyRegistered(acted_at=now, grant=grant, member=member)
         change_key(asked, client, act, f"Registered {kid} for {owner}")
 
 

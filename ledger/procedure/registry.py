@@ -79,6 +79,8 @@ class RegisteredKey:
     compromised_since: datetime | None = None
     revoked_position: int | None = None
     """The position of the first revocation. Later positions do not count, whatever their times."""
+    member: UUID | None = None
+    """The pseudonym of the member who holds the key; ``None`` if a system of the agency does."""
 
     def is_revoked_before(self, position: int) -> bool:
         """Return whether the key was revoked when the event at ``position`` was recorded."""
@@ -579,7 +581,8 @@ def _proposal(registry: Registry, protocol: Protocol, action: SignedAction) -> K
     since = None
     if action.kind == "key_registered":
         change = KeyChange.REGISTRATION
-        key = _registered(KeyGrant.model_validate(action.fields["grant"]))
+        grant = KeyGrant.model_validate(action.fields["grant"])
+        key = _registered(grant, _member(action))
     else:
         change, key = KeyChange.REVOCATION, registry.keys[action.fields["key_id"]]
         if action.kind == "key_compromised":
@@ -729,6 +732,7 @@ def decide(registry: Registry | None, action: SignedAction, at: datetime) -> Non
         owner, kid = _known_agency(protocol, grant.agency), _registered(grant).id
         if protocol.edition >= 2:
             check_proof(grant, protocol.id, "act.grant")
+        _check_member(registry, _member(action), owner.id)
     else:
         kid = action.fields["key_id"]
         if kid not in registry.keys:
@@ -1142,9 +1146,36 @@ def _grant(content: object, field: str) -> KeyGrant:
     return grant
 
 
-def _registered(grant: KeyGrant) -> RegisteredKey:
+def _registered(grant: KeyGrant, member: UUID | None = None) -> RegisteredKey:
     key = from_public(grant.key)
-    return RegisteredKey(key_id(key), grant.agency, key, grant.valid_from, grant.valid_until)
+    begins, ends = grant.valid_from, grant.valid_until
+    return RegisteredKey(key_id(key), grant.agency, key, begins, ends, member=member)
+
+
+def _member(action: SignedAction) -> UUID | None:
+    """Return the member whom a registration names."""
+    member = action.fields.get("member")
+    return None if member is None else UUID(member)
+
+
+def _check_member(registry: Registry, member: UUID | None, agency: str) -> None:
+    """Check that a member has keys of one agency alone.
+
+    A person who goes to another agency is another member there. Raises ``Refusal``
+    (``member-of-another-agency``).
+    """
+    if member is None:
+        return
+    waiting = (one.key for one in registry.proposals.values())
+    for key in (*registry.keys.values(), *waiting):
+        if key.member == member and key.agency != agency:
+            raise Refusal(
+                Ground.CONFLICT,
+                "member-of-another-agency",
+                "This member has a key of another agency. Add the person as a member of this"
+                " agency, and name that member.",
+                "act.member",
+            )
 
 
 def _key_refusal(rule: str, message: str) -> Refusal:

@@ -16,6 +16,7 @@ from ledger.vocabulary.types import (
     EmailAddress,
     Languages,
     LanguageTag,
+    MemberId,
     Name,
     TelephoneNumber,
     Text,
@@ -219,6 +220,8 @@ class KeyRegistered(Action):
     stage: ClassVar[S] = S.COORDINATION
 
     grant: OnLedger[KeyGrant]
+    member: OnLedger[MemberId | None] = None
+    """The pseudonym of the member who holds the key. Left out: a system of the agency holds it."""
 
 
 class KeyRevoked(Action):

@@ -63,6 +63,9 @@ LanguageTag = Annotated[
 ActionId = UUID
 CaseId = UUID
 
+MemberId = UUID
+"""The pseudonym of a member of an agency. Only the member's own country knows whose it is."""
+
 UtcDatetime = Annotated[
     AwareDatetime,
     AfterValidator(_utc),

@@ -119,6 +119,8 @@ UPCASTERS = Upcasters(
     # A grant may carry a proof that the agency holds the key.
     Upcaster("protocol_adopted", 1, dict, digests=0),
     Upcaster("key_registered", 1, dict, digests=0),
+    # A key may be a member's, whom the act names by a pseudonym.
+    Upcaster("key_registered", 2, dict, digests=0),
     # A confirmation may state up to which version of the case nothing is held any more.
     Upcaster("erasure_confirmed", 1, dict, digests=0),
     # Further values of picklists.

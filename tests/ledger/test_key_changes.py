@@ -4,16 +4,18 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from types import ModuleType
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from ledger.events.event import recorded
 from ledger.procedure.protocol import KeyChange, KeyConfirmation, Protocol, shipped_protocol
-from ledger.procedure.registry import Registry, applied
-from ledger.signing import keys
+from ledger.procedure.registry import Registry, applied, decide
+from ledger.refusals import Refusal
+from ledger.signing import keys, signed_action
 from ledger.signing.sd_jwt import SdJwt
-from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
+from ledger.system import clock
+from ledger.vocabulary.registration import KeyChangeDeclined, KeyRegistered, KeyRevoked
 from tests.support.agencies import PAST, Agencies
 from tests.support.auditor import AUDITOR
 from tests.support.recorded import MemoryLedger
@@ -130,3 +132,36 @@ def test_only_roles_that_review_are_kept_from_reviewing_at_home() -> None:
         actions = {**content["actions"], "break_glass_reviewed": {**rule, **changed}}
         with pytest.raises(ValueError, match=said):
             Protocol.model_validate({**content, "actions": actions})
+
+
+def test_a_members_keys_belong_to_one_agency(read: Read) -> None:
+    """Decided, folded and audited alike; also while the first key waits for another party."""
+    agencies, member = read.agencies, uuid4()
+
+    def registration(agency: str) -> KeyRegistered:
+        grant = agencies.grant(agency, keys.generate())
+        return KeyRegistered(acted_at=PAST, grant=grant, member=member)
+
+    def refusal(agency: str) -> str | None:
+        action = signed_action.read(agencies.sign(OWN, registration(agency), None))
+        try:
+            decide(read.read(), action, clock.now())
+        except Refusal as refused:
+            return refused.rule
+        return None
+
+    waiting = read.put(agencies.sign(OWN, registration(OVERSEER), None))
+    assert refusal("xk-dhtqnj") == "member-of-another-agency"
+    read.put(
+        agencies.sign(
+            OTHER, KeyChangeDeclined(acted_at=PAST, proposal=UUID(waiting.payload["jti"])), None
+        )
+    )
+    assert refusal("xk-dhtqnj") is None
+    for _ in range(2):
+        read.put(agencies.sign(OWN, registration("xk-dhtqnj"), None))
+    assert [key.member for key in read.read().keys.values()].count(member) == 2
+    assert refusal("xk-csw-peja") == "member-of-another-agency"
+    read.put(agencies.sign(OWN, registration("xk-csw-peja"), None))
+    with pytest.raises(read.script.Failed, match="key of another agency"):
+        read.read()

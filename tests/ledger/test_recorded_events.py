@@ -312,7 +312,7 @@ def _some(kind: str, agencies: Agencies, data: st.DataObject) -> Action:
     grant = agencies.grant("xk-dhtqnj")
     kid = key_id(agencies.keys["xk-dhtqnj"])
     acts: dict[str, Any] = {
-        "key_registered": lambda: KeyRegistered(acted_at=PAST, grant=grant),
+        "key_registered": lambda: KeyRegistered(acted_at=PAST, grant=grant, member=UUID(int=8)),
         "coordinator_key_recovered": lambda: CoordinatorKeyRecovered(acted_at=PAST, grant=grant),
         "key_revoked": lambda: KeyRevoked(acted_at=PAST, key_id=kid),
         "key_change_confirmed": lambda: KeyChangeConfirmed(acted_at=PAST, proposal=UUID(int=7)),
