@@ -12,6 +12,7 @@ from uuid import UUID
 from joserfc.jwk import OKPKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from api.authentication.members import member_disabled
 from api.authentication.replay_guard import LATEST, Use, Used, Using
 from api.runtime.problem import problem
 from ledger.procedure.protocol import Agency
@@ -60,11 +61,11 @@ class Assertion:
     issued_at: datetime
     expires_at: datetime
 
-    def using(self, ledger_id: UUID) -> Using:
+    def using(self, ledger_id: UUID, member: UUID | None) -> Using:
         """Return the use to remember for as long as the assertion could be accepted."""
         # With the skew on both sides.
         keep_until = self.expires_at + 2 * CLOCK_SKEW
-        return Using(self.agency, self.jti, self.issued_at, keep_until, ledger_id)
+        return Using(self.agency, self.jti, self.issued_at, keep_until, ledger_id, member)
 
 
 class Assertions:
@@ -153,11 +154,13 @@ def _at_any(moments: Sequence[datetime], check: Callable[[datetime], T]) -> T:
 
 
 def check_used(used: Used) -> None:
-    """Check that an assertion was not used before.
+    """Check that an assertion was not used before, and that its member is not disabled.
 
-    Raises ``Refusal`` (``assertion-replayed``) if it was used, and a problem (503) if a crash lost
-    the record of whether it was used.
+    Raises ``Refusal`` (``assertion-replayed``) if it was used, (``member-disabled``) if the member
+    is disabled, and a problem (503) if a crash lost the record of whether it was used.
     """
+    if used.is_disabled:
+        raise member_disabled()
     match used.use:
         case Use.REPLAYED:
             raise _refused("assertion-replayed", "This assertion was used; make a new one.")

@@ -25,7 +25,7 @@ from psycopg.rows import DictRow
 from ledger.store.async_batcher import AsyncBatcher
 from ledger.store.async_connection import SharedConnection
 from ledger.store.disk import until_given_way
-from ledger.store.postgres_arrays import Texts
+from ledger.store.postgres_arrays import Texts, Uuids
 from ledger.system import clock
 
 AHEAD = timedelta(seconds=2)
@@ -55,6 +55,8 @@ WITH moved AS (
 SELECT EXISTS (SELECT FROM access.uncrashed) AS complete,
     a.refused_until, COALESCE((SELECT issued_until FROM moved), a.issued_until) AS issued_until,
     ARRAY(SELECT agency || ' ' || jti FROM used) AS used,
+    ARRAY(SELECT id FROM access.members
+        WHERE id = ANY(%(members)b::uuid[]) AND disabled_at IS NOT NULL) AS disabled,
     (SELECT COALESCE(max(originator_version), 0) FROM ledger.events
      WHERE originator_id = %(ledger)s) AS registry_version
 FROM access.assertions a
@@ -80,6 +82,8 @@ class Using:
     keep_until: datetime
     """Until when it could be accepted."""
     ledger_id: UUID
+    member: UUID | None = None
+    """The member whose key signed it, if it is a member's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,8 @@ class Used:
     use: Use
     registry_version: int
     refused_until: datetime
+    is_disabled: bool = False
+    """Whether the member whose key signed it is disabled."""
 
 
 class UsedAssertions:
@@ -136,6 +142,7 @@ class UsedAssertions:
             "ahead": latest + AHEAD,
             "known": self._known,
             "ledger": some[0].ledger_id,
+            "members": Uuids(one.member for one in some if one.member is not None),
         }
         cursor = await connection.execute(_USE, asked, prepare=True)
         found = await cursor.fetchone()
@@ -183,4 +190,9 @@ def _told(some: Sequence[Using], found: DictRow) -> Iterator[Used]:
             first.remove(name)  # the same may stand twice among them
         else:
             use = Use.REPLAYED
-        yield Used(use, found["registry_version"], found["refused_until"])
+        yield Used(
+            use,
+            found["registry_version"],
+            found["refused_until"],
+            one.member in found["disabled"],
+        )

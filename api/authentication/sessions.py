@@ -21,9 +21,11 @@ _LONGEST = LIFETIME + timedelta(minutes=5)
 """A session that would last longer was begun while the database's clock was ahead; it is over."""
 _SEEN = """
 WITH living AS (
-    SELECT digest, agency, person, key_id, expires_at, last_seen_at FROM access.sessions
+    SELECT digest, agency, person, key_id, member, expires_at, last_seen_at FROM access.sessions
     WHERE digest = %(digest)s AND expires_at > now() AND last_seen_at > now() - %(idle)s
         AND expires_at <= now() + %(longest)s
+        AND NOT EXISTS (SELECT FROM access.members m
+            WHERE m.id = sessions.member AND m.disabled_at IS NOT NULL)
 ), noted AS (
     UPDATE access.sessions s SET last_seen_at = now() FROM living
     WHERE s.digest = living.digest
@@ -45,6 +47,8 @@ class Session:
     until: datetime
     key_id: str | None = None
     """The agency's key that it was begun with, and ends with; ``None`` where a provider was."""
+    member: UUID | None = None
+    """The member of the agency, if the node knows which one."""
 
 
 class Sessions:
@@ -54,15 +58,17 @@ class Sessions:
         self._database = database
 
     @until_given_way
-    def begin(self, agency: str, person: str, key_id: str | None = None) -> str:
+    def begin(
+        self, agency: str, person: str, key_id: str | None = None, member: UUID | None = None
+    ) -> str:
         """Begin a new session and return its secret, which the node does not keep."""
         secret = secrets.token_urlsafe(32)
         with self._database.connection() as connection:
             connection.execute(
                 "INSERT INTO access.sessions"
-                " (digest, agency, person, key_id, expires_at, last_seen_at) "
-                "VALUES (%s, %s, %s, %s, now() + %s, now())",
-                (_digest(secret), agency, person, key_id, LIFETIME),
+                " (digest, agency, person, key_id, member, expires_at, last_seen_at) "
+                "VALUES (%s, %s, %s, %s, %s, now() + %s, now())",
+                (_digest(secret), agency, person, key_id, member, LIFETIME),
             )
         return secret
 
@@ -130,7 +136,9 @@ class SessionsInUse:
             raise RuntimeError("a question for one row has no answer")
         if row["agency"] is None:
             return None, row["registry_version"]
-        session = Session(digest, row["agency"], row["person"], row["expires_at"], row["key_id"])
+        session = Session(
+            digest, row["agency"], row["person"], row["expires_at"], row["key_id"], row["member"]
+        )
         return session, row["registry_version"]
 
 

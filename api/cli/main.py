@@ -136,6 +136,10 @@ COMMANDS: Mapping[str, CommandPlace] = {
         ("contacts",),
         "The parties' contact points and deputies, and who holds them: list, name, card, end.",
     ),
+    "members": CommandPlace(
+        ("members",),
+        "The people who work for agencies: list, add, change, invite, disable, enable, erase.",
+    ),
     "messages": CommandPlace(
         ("messages",), "Catalogues of messages: check a language's folder, or complete it."
     ),

@@ -57,6 +57,8 @@ class Caller:
     session: Session | None = None
     is_from_own_page: bool = True
     """Whether no page of another site, and no link in a letter, can have made the request."""
+    member: UUID | None = None
+    """The member of the agency who asks; ``None`` for a system, and for a key without a member."""
     asked_at: datetime = field(default_factory=lambda: clock.now())  # a test sets the clock
 
     @property
@@ -185,13 +187,15 @@ async def _asserted(
     if assertion.key_id not in registry.keys:  # it may be registered since
         registry = await lanes.registry.anew()
     agency = node.assertions.check(assertion, registry)
-    used = await lanes.assertions.use(assertion.using(registry.ledger_id))
+    key = registry.keys.get(assertion.key_id)
+    member = key.member if key is not None else None
+    used = await lanes.assertions.use(assertion.using(registry.ledger_id, member))
     if used.registry_version != registry.version:  # the key may be revoked since
         registry = await lanes.registry.at(used.registry_version)
         node.assertions.check_key(assertion, registry)
     assertions.check_used(used)
     _check_served(node, agency)
-    asking = Caller(agency, registry, key_id=assertion.key_id)
+    asking = Caller(agency, registry, key_id=assertion.key_id, member=member)
     await _check_settles(node, asking)
     return asking
 
@@ -282,6 +286,7 @@ async def _signed_in(
         registry,
         key_id=session.key_id,
         session=session,
+        member=session.member,
         is_from_own_page=says_own_page(request.headers, node.settings.public_url),
     )
     if session.key_id is not None and not asking.key_counts(registry, node.clock.moments()):

@@ -143,6 +143,7 @@ def agency_document(agency: Agency, registry: Registry, protocol: Protocol) -> A
                 valid_until=key.valid_until,
                 revoked_at=key.revoked_at,
                 compromised_since=key.compromised_since,
+                member=key.member,
             )
             for key in registry.keys.values()
             if key.agency == agency.id

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from api.authentication.assertions import Assertions
+from api.authentication.members import Members
 from api.authentication.sessions import Sessions
 from api.authentication.sign_in import RelyingParty, SignIn
 from api.background_jobs.clock_watch import ClockWatch
@@ -86,9 +87,10 @@ class Node:
         self.ledger = Ledger(environment(conninfo, pool_size=settings.pool_size))
         self.country_keys = country_keys(settings, self.parties)
         self.scanner = ClamdScanner.of(settings)
+        data_keys = person_keys(settings, self.country_keys)
         self.vaults = Vaults(
             self.database,
-            person_keys(settings, self.country_keys),
+            data_keys,
             self.ledger.unread,
             document_chunks(settings),
             self.scanner,
@@ -108,6 +110,7 @@ class Node:
         self.views = ViewReader(self.database)
         self.assertions = Assertions(self.database, settings.audience, self.clock.moments)
         self.sessions = Sessions(self.database)
+        self.members = Members(self.database, data_keys)
         self.sign_in = SignIn.of(settings, self.database)
         self.asked = Rate(settings.requests_per_minute)
         self.policy_at = policy_at(self.ledger, settings)

@@ -39,6 +39,7 @@ from api.http.routes import (
     health,
     log,
     mailbox,
+    members,
     outbox,
     personal,
     protocol,
@@ -118,8 +119,8 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     )
     for resource in (
         cases, case_documents, document_uploads, document_previews, replay, personal, duplicates,
-        retention, accountability, events, protocol, outbox, mailbox, submissions, log, sign_in,
-        health,
+        retention, accountability, events, protocol, members, outbox, mailbox, submissions, log,
+        sign_in, health,
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.
         app.router.routes.extend(resource.router.routes)

@@ -46,6 +46,8 @@ class DataKeys:
         """Actions whose disclosures were destroyed, each with its case."""
         self._uploads = KeyStore(directory / "upload-keys", sealed_size(_BYTES))
         """The key of each case's uploads, under which documents are until an action has them."""
+        self._members = KeyStore(directory / "member-keys", sealed_size(_BYTES))
+        """The key of each member of an agency, under which the name is."""
         self._files = KeyFiles(directory)
         """Where an earlier version kept each key, which are left there."""
         self._party = party
@@ -157,6 +159,27 @@ class DataKeys:
         """Destroy the key of a case's uploads, durably, and return whether there was one."""
         return self._uploads.destroy(case_id)
 
+    def member_key(self, member: UUID) -> bytes | None:
+        """Return the key of a member's name, or ``None`` if it never existed or was destroyed.
+
+        Raises ``SealError`` as :meth:`get` does.
+        """
+        sealed = self._members.read(member)
+        return None if sealed is None else self._key.open(sealed, self._context(member))
+
+    def make_member_key(self, member: UUID) -> bytes:
+        """Return the key of a member's name, and make it if it does not exist. It is durable.
+
+        Raises ``SealError`` as :meth:`get` does.
+        """
+        while (key := self.member_key(member)) is None:
+            self._members.add({member: self._new(member).sealed})
+        return key
+
+    def destroy_member_key(self, member: UUID) -> bool:
+        """Destroy the key of a member's name, durably, and return whether there was one."""
+        return self._members.destroy(member)
+
     def cases_with_upload_key(self) -> list[UUID]:
         """Return the cases whose uploads have a key."""
         found: list[UUID] = []
@@ -250,6 +273,7 @@ class DataKeys:
         yield self._book
         yield from self._replaced_books()
         yield self._uploads
+        yield self._members
 
     def _replaced_paths(self) -> list[Path]:
         return sorted(self._directory.glob(f"{_REPLACED}*"))

@@ -23,6 +23,8 @@ class AgencyKey(Document):
     valid_until: UtcDatetime
     revoked_at: UtcDatetime | None
     compromised_since: UtcDatetime | None
+    member: UUID | None = None
+    """The pseudonym of the member who holds the key; none if a system of the agency does."""
 
 
 class AgencyChangeDocument(Document):

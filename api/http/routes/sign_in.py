@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 import structlog
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -73,6 +74,8 @@ class Me(BaseModel):
     agency: str
     person: str | None
     """A pseudonym, the same each time; none for an agency's system."""
+    member: UUID | None = None
+    """The member of the agency; none for a system, and for a key that no member has."""
     until: datetime | None
     """When the session ends at the latest; it ends earlier when it is not used."""
 
@@ -138,7 +141,8 @@ def _come_back(
     before = session_secret(node, request)
     if before is not None:
         node.sessions.end(before)
-    secret = node.sessions.begin(agency.id, identity.person)
+    member = node.members.signed_in(agency.party, agency.id, identity.person)
+    secret = node.sessions.begin(agency.id, identity.person, member=member.id)
     # The whole address, so that a path can only ever be one of this node's.
     answer = RedirectResponse(sign_in.relying.public_url + return_to, 303, _NOT_KEPT)
     _give_cookie(node, answer, SESSION_COOKIE, secret, int(LIFETIME.total_seconds()))
@@ -161,10 +165,11 @@ def sign_in_by_key(request: Request, node: TheNode, caller: ByAssertion, respons
     if before is not None:
         node.sessions.end(before)
     key_id = caller.key_id or ""
-    secret = node.sessions.begin(agency.id, key_id, key_id)
+    secret = node.sessions.begin(agency.id, key_id, key_id, caller.member)
     response.headers.update(_NOT_KEPT)
     _give_cookie(node, response, SESSION_COOKIE, secret, int(LIFETIME.total_seconds()))
-    return Me(agency=agency.id, person=key_id, until=clock.now() + LIFETIME)
+    until = clock.now() + LIFETIME
+    return Me(agency=agency.id, person=key_id, member=caller.member, until=until)
 
 
 @router.post("/auth/logout", status_code=204, responses=responses(403, 503))
@@ -184,7 +189,7 @@ def who_am_i(caller: TheCaller, response: Response) -> Me:
     """Return the caller's identity as this node sees it."""
     response.headers.update(_NOT_KEPT)
     until = caller.session.until if caller.session is not None else None
-    return Me(agency=caller.agency.id, person=caller.person, until=until)
+    return Me(agency=caller.agency.id, person=caller.person, member=caller.member, until=until)
 
 
 def _unavailable(error: ProviderUnavailableError) -> Problem:

@@ -1,0 +1,78 @@
+"""Read and manage the members of agencies, and hand in their keys."""
+
+from uuid import UUID
+
+from pydantic import BaseModel, TypeAdapter
+
+from api.client.connection import Connection
+from api.client.schemas.members import (
+    AskedKey,
+    Invitation,
+    MemberDocument,
+    MemberHistory,
+    MemberInput,
+    NewMember,
+)
+from ledger.vocabulary.registration import KeyRequest
+
+_JSON = {"Content-Type": "application/json"}
+
+
+class MembersClient(Connection):
+    """Reads who works for an agency, and adds, changes and disables them."""
+
+    def members(self, agency: str | None = None) -> list[MemberDocument]:
+        """Return the members of the caller's agency; to a coordinator, of the country's."""
+        params = {} if agency is None else {"agency": agency}
+        response = self._request("GET", "/v1/members", params=params)
+        return TypeAdapter(list[MemberDocument]).validate_json(response.content)
+
+    def member(self, member: UUID) -> MemberHistory:
+        """Return a member, with who changed what and when."""
+        return self._get(f"/v1/members/{member}", MemberHistory)
+
+    def add_member(self, new: NewMember) -> MemberDocument:
+        """Add a member to an agency."""
+        return self._member("POST", "/v1/members", new)
+
+    def change_member(self, member: UUID, given: MemberInput) -> MemberDocument:
+        """Give a member another name or position, or make the member a head or none."""
+        return self._member("PUT", f"/v1/members/{member}", given)
+
+    def disable_member(self, member: UUID) -> MemberDocument:
+        """Disable a member at once, and return the member with the keys to be revoked."""
+        return self._member("POST", f"/v1/members/{member}/disabled")
+
+    def enable_member(self, member: UUID) -> MemberDocument:
+        """Let a disabled member in again."""
+        return self._member("DELETE", f"/v1/members/{member}/disabled")
+
+    def erase_member(self, member: UUID) -> MemberDocument:
+        """Erase the name of a disabled member."""
+        return self._member("DELETE", f"/v1/members/{member}")
+
+    def invite_member(self, member: UUID) -> Invitation:
+        """Make a link by which the member's browser hands in a key."""
+        response = self._request("POST", f"/v1/members/{member}/invitation")
+        return Invitation.model_validate_json(response.content)
+
+    def ask_for_key(self, member: UUID, request: KeyRequest) -> MemberDocument:
+        """Hand in another key, as the member."""
+        return self._member("POST", f"/v1/members/{member}/asked-keys", request)
+
+    def asked_keys(self) -> list[AskedKey]:
+        """Return the members' keys that wait for the coordinator to register them."""
+        response = self._request("GET", "/v1/members/asked-keys")
+        return TypeAdapter(list[AskedKey]).validate_json(response.content)
+
+    def drop_asked_key(self, key_id: str) -> None:
+        """Drop a key that waits, without registering it."""
+        self._request("DELETE", f"/v1/members/asked-keys/{key_id}")
+
+    def _member(self, method: str, path: str, document: BaseModel | None = None) -> MemberDocument:
+        if document is None:
+            response = self._request(method, path)
+        else:
+            content = document.model_dump_json()
+            response = self._request(method, path, content=content, headers=_JSON)
+        return MemberDocument.model_validate_json(response.content)

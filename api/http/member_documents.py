@@ -1,0 +1,159 @@
+"""Members as a caller may see and manage them. Denied unless a rule here allows it.
+
+This is a reading of the procedure: no published text says who may know an official's name.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from uuid import UUID
+
+from api.authentication.members import Manager, Member, MemberDetails, member_disabled
+from api.client.schemas.members import MemberDocument, MemberInput, MemberKey
+from api.http.access import Caller
+from api.node.node import Node
+from ledger.procedure.protocol import COORDINATOR, NODE, Agency
+from ledger.procedure.registry import Registry
+from ledger.refusals import Ground, Refusal
+from ledger.signing.key_possession import check_proof, grant_of
+from ledger.system import clock
+from ledger.vocabulary.registration import KeyRequest
+
+
+def agencies_seen(caller: Caller) -> list[Agency]:
+    """Return the agencies whose members' names the caller may know.
+
+    A coordinator knows those of every agency of its country, others those of their own.
+    """
+    own = caller.agency
+    if own.role == NODE:
+        return []
+    return [
+        one
+        for one in caller.protocol.agencies
+        if one.role != NODE
+        and (one.id == own.id or (own.role == COORDINATOR and one.party == own.party))
+    ]
+
+
+def may_manage(node: Node, caller: Caller, agency: Agency) -> bool:
+    """Return whether the caller may add, change and disable members of an agency.
+
+    The head of the agency may, and the coordinator of its country. Within the coordinator's own
+    agency a member who is no head may not.
+    """
+    own = caller.agency
+    if own.role == NODE or own.party != agency.party:
+        return False
+    if own.role == COORDINATOR and (own.id != agency.id or caller.member is None):
+        return True
+    if own.id != agency.id or caller.member is None:
+        return False
+    member = node.members.get(caller.member)
+    return member is not None and member.is_head and member.disabled_at is None
+
+
+def managed(node: Node, caller: Caller, member: UUID) -> Member:
+    """Return a member whom the caller may manage.
+
+    Raises ``Refusal`` (``unknown-member``, ``heads-and-coordinators``).
+    """
+    found = seen(node, caller, member)
+    check_may_manage(node, caller, caller.protocol.agencies_by_id[found.agency])
+    return found
+
+
+def seen(node: Node, caller: Caller, member: UUID) -> Member:
+    """Return a member whose name the caller may know. Raises ``Refusal`` (``unknown-member``)."""
+    found = node.members.get(member)
+    if found is None or found.agency not in {one.id for one in agencies_seen(caller)}:
+        raise Refusal(
+            Ground.UNKNOWN, "unknown-member", "There is no such member for this agency to see."
+        )
+    return found
+
+
+def check_may_manage(node: Node, caller: Caller, agency: Agency) -> None:
+    """Check that the caller may manage an agency's members.
+
+    Raises ``Refusal`` (``heads-and-coordinators``).
+    """
+    if not may_manage(node, caller, agency):
+        raise Refusal(
+            Ground.NOT_ALLOWED,
+            "heads-and-coordinators",
+            "The head of the agency or its country's coordinator does this.",
+        )
+
+
+def own_member(node: Node, caller: Caller) -> Member:
+    """Return the member who asks. Raises ``Refusal`` (``members-only``, ``member-disabled``)."""
+    member = node.members.get(caller.member) if caller.member is not None else None
+    if member is None:
+        raise Refusal(
+            Ground.NOT_ALLOWED, "members-only", "This is for a member of an agency, and no system."
+        )
+    if member.disabled_at is not None:
+        raise member_disabled()
+    return member
+
+
+def manager(caller: Caller) -> Manager:
+    """Return the caller as the record of a member's changes names it."""
+    return Manager(caller.agency.id, caller.member)
+
+
+def details(given: MemberInput) -> MemberDetails:
+    """Return what is sealed of a member."""
+    return MemberDetails(name=given.name, position=given.position)
+
+
+def check_request(protocol: str, request: KeyRequest) -> None:
+    """Check that whoever hands in a key holds it. Raises ``Refusal`` (``proof``)."""
+    now = clock.now()
+    check_proof(grant_of(request, valid_from=now, valid_until=now), protocol, "request")
+
+
+def keys_of(registry: Registry, members: Collection[UUID]) -> Mapping[UUID, list[str]]:
+    """Return the ids of the keys that are registered for members, the earliest key first."""
+    found: dict[UUID, list[str]] = {member: [] for member in members}
+    for key in sorted(registry.keys.values(), key=lambda one: (one.valid_from, one.id)):
+        if key.member in found:
+            found[key.member].append(key.id)
+    return found
+
+
+def member_documents(
+    members: Iterable[Member], registry: Registry, now: datetime
+) -> list[MemberDocument]:
+    """Return members with their keys, in the order given."""
+    every = list(members)
+    keys = keys_of(registry, {one.id for one in every})
+    return [_document(one, keys[one.id], registry, now) for one in every]
+
+
+def _document(
+    member: Member, keys: Iterable[str], registry: Registry, now: datetime
+) -> MemberDocument:
+    known = member.details
+    return MemberDocument(
+        id=member.id,
+        agency=member.agency,
+        name=known.name if known is not None else None,
+        position=known.position if known is not None else None,
+        is_head=member.is_head,
+        is_known_to_provider=member.is_known_to_provider,
+        added_at=member.added_at,
+        disabled_at=member.disabled_at,
+        keys=tuple(_key(registry, kid, now) for kid in keys),
+    )
+
+
+def _key(registry: Registry, kid: str, now: datetime) -> MemberKey:
+    key = registry.keys[kid]
+    return MemberKey(
+        id=kid,
+        valid_from=key.valid_from,
+        valid_until=key.valid_until,
+        revoked_at=key.revoked_at,
+        is_valid=key.valid_at(now),
+    )

@@ -1,0 +1,254 @@
+"""Members of agencies: who may know and manage them, and that removal counts at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+import pytest
+from joserfc.jwk import OKPKey
+
+from api.authentication.members import Members
+from api.client import LedgerClient, RefusedError
+from api.client.assertion import make_assertion
+from api.client.schemas.members import MemberInput, NewMember
+from api.keys.country_keys import country_keys, person_keys
+from ledger.signing import keys
+from ledger.signing.key_possession import request_of
+from ledger.store.database import Database
+from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
+from tests.support.agencies import PAST, Agencies
+from tests.support.databases import new_database
+from tests.support.serving import Server, serving
+from tests.support.web import FROM_HERE
+
+POLICE, COORDINATOR, OTHERS = "xk-dhtqnj", "xk-nac", "me-nac"
+NAME = "zqArta Krasniqi"
+
+
+@dataclass(frozen=True)
+class Place:
+    server: Server
+    database: str
+
+    @contextmanager
+    def member(self, member: UUID, agency: str = POLICE) -> Iterator[tuple[LedgerClient, OKPKey]]:
+        """A client with a key that is registered for a member."""
+        key = keys.generate()
+        grant = self.server.agencies.grant(agency, key)
+        with self.server.client(COORDINATOR) as coordinator:
+            act = KeyRegistered(acted_at=PAST, grant=grant, member=member)
+            coordinator.append_to_registry(act)
+        with LedgerClient(
+            self.server.url, agency=agency, key=key, protocol=self.server.agencies.protocol.id
+        ) as client:
+            yield client, key
+
+    def add(self, *, head: bool = False, agency: str = POLICE, name: str = NAME) -> UUID:
+        with self.server.client(COORDINATOR) as coordinator:
+            return coordinator.add_member(
+                NewMember(agency=agency, name=name, position="Inspector", is_head=head)
+            ).id
+
+
+@pytest.fixture(scope="module")
+def place(server: str, begun: str, agencies: Agencies) -> Iterator[Place]:
+    with new_database(server, begun) as conninfo, serving(conninfo, agencies) as served:
+        yield Place(served, conninfo)
+
+
+def rule(error: pytest.ExceptionInfo[RefusedError]) -> tuple[int, str]:
+    return error.value.problem.status, error.value.problem.rule
+
+
+def test_the_own_agency_and_the_coordinator_know_a_name_and_nobody_else(place: Place) -> None:
+    member = place.add()
+    for agency, knows in (
+        (POLICE, True), (COORDINATOR, True), ("xk-csw-peja", False), (OTHERS, False),
+        ("xk-ombudsperson", False),
+    ):  # fmt: skip
+        with place.server.client(agency) as client:
+            assert (member in {one.id for one in client.members()}) is knows, agency
+            if knows:
+                assert client.member(member).member.name == NAME
+                continue
+            with pytest.raises(RefusedError) as refused:
+                client.member(member)
+            assert rule(refused) == (404, "unknown-member"), agency
+
+
+def test_the_head_and_the_coordinator_manage_and_nobody_else(place: Place) -> None:
+    head, plain = place.add(head=True), place.add()
+    given = MemberInput(name="zqOther")
+    with place.member(head) as (client, _):
+        changed = client.change_member(plain, given)
+        assert (changed.name, changed.position, changed.is_head) == ("zqOther", None, False)
+        added = client.add_member(NewMember(agency=POLICE, name="zqNew"))
+        with pytest.raises(RefusedError) as refused:
+            client.add_member(NewMember(agency="xk-csw-peja", name="zqNew"))
+        assert rule(refused) == (403, "heads-and-coordinators")
+        with pytest.raises(RefusedError) as refused:
+            client.asked_keys()
+        assert rule(refused) == (403, "coordinators-only")
+    with place.member(plain) as (client, _):
+        for attempt in (
+            lambda: client.change_member(plain, MemberInput(name=NAME, is_head=True)),
+            lambda: client.add_member(NewMember(agency=POLICE, name=NAME)),
+            lambda: client.disable_member(head),
+            lambda: client.erase_member(added.id),
+            lambda: client.enable_member(added.id),
+            lambda: client.invite_member(head),
+        ):
+            with pytest.raises(RefusedError) as refused:
+                attempt()
+            assert rule(refused) == (403, "heads-and-coordinators")
+    with place.server.client(POLICE) as system, pytest.raises(RefusedError) as refused:
+        system.change_member(plain, given)  # a system of the agency is no head
+    assert rule(refused) == (403, "heads-and-coordinators")
+    with place.server.client(COORDINATOR) as coordinator:
+        history = coordinator.member(plain)
+    assert [(one.change, one.by_member) for one in history.changes][:2] == [
+        ("added", None), ("changed", head),
+    ]  # fmt: skip
+
+
+def test_a_member_of_the_coordinators_agency_who_is_no_head_does_not_manage_it(
+    place: Place,
+) -> None:
+    plain = place.add(agency=COORDINATOR)
+    with place.member(plain, COORDINATOR) as (client, _):
+        with pytest.raises(RefusedError) as refused:
+            client.change_member(plain, MemberInput(name=NAME, is_head=True))
+        assert rule(refused) == (403, "heads-and-coordinators")
+        assert client.add_member(NewMember(agency=POLICE, name=NAME)).agency == POLICE
+
+
+def test_a_disabled_member_is_out_at_once_by_key_and_by_session(place: Place) -> None:
+    member = place.add()
+    with place.member(member) as (client, key), httpx.Client(base_url=place.server.url) as browser:
+        token = make_assertion(POLICE, key, "case-ledger")
+        begun = browser.post("/auth/key", headers={**FROM_HERE, "Authorization": f"Bearer {token}"})
+        assert begun.json()["member"] == str(member)
+        assert browser.get("/auth/me").json()["member"] == str(member)
+        with place.server.client(COORDINATOR) as coordinator:
+            disabled = coordinator.disable_member(member)
+            assert disabled.disabled_at is not None
+            assert [one.id for one in disabled.keys] == [keys.key_id(key)]
+        assert browser.get("/auth/me").json()["rule"] == "session-over"
+        for attempt in (lambda: list(client.cases()), client.members):
+            with pytest.raises(RefusedError) as refused:
+                attempt()
+            assert rule(refused) == (403, "member-disabled")
+        with place.server.client(COORDINATOR) as coordinator:
+            coordinator.enable_member(member)
+        assert client.members()
+        with place.server.client(COORDINATOR) as coordinator:
+            revoked = KeyRevoked(acted_at=datetime.now(UTC), key_id=keys.key_id(key))
+            coordinator.append_to_registry(revoked)
+        with pytest.raises(RefusedError) as refused:
+            client.members()
+        assert rule(refused) == (401, "revoked-key")
+
+
+def test_a_key_comes_in_by_a_link_once_and_the_coordinator_registers_it(place: Place) -> None:
+    member, key = place.add(), keys.generate()
+    protocol = place.server.agencies.protocol.id
+    request = request_of(key, protocol=protocol, agency=POLICE).model_dump(mode="json")
+    with place.server.client(COORDINATOR) as coordinator:
+        earlier = coordinator.invite_member(member).link
+        link = coordinator.invite_member(member).link
+        wrong = {**request, "agency": "xk-csw-peja"}
+        forged = {**request, "key": keys.public_part(keys.generate()).model_dump(mode="json")}
+        with httpx.Client(base_url=place.server.url, headers=FROM_HERE) as browser:
+
+            def hand_in(link: str, handed: dict[str, object]) -> tuple[int, str | None]:
+                secret = link.partition("#")[2]
+                body = {"secret": secret, "request": handed}
+                answer = browser.post("/v1/members/invited-keys", json=body)
+                return answer.status_code, answer.json().get("rule")
+
+            assert hand_in(earlier, request) == (403, "invitation-over")
+            assert hand_in(link, wrong) == (422, "proof")
+            assert hand_in(link, forged) == (422, "proof")
+            assert hand_in(link, request) == (202, None)
+            assert hand_in(link, request) == (403, "invitation-over")
+            browser.headers["Sec-Fetch-Site"] = "cross-site"
+            assert hand_in(link, request) == (403, "cross-site")
+        (asked,) = [one for one in coordinator.asked_keys() if one.member == member]
+        assert asked.key_id == keys.key_id(key)
+        grant = place.server.agencies.grant(POLICE, key)
+        coordinator.append_to_registry(KeyRegistered(acted_at=PAST, grant=grant, member=member))
+        assert member not in {one.member for one in coordinator.asked_keys()}
+        (held,) = coordinator.member(member).member.keys
+        assert (held.id, held.is_valid) == (keys.key_id(key), True)
+    with LedgerClient(place.server.url, agency=POLICE, key=key, protocol=protocol) as client:
+        second = request_of(keys.generate(), protocol=protocol, agency=POLICE)
+        client.ask_for_key(member, second)  # another device
+        with pytest.raises(RefusedError) as refused:
+            client.ask_for_key(uuid4(), second)
+        assert rule(refused) == (403, "members-only")
+        assert client.invite_member(member).link.startswith("/join#")
+    with place.server.client(COORDINATOR) as coordinator:
+        (asked,) = [one for one in coordinator.asked_keys() if one.member == member]
+        coordinator.drop_asked_key(asked.key_id)
+        assert member not in {one.member for one in coordinator.asked_keys()}
+    with place.server.client("me-nac") as others:
+        assert others.asked_keys() == []
+
+
+def test_an_erased_name_opens_in_no_copy_of_the_database(place: Place) -> None:
+    member = place.add(name="zqErased Person")
+    with psycopg.connect(place.database) as connection:
+        row = connection.execute("SELECT * FROM access.members WHERE id = %s", (member,)).fetchone()
+        assert b"zqErased" not in repr(row).encode()
+    with place.server.client(COORDINATOR) as coordinator:
+        with pytest.raises(RefusedError) as refused:
+            coordinator.erase_member(member)
+        assert rule(refused) == (409, "member-active")
+        coordinator.disable_member(member)
+        with psycopg.connect(place.database) as connection:  # a backup of before
+            kept = connection.execute(
+                "SELECT sealed FROM access.members WHERE id = %s", (member,)
+            ).fetchone()
+        assert kept is not None
+        assert coordinator.erase_member(member).name is None
+        with psycopg.connect(place.database, autocommit=True) as connection:
+            connection.execute(
+                "UPDATE access.members SET sealed = %s WHERE id = %s", (kept[0], member)
+            )
+        assert coordinator.member(member).member.name is None
+        with pytest.raises(RefusedError) as refused:
+            coordinator.enable_member(member)
+        assert rule(refused) == (409, "member-erased")
+
+
+def test_names_open_under_a_new_country_key(place: Place) -> None:
+    member = place.add(name="zqResealed")
+    settings = place.server.settings
+    held = country_keys(settings, ["XK"])
+    own = person_keys(settings, held)
+    assert own["XK"].reseal() > 0
+    with Database(place.database) as database:
+        found = Members(database, own).get(member)
+    assert found is not None
+    assert found.details is not None
+    assert found.details.name == "zqResealed"
+
+
+def test_a_members_name_is_in_no_event_and_in_no_log(
+    place: Place, capfd: pytest.CaptureFixture[str]
+) -> None:
+    member = place.add(name="zqNowhere Else")
+    with place.member(member), place.server.client(OTHERS) as others:
+        agencies = {one.id: one for one in others.agencies()}
+        assert member in {key.member for key in agencies[POLICE].keys}
+    with psycopg.connect(place.database) as connection:
+        for table in ("ledger.events", "access.members", "access.member_changes"):
+            rows = connection.execute(f"SELECT t::text FROM {table} t").fetchall()  # type: ignore[arg-type]
+            assert rows
+            assert not any("zqNowhere" in row[0] for row in rows)
+    printed = capfd.readouterr()
+    assert "zqNowhere" not in printed.out + printed.err
