@@ -722,7 +722,7 @@ def test_an_assertion_and_a_session_are_not_sent_together(
         assert rule(browser.get("/v1/cases", headers=bearer)) == (401, "two-credentials")
         # It was not used up either.
         assert httpx.get(f"{node.url}/auth/me", headers=bearer).json() == {
-            "agency": agency, "person": None, "until": None,
+            "agency": agency, "person": None, "member": None, "until": None,
         }  # fmt: skip
     wrong = {"Authorization": "Bearer nonsense"}
     assert rule(browser.get("/v1/cases", headers=wrong)) == (401, "two-credentials")
