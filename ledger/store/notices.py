@@ -4,6 +4,8 @@ A connection that is lost is opened again. Notices that came meanwhile are lost:
 ``when_listening`` is called after each opening, and looks for the changes that they announced.
 """
 
+import selectors
+import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeAlias
 
@@ -18,10 +20,8 @@ from ledger.system.periodic_worker import PeriodicWorker
 
 _CONNECT_SECONDS = 5
 _CANCEL_SECONDS = 2.0
-_LOOK_SECONDS = 0.5
-"""So often the thread looks whether it is asked to stop."""
 _IDLE_SECONDS = 60.0
-"""So long a step of the task lasts, where no notice comes."""
+"""So long a step lasts, where no notice comes."""
 _BACKOFF = Backoff(0.2, 5.0)
 
 Handlers: TypeAlias = Mapping[str, Callable[[str], None]]
@@ -50,7 +50,13 @@ class Listener(PeriodicWorker):
         self._when_listening = when_listening
         self._statements = _statements(role, handlers, lock)
         self._connection: Connection | None = None
+        self._stopping: tuple[socket.socket, socket.socket] | None = None
+        """Two ends: a byte that is sent to the first one ends the wait for a notice."""
         super().__init__(name, self._listen, every=0.0, backoff=_BACKOFF)
+
+    def start(self) -> None:
+        self._stopping = socket.socketpair()
+        super().start()
 
     def _listen(self) -> None:
         try:
@@ -59,11 +65,23 @@ class Listener(PeriodicWorker):
                 for statement in self._statements:
                     self._connection.execute(statement)
                 self._when_listening()
-            for notice in self._connection.notifies(timeout=_LOOK_SECONDS, stop_after=1):
+            else:
+                self._wait(self._connection)
+            # Those that came with the answers to the statements are given too, without a wait.
+            for notice in self._connection.notifies(timeout=0.0):
                 self._handlers[notice.channel](notice.payload)
         except BaseException:
-            self._close()
+            self._disconnect()
             raise
+
+    def _wait(self, connection: Connection) -> None:
+        """Wait until the server sends something, or the listener is asked to stop."""
+        if self._stopping is None:
+            raise RuntimeError("the listener was not started")
+        with selectors.DefaultSelector() as either:
+            either.register(connection.fileno(), selectors.EVENT_READ)
+            either.register(self._stopping[1], selectors.EVENT_READ)
+            either.select(_IDLE_SECONDS)
 
     def _open(self) -> Connection:
         return psycopg.connect(self._conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS)
@@ -73,7 +91,17 @@ class Listener(PeriodicWorker):
         if (connection := self._connection) is not None:
             connection.cancel_safe(timeout=_CANCEL_SECONDS)
 
+    def _asked_to_stop(self) -> None:
+        if self._stopping is not None:
+            self._stopping[0].send(b"s")
+
     def _close(self) -> None:
+        self._disconnect()
+        ends, self._stopping = self._stopping, None
+        for end in ends or ():
+            end.close()
+
+    def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

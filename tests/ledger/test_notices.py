@@ -10,6 +10,7 @@ from threading import Thread
 import psycopg
 import pytest
 
+from ledger.store import notices
 from ledger.store.notices import Listener, ListenerTask
 from ledger.system import periodic_worker
 from tests.support.waiting import until
@@ -93,6 +94,32 @@ def test_a_failing_handler_does_not_end_the_listening(database: str) -> None:
         began = time.monotonic()
     assert time.monotonic() - began < SECONDS / 3
     assert listener.health.steps >= 0
+
+
+def test_a_stop_ends_the_wait_for_a_notice(database: str) -> None:
+    assert notices._IDLE_SECONDS > SECONDS  # so long the wait would last
+    heard: queue.Queue[str] = queue.Queue()
+    with (
+        psycopg.connect(database, autocommit=True) as other,
+        Listener(database, {"one": heard.put}, when_listening=lambda: heard.put(HEARING)),
+    ):
+        assert heard.get(timeout=SECONDS) == HEARING
+        other.execute("SELECT pg_notify('one', 'a')")
+        assert heard.get(timeout=SECONDS) == "a"  # from now on it waits
+        began = time.monotonic()
+    assert time.monotonic() - began < SECONDS / 3
+
+
+def test_notices_that_come_before_the_listener_waits_are_heard(database: str) -> None:
+    heard: queue.Queue[str] = queue.Queue()
+    with psycopg.connect(database, autocommit=True) as other:
+
+        def told_meanwhile() -> None:
+            other.execute("SELECT pg_notify('one', 'a')")
+            other.execute("SELECT pg_notify('one', 'b')")
+
+        with Listener(database, {"one": heard.put}, when_listening=told_meanwhile):
+            assert [heard.get(timeout=SECONDS) for _ in range(2)] == ["a", "b"]
 
 
 def test_a_stop_ends_the_wait_for_a_lock(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
