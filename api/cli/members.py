@@ -22,14 +22,14 @@ MemberId = Annotated[UUID, typer.Argument(help="The member's id, as `members lis
 @asks
 def list_members(
     asked: AsAgencyOrJson,
-    agency: Annotated[str | None, typer.Option("--of", help="Of one agency alone.")] = None,
+    of: Annotated[str | None, typer.Option("--of", help="Of one agency alone.")] = None,
 ) -> None:
     """List the members of the own agency; as a coordinator, of the country's agencies."""
 
     from api.cli.steps.member_tables import member_table
 
     with asked.client() as client:
-        found = client.members(agency)
+        found = client.members(of)
         if asked.as_json:
             print_json([one.model_dump(mode="json") for one in found])
         else:
@@ -56,7 +56,9 @@ def show(asked: AsAgencyOrJson, member: MemberId) -> None:
 @asks
 def add(
     asked: AsAgencyOrJson,
-    agency: Annotated[str, typer.Argument(help="The agency that the person works for.")],
+    works_for: Annotated[
+        str, typer.Argument(metavar="AGENCY", help="The agency that the person works for.")
+    ],
     name: Annotated[str, typer.Option(prompt="Name and surname", help="The person's name.")],
     position: Annotated[str | None, typer.Option(help="What the person does there.")] = None,
     head: Annotated[bool, typer.Option("--head", help="The person manages the members.")] = False,
@@ -66,13 +68,13 @@ def add(
     from api.client.schemas.members import NewMember
 
     with asked.client() as client:
-        new = NewMember(agency=agency, name=name, position=position, is_head=head)
+        new = NewMember(agency=works_for, name=name, position=position, is_head=head)
         added = client.add_member(new)
         if asked.as_json:
             print_json(added.model_dump(mode="json"))
         else:
             out.print(
-                f"Added {added.id} to {agency}. Next: `case-ledger members invite {added.id}`.",
+                f"Added {added.id} to {works_for}. Next: `case-ledger members invite {added.id}`.",
                 soft_wrap=True,
             )
 
@@ -190,7 +192,9 @@ def asked_keys(asked: AsAgencyOrJson) -> None:
 @asks
 def register(
     asked: AsAgencyOrJson,
-    key: Annotated[str, typer.Argument(help="Its thumbprint, as `members asked-keys` has it.")],
+    thumbprint: Annotated[
+        str, typer.Argument(metavar="KEY", help="Its thumbprint, as `members asked-keys` has it.")
+    ],
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid.")] = 730,
 ) -> None:
     """Register a key that a member handed in, as the coordinator of the agency's country.
@@ -206,10 +210,10 @@ def register(
     from ledger.vocabulary.registration import KeyRegistered
 
     with asked.client() as client:
-        one = next((one for one in client.asked_keys() if one.key_id == key), None)
+        one = next((one for one in client.asked_keys() if one.key_id == thumbprint), None)
         if one is None:
             fail("no such key waits; `case-ledger members asked-keys` lists those that do")
         now = datetime.now(UTC)
         grant = grant_of(one.request, valid_from=now, valid_until=now + timedelta(days=days))
         act = KeyRegistered(acted_at=now, grant=grant, member=one.member)
-        change_key(asked, client, act, f"Registered {key} for {one.request.agency}")
+        change_key(asked, client, act, f"Registered {thumbprint} for {one.request.agency}")
