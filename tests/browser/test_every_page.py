@@ -43,6 +43,8 @@ def test_no_page_falls_back_to_english(person: People, story: Told, button: str)
     coordinator = person("me-nac")
     page = coordinator.goto("/cases")
     page.get_by_role("button", name=button).click()
+    # The page in the other language has come: a request during its loading would be aborted.
+    expect(page.get_by_role("button", name=button, pressed=True)).to_be_visible()
     for path in PAGES:
         page = coordinator.goto(path.format(story.cases["A"]))
         # The name of an organisation, and of the command, is the same in every language.
