@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 BENCH := $(VENV)/.bench
-# One more than there are cores: many tests wait for processes and disks.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+# Two more than there are cores: for a third of their time tests wait for processes and disks.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 2)')
 # Many tests start programs. Where no bytecode may be written, each of them compiles the sources.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -38,10 +38,10 @@ demo-nodes: $(RUNTIME) ## a ledger node and three countries' nodes, and what hap
 serve: $(RUNTIME) ## the same, and leave the server running wherever it is started
 	$(BIN)/case-ledger demo --keep-running
 
-test: ## lint, types, layers, then every test
+test: ## lint and layers, then every test, and types meanwhile
 	$(MAKE) --no-print-directory $(DEV)
-	$(MAKE) --no-print-directory -j 2 compiled linted typed
-	$(MAKE) --no-print-directory tested
+	$(MAKE) --no-print-directory -j 2 compiled linted
+	$(MAKE) --no-print-directory -j 2 tested typed
 
 check: linted typed
 
@@ -59,7 +59,7 @@ tested: $(DEV)
 test-fast: $(DEV) ## tests that need no database, process, browser or other language
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not (database or process or browser or language)"
 
-# Once for all processes of the tests, while the linters and mypy use the other core.
+# Once for all processes of the tests, while the linters use the other core.
 compiled: $(DEV)
 	$(BIN)/python -m compileall -q ledger projections api auditor tests/support
 	-$(BIN)/python -m pytest --collect-only -q > /dev/null
