@@ -50,6 +50,7 @@ from tests.support.agencies import Agencies
 from tests.support.leaks import everything_logged, server_log, tables_with
 from tests.support.serving import Server, serving
 from tests.support.sharing import register_country_keys
+from tests.support.short_pauses import short_pauses
 from tests.support.waiting import until
 
 BORN = date(2011, 3, 7)
@@ -175,7 +176,7 @@ def masked_case(reference: UUID | None = None, case_id: UUID | None = None) -> M
 @pytest.fixture
 def world(ledger: Ledger, database: str, agencies: Agencies) -> Iterator[World]:
     assert ledger.registry() is not None
-    with serving(database, agencies) as server:
+    with short_pauses(), serving(database, agencies) as server:
         register_country_keys(server)
         # One connection for all looks at the tables: to connect takes longer than to look.
         with psycopg.connect(database, autocommit=True) as owner:
