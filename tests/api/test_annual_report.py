@@ -36,7 +36,7 @@ from tests.support.databases import new_database
 from tests.support.logs import Log, LogSource
 from tests.support.recorded import BEGAN, random_ledger
 
-CASES = int(os.environ.get("CASE_LEDGER_TEST_CASES", "8"))
+CASES = int(os.environ.get("CASE_LEDGER_TEST_CASES", "5"))
 TOGETHER = 4
 
 

@@ -36,7 +36,7 @@ from tests.support.databases import new_database
 from tests.support.serving import Server, serving
 from tests.support.strategies import proposals
 
-REQUESTS = int(os.environ.get("CASE_LEDGER_TEST_REQUESTS", "3"))
+REQUESTS = int(os.environ.get("CASE_LEDGER_TEST_REQUESTS", "2"))
 EXPECTED = {
     "POST /v1/cases/{case_id}/actions": {201, 422},
     "GET /v1/cases": {200, 422},

@@ -16,7 +16,7 @@ from tests.support.agencies import Agencies
 from tests.support.recorded import MemoryLedger
 from tests.support.stories import tell
 
-CASES = int(os.environ.get("CASE_LEDGER_TEST_CASES", "8"))
+CASES = int(os.environ.get("CASE_LEDGER_TEST_CASES", "5"))
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "views").glob("*.sql"))
 MORE = {
     "of_all_events": "SELECT kind, party, count(*) AS n, max(recorded_at) AS latest"

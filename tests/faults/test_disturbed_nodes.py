@@ -46,7 +46,7 @@ from tests.support.four_nodes import (
 )
 from tests.support.waiting import until
 
-ROUNDS = int(os.environ.get("CASE_LEDGER_TEST_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("CASE_LEDGER_TEST_ROUNDS", "1"))
 SEED = int(os.environ.get("CASE_LEDGER_TEST_SEED", "0")) or Random().getrandbits(31)
 DISASTERS = float(os.environ.get("CASE_LEDGER_TEST_DISASTERS", "0.25" if ROUNDS > 10 else "0"))
 """The share of rounds that end in a disaster."""

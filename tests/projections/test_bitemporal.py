@@ -18,7 +18,7 @@ from tests.support.simple_fold import annulled, simple_fold, told_of
 from tests.support.walks import START, walks
 
 PROTOCOL = shipped_protocol()
-CASES = int(os.environ.get("CASE_LEDGER_TEST_CASES", "8"))
+CASES = int(os.environ.get("CASE_LEDGER_TEST_CASES", "5"))
 LIMITS = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
 Acts = tuple[Act, ...]
 

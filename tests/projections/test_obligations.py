@@ -62,7 +62,7 @@ from tests.support.recorded_case import RecordedCase
 AGENCIES, SECOND_PERSONS = Agencies(), Agencies()
 PROTOCOL = AGENCIES.protocol
 DAY = timedelta(days=1)
-CASES = int(os.environ.get("CASE_LEDGER_TEST_CASES", "8"))
+CASES = int(os.environ.get("CASE_LEDGER_TEST_CASES", "5"))
 
 
 def made(model: type[Action], days: float = 1, **fields: object) -> Action:

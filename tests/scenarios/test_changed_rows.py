@@ -1,6 +1,6 @@
 """The owner of the database changes any row of a view, a vault or an access log: it is found.
 
-``CASE_LEDGER_TEST_ROW_CHANGES`` sets how many random changes are made (default 16).
+``CASE_LEDGER_TEST_ROW_CHANGES`` sets how many random changes are made (default 8).
 """
 
 import os
@@ -43,7 +43,7 @@ from tests.support.story import Told, tell
 from tests.support.waiting import until
 from tests.support.web import signed_in
 
-CHANGES = int(os.environ.get("CASE_LEDGER_TEST_ROW_CHANGES", "16"))
+CHANGES = int(os.environ.get("CASE_LEDGER_TEST_ROW_CHANGES", "8"))
 
 
 READERS = {"XK": "xk-dhtqnj", "ME": "me-nac", "AL": "al-nac", "oversight": "xk-ombudsperson"}
