@@ -1,7 +1,8 @@
 """Makes the tokens of the search that deposits did not bring, in each country's vault.
 
 These are the tokens of imported cases, of statements from before the index, and all tokens after
-the secret of the index was replaced. Each opening of a case's fields is an entry of the access log.
+the secret of the index was replaced, those of file numbers too. Each opening of a case's fields is
+an entry of the access log.
 """
 
 import time
@@ -67,6 +68,7 @@ class SearchIndexer(PeriodicWorker):
         cleared, at = self._cleared.get(vault.party, (b"", 0.0))
         if cleared != key.id or time.monotonic() - at > _OTHER_KEYS_EVERY_SECONDS:
             vault.search.forget_other_keys(key)
+            vault.file_numbers.renew_tokens(key)
             self._cleared[vault.party] = key.id, time.monotonic()
 
     def _index_case(

@@ -133,6 +133,7 @@ def case(
     """Show a case as the agency's country sees it, or list its cases."""
 
     from api.cli.steps.case_tables import case_list, case_panel
+    from api.cli.steps.found_cases import own_numbers
     from projections.time.bitemporal import Moment
 
     now = datetime.now(UTC)
@@ -144,7 +145,7 @@ def case(
             if asked.as_json:
                 print_json([view.model_dump(mode="json") for view in found])
             else:
-                out.print(case_list(found, now))
+                out.print(case_list(found, now, own_numbers(client, asked.agency, found)))
             return
         then = Moment.parse(as_of) if as_of else Moment()
         case_id = client.case_named(case)
@@ -152,7 +153,8 @@ def case(
         if asked.as_json:
             print_json(seen)
         else:
-            out.print(case_panel(seen.view, then.time or now, seen.disclosed))
+            numbers = own_numbers(client, asked.agency, [seen.view])
+            out.print(case_panel(seen.view, then.time or now, seen.disclosed, numbers.get(case_id)))
 
 
 @app.command()

@@ -57,6 +57,13 @@ COMMANDS: Mapping[str, CommandPlace] = {
     "case": CommandPlace(
         ("acting",), "Show a case as the agency's country sees it, or list its cases."
     ),
+    "find": CommandPlace(
+        ("finding",),
+        "Find cases by reference, file number or day, or by the person, for a purpose.",
+    ),
+    "file-number": CommandPlace(
+        ("finding",), "Show, set or remove the agency's own file number of a case."
+    ),
     "trail": CommandPlace(
         ("acting",), "Show an audit trail: each event with its agency, its time and its changes."
     ),

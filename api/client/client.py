@@ -5,6 +5,7 @@ from api.client.between_nodes import NodesClient
 from api.client.cases import CasesClient
 from api.client.documents import DocumentsClient
 from api.client.events import EventsClient
+from api.client.finding import FindingClient
 from api.client.members import MembersClient
 from api.client.personal import PersonalDataClient
 from api.client.protocol import ProtocolClient
@@ -13,6 +14,7 @@ from api.client.protocol import ProtocolClient
 class LedgerClient(
     PersonalDataClient,
     DocumentsClient,
+    FindingClient,
     CasesClient,
     AccountabilityClient,
     EventsClient,

@@ -36,12 +36,14 @@ from api.runtime.settings import Settings
 from api.runtime.status import StatusCache
 from api.runtime.trouble import Trouble
 from api.services.action_status import Outcomes
+from api.services.agency_files import AgencyFiles
 from api.services.append_service import (
     AppendService,
     DirectAppend,
     GuardedAppend,
     OutboxAppend,
 )
+from api.services.case_search import CaseSearch
 from api.services.decisions import Decisions, ForwardedDecisions, SignedDecisions
 from api.services.document_previews import UploadPreviews
 from api.services.document_uploads import DocumentUploads
@@ -108,6 +110,8 @@ class Node:
         )
         self.finding = PersonSearch(self.ledger, self.vaults, self.disclosing, self.clock.moments)
         self.views = ViewReader(self.database)
+        self.agency_files = AgencyFiles(self.ledger, self.vaults)
+        self.case_search = CaseSearch(self.views, self.agency_files, self.finding)
         self.assertions = Assertions(self.database, settings.audience, self.clock.moments)
         self.sessions = Sessions(self.database)
         self.members = Members(self.database, data_keys)

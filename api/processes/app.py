@@ -36,6 +36,7 @@ from api.http.routes import (
     document_uploads,
     duplicates,
     events,
+    finding,
     health,
     log,
     mailbox,
@@ -118,9 +119,9 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
         lifespan=lifespan,
     )
     for resource in (
-        cases, case_documents, document_uploads, document_previews, replay, personal, duplicates,
-        retention, accountability, events, protocol, members, outbox, mailbox, submissions, log,
-        sign_in, health,
+        cases, case_documents, document_uploads, document_previews, replay, personal, finding,
+        duplicates, retention, accountability, events, protocol, members, outbox, mailbox,
+        submissions, log, sign_in, health,
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.
         app.router.routes.extend(resource.router.routes)

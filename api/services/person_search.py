@@ -32,6 +32,8 @@ from ledger.vocabulary.picklists import Purpose
 
 MOST_SHOWN = 10
 """Cases that one search shows. Who sought too widely seeks again with more words."""
+MOST_NAMED = 50
+"""Cases of a list whose names are opened at once."""
 _CANDIDATES = 40
 SEARCHES_A_MINUTE = 20
 SEARCHES_A_DAY = 200
@@ -119,14 +121,37 @@ class PersonSearch:
         vault.readings.record(asked)
         found = self._matching(vault, key, words, reader)
         shown = found[:MOST_SHOWN]
-        readings = self._write_down(vault, reader, shown, purpose, protocol)
-        persons = [
-            replace(person, name=self._name(vault, reading))
-            if reading.asked.operation is Operation.READ
-            else person
-            for (person, _), reading in zip(shown, readings, strict=True)
-        ]
+        names = self._names(vault, reader, [case for _, case in shown], purpose, protocol)
+        persons = [replace(person, name=names.get(person.case_id)) for person, _ in shown]
         return FoundPersons(persons, len(found) > MOST_SHOWN)
+
+    def names(
+        self, reader: Reader, case_ids: Sequence[UUID], purpose: Purpose
+    ) -> Mapping[UUID, str]:
+        """Return the names of listed persons, of those whose identity the reader may read now.
+
+        It counts as one search, and is an entry of the access log; so is each case, granted or
+        refused. Raises ``Refusal`` (``access-matrix``, which is written down too), and a
+        ``Problem`` for too many searches.
+        """
+        protocol = self._ledger.adopted().protocol_today(clock.now())
+        agency = reader.agency
+        vault = self._vaults.of(agency.party)
+        asked = asked_by(reader, NO_CASE, Operation.SEARCH, (FieldGroup.IDENTITY,), purpose)
+        self._check_rate(vault, reader)
+        try:
+            check_matrix(protocol, agency, Operation.READ, (FieldGroup.IDENTITY,))
+        except Refusal as refusal:
+            vault.readings.record(asked, refused_by=refusal.rule)
+            raise
+        vault.readings.record(asked)
+        known = self._ledger.cases(case_ids[:MOST_NAMED], keep=False)
+        cases = [
+            case
+            for case_id in case_ids
+            if (case := known.get(case_id)) and has_part(agency, case.state, case.history)
+        ]
+        return self._names(vault, reader, cases, purpose, protocol, as_readings=True)
 
     def _check_rate(self, vault: Vault, reader: Reader) -> None:
         """Raise a ``Problem`` where a person or a system searches too often."""
@@ -183,31 +208,43 @@ class PersonSearch:
         # The best first is the index's order; statements that do not count may have changed it.
         return sorted(found, key=lambda one: (not one[0].is_exact, one[0].is_earlier))
 
-    def _write_down(
+    def _names(
         self,
         vault: Vault,
         reader: Reader,
-        shown: Sequence[tuple[FoundPerson, Case]],
+        cases: Sequence[Case],
         purpose: Purpose,
         protocol: Protocol,
-    ) -> Sequence[Reading]:
-        """Write an entry on each case: a reading of the identity where a basis allows it."""
+        *,
+        as_readings: bool = False,
+    ) -> Mapping[UUID, str]:
+        """Write an entry on each case, and return the names that a legal basis opens.
+
+        Without a basis the entry says that a search showed the case; with ``as_readings`` it says
+        that the reading was refused.
+        """
         groups = (FieldGroup.IDENTITY,)
         entries: list[NewEntry] = []
-        for _, case in shown:
+        for case in cases:
+            asked = asked_by(reader, case.id, Operation.READ, groups, purpose)
             try:
                 bases = bases_of(
                     case.state, case.history, protocol, reader.agency, groups, None, self._moments()
                 )
-            except Refusal:
-                asked = asked_by(reader, case.id, Operation.SEARCH, groups, purpose)
-                entries.append(NewEntry(asked))
+            except Refusal as refusal:
+                if as_readings:
+                    entries.append(NewEntry(asked, refused_by=refusal.rule))
+                else:
+                    asked = asked_by(reader, case.id, Operation.SEARCH, groups, purpose)
+                    entries.append(NewEntry(asked))
             else:
-                asked = asked_by(reader, case.id, Operation.READ, groups, purpose)
                 entries.append(NewEntry(asked, bases))
         if any(entry.bases for entry in entries):
             await_matrix(vault, asked_by(reader, NO_CASE, Operation.READ, groups, purpose))
-        return vault.readings.record_all(entries) if entries else ()
+        written = vault.readings.record_all(entries) if entries else ()
+        opening = [one for one in written if one.bases]
+        named = ((one.asked.case_id, self._name(vault, one)) for one in opening)
+        return {case_id: name for case_id, name in named if name is not None}
 
     def _name(self, vault: Vault, reading: Reading) -> str | None:
         """Return the name that counts, as the reading opens it."""

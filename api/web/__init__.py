@@ -18,6 +18,7 @@ from api.web.routes import (
     documents,
     entry,
     figures,
+    file_numbers,
     filing,
     finding,
     meeting,
@@ -25,6 +26,7 @@ from api.web.routes import (
     oversight,
     parcels,
     printing,
+    saved_filters,
 )
 
 __all__ = ["as_page", "in_language", "routes"]
@@ -48,6 +50,8 @@ _ROUTERS = (
     figures.router,
     filing.router,
     finding.router,
+    file_numbers.router,
+    saved_filters.router,
 )
 
 

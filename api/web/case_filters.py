@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
-from api.web.finding import read_day
+from api.services.case_search import start_of
+from api.services.search_text import read_day
 from ledger.vocabulary.picklists import AgeGroup, CaseStatus, Stage
 from projections.tables.case_lists import CaseFilter, CaseOrder
 
@@ -34,6 +34,11 @@ class ListChoice:
     age_group: str = ""
     opened_from: str = ""
     opened_to: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all choices, as a form has them."""
+        return CHOICES
 
     @property
     def query(self) -> str:
@@ -80,8 +85,3 @@ class ListChoice:
 
 
 CHOICES = tuple(one.name for one in fields(ListChoice))
-
-
-def start_of(day: date, zone: str) -> datetime:
-    """Return the first moment of a day in a time zone."""
-    return datetime.combine(day, time(), ZoneInfo(zone))

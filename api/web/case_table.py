@@ -22,6 +22,18 @@ Cell = str | date
 
 
 @dataclass(frozen=True, slots=True)
+class ListedCase:
+    """A case as a list shows it to an agency."""
+
+    view: CaseView
+    steps: Sequence[DueStep]
+    number: str
+    """The agency's own file number, or an empty text."""
+    opened_by: str | None
+    """The agency that opened the case; ``None`` until the trail has the opening."""
+
+
+@dataclass(frozen=True, slots=True)
 class CaseTable:
     """The columns' names, and a row for each case."""
 
@@ -29,26 +41,23 @@ class CaseTable:
     rows: Iterable[Sequence[Cell]]
 
 
-def case_table(
-    cases: Iterable[tuple[CaseView, Sequence[DueStep]]], words: Wording, texts: PageTexts
-) -> CaseTable:
+def case_table(cases: Iterable[ListedCase], words: Wording, texts: PageTexts) -> CaseTable:
     """Return the table of cases, each with its next steps."""
     t = texts.text
     columns = (
-        t("case"), t("cases.table.id"), t("cases.filter.status"), t("stage"),
+        t("case"), t("file_number"), t("cases.table.id"), t("cases.filter.status"), t("stage"),
         t("cases.table.priority"), t("cases.filter.age_group"), t("cases.table.trafficking"),
-        t("find.lead"), t("countries"), t("find.opened"), t("cases.last"), t("cases.next"),
-        t("cases.when"), t("cases.whose"),
+        t("find.lead"), t("countries"), t("find.opened"), t("cases.table.opened_by"),
+        t("cases.last"), t("cases.next"), t("cases.when"), t("cases.whose"),
     )  # fmt: skip
-    return CaseTable(columns, (_row(view, steps, words, texts) for view, steps in cases))
+    return CaseTable(columns, (_row(one, words, texts) for one in cases))
 
 
-def _row(
-    view: CaseView, steps: Sequence[DueStep], words: Wording, texts: PageTexts
-) -> Sequence[Cell]:
-    step = steps[0] if steps else None
+def _row(one: ListedCase, words: Wording, texts: PageTexts) -> Sequence[Cell]:
+    view, step = one.view, one.steps[0] if one.steps else None
     return (
         case_reference(view.case_id),
+        one.number,
         str(view.case_id),
         words.picked(view.status),
         words.picked(view.stage),
@@ -58,6 +67,7 @@ def _row(
         words.agency_name(view.lead_agency),
         ", ".join(map(words.country, view.parties)),
         words.local_day(view.opened_at),
+        words.agency_name(one.opened_by) if one.opened_by else "",
         words.local_day(view.last_recorded_at),
         words.owed(step.step.action) if step else "",
         words.local_due_day(step.step.due, step.step.party) if step and step.step.due else "",

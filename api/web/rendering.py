@@ -1,6 +1,6 @@
 """Makes pages of templates: everything escaped, in one language, kept in no cache."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -28,6 +28,7 @@ from api.web.texts import PageTexts, texts
 from api.web.timeline import stage_of
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
+from ledger.vault.file_numbers import FileNumber
 from ledger.vocabulary.case_reference import case_reference
 from ledger.vocabulary.documents import DocumentAdded
 from ledger.vocabulary.upcasting import upcasters
@@ -145,6 +146,16 @@ def _fact_texts(request: Request, words: Words) -> list[tuple[str, str]]:
     return [(name, fact_text(name, words.things)) for name in sorted(names)]
 
 
+def _file_numbers(
+    request: Request, caller: Caller | None, case_id: UUID
+) -> Sequence[FileNumber] | None:
+    """Return the file numbers of a case that is shown; ``None`` if the caller has and sees none."""
+    node: Node | None = getattr(request.app.state, "node", None)
+    if caller is None or node is None or not node.agency_files.sees(caller.agency):
+        return None
+    return node.agency_files.of_listed(caller.agency, [case_id]).get(case_id, ())
+
+
 def page(
     request: Request, template: str, caller: Caller | None, *, status: int = 200, **values: Any
 ) -> HTMLResponse:
@@ -173,6 +184,7 @@ def page(
             now=clock.now(),
             troubles=_troubles(request),
             keys_end=_keys_end(caller),
+            file_numbers=lambda case_id: _file_numbers(request, caller, case_id),
             **values,
         )
     )

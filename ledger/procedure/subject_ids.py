@@ -26,8 +26,16 @@ _VERSION = 8
 
 def act_subject(ledger_id: UUID, act: UUID) -> UUID:
     """Return the id under which the vaults keep the fields of an act on the protocol."""
-    digest = sha256(b"act on the protocol\n" + ledger_id.bytes + act.bytes).digest()[:16]
-    number = int.from_bytes(digest)
+    return _reserved(b"act on the protocol\n" + ledger_id.bytes + act.bytes)
+
+
+def agency_subject(agency: str) -> UUID:
+    """Return the id under which a vault keeps what an agency saved that is on no case."""
+    return _reserved(b"an agency\n" + agency.encode())
+
+
+def _reserved(named: bytes) -> UUID:
+    number = int.from_bytes(sha256(named).digest()[:16])
     number = number & ~(0xF << 76) | _VERSION << 76
     number = number & ~(0x3 << 62) | 0x2 << 62
     return UUID(int=number)

@@ -25,6 +25,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from ledger.signing.country_key import SealError
 from ledger.store.migrate import vault_schema
 from ledger.store.postgres_arrays import Byteas, Texts, Uuids
+from ledger.vault import agency_values
 from ledger.vault.bulk_deposits import replacement_lock
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.documents.documents import rewrapped
@@ -49,6 +50,8 @@ WHERE d.action_id = t.action_id AND d.digest = t.digest AND d.deposit_id = t.dep
 _DOCUMENTS = """
 SELECT * FROM {schema}.documents WHERE case_id = %s AND action_id IS NOT NULL FOR UPDATE
 """
+_AGENCY_VALUES = "SELECT * FROM {schema}.agency_values WHERE case_id = %s FOR UPDATE"
+_VALUE_SEALED = "UPDATE {schema}.agency_values SET sealed = %s WHERE id = %s"
 _REWRAPPED = "UPDATE {schema}.documents SET content_key = %s WHERE document_id = %s"
 _AUTHENTICATED = """
 UPDATE {schema}.deposits SET macs = %(macs)s, mac = %(mac)s
@@ -79,7 +82,8 @@ class Replacement:
     disclosures: int
     """How many were sealed again."""
     damaged: int
-    """The number of these, and of keys of documents, that open with neither key. They stay."""
+    """The number of these, of keys of documents, and of values of agencies, that open with neither
+    key. They stay."""
     kept: int
     """Persons whose replaced key was kept: a disclosure does not open, or no new key is there."""
 
@@ -246,6 +250,13 @@ class _Run:
                 damaged += 1
             else:
                 connection.execute(self._named(_REWRAPPED), (wrapped, document["document_id"]))
+        for value in connection.execute(self._named(_AGENCY_VALUES), (case_id,)).fetchall():
+            try:
+                again = agency_values.sealed_again(value, old, new)
+            except SealError:
+                damaged += 1
+            else:
+                connection.execute(self._named(_VALUE_SEALED), (again, value["id"]))
         self.disclosures += len(sealed)
         return False, damaged
 

@@ -37,7 +37,10 @@ SELECT EXISTS (SELECT FROM {schema}.erased WHERE case_id = %(case)s) AS erased,
     EXISTS (
         SELECT FROM {schema}.disclosures WHERE case_id = %(case)s AND disclosure IS NULL
         UNION ALL
-        SELECT FROM {schema}.deposits WHERE case_id = %(case)s AND octet_length(mac) > 0) AS held
+        SELECT FROM {schema}.deposits WHERE case_id = %(case)s AND octet_length(mac) > 0
+        UNION ALL
+        SELECT FROM {schema}.agency_values
+        WHERE case_id = %(case)s AND kind = 'file_number') AS held
 """
 _DEPOSIT = """
 SELECT * FROM {schema}.deposit(%(persons)b::uuid[], %(actions)b::uuid[], %(deposits)b::uuid[],
@@ -122,7 +125,7 @@ class Deposits:
         """
         case_id = deposit.case_id
         for _ in range(_TRIES):
-            data_key = self._keys.get(case_id) or self._first_key(case_id)
+            data_key = self.data_key(case_id)
             sealed = seal_all(
                 deposit.action,
                 case_id,
@@ -149,6 +152,14 @@ class Deposits:
             f"a data key in {self._party}'s key directory was replaced: an older copy of the "
             "directory was put back"
         )
+
+    def data_key(self, case_id: UUID) -> bytes:
+        """Return the key of a person, and make it if the vault holds nothing on the person yet.
+
+        Raises ``KeyMissingError`` if the vault holds rows of the person and not the key, and
+        ``Refusal`` (``erased-case``) if it has no key and the person was erased.
+        """
+        return self._keys.get(case_id) or self._first_key(case_id)
 
     def _first_key(self, case_id: UUID) -> bytes:
         """Make a key for a person on whom the vault holds nothing yet.

@@ -29,8 +29,10 @@ from ledger.vault.documents.received_contents import Expected, ReceivedContents
 from ledger.vault.documents.scanning import Scanner
 from ledger.vault.duplicates.store import Duplicates
 from ledger.vault.field_encryption import seal
+from ledger.vault.file_numbers import FileNumbers
 from ledger.vault.inventory import key_id
 from ledger.vault.missing_disclosures import MissingParts
+from ledger.vault.saved_filters import SavedFilters
 from ledger.vault.search.search_index import SearchIndex
 from ledger.vault.search.search_tokens import SearchKey, SearchKeys
 from ledger.vault.sent_parcels import SentParcels
@@ -83,6 +85,10 @@ class Vault(Disclosures):
         self._deposits = Deposits(database, party, keys, self.documents, self.contents, search_key)
         self.search = SearchIndex(database, party)
         self.search_key = search_key
+        self.file_numbers = FileNumbers(
+            database, party, keys, self._deposits.data_key, lambda: self.search_key()
+        )
+        self.saved_filters = SavedFilters(database, party, keys)
         self.readings = Readings(database, party)
         self.duplicates = Duplicates(database, party)
         self.sent = SentParcels(database, party)
@@ -161,7 +167,8 @@ class Vault(Disclosures):
         """Return persons with disclosures and no key, and erased persons whose key is back."""
         persons = SQL(
             "SELECT case_id FROM {} UNION SELECT case_id FROM {} WHERE octet_length(mac) > 0"
-        ).format(self._table, self._inventory)
+            " UNION SELECT case_id FROM {} WHERE kind = 'file_number'"
+        ).format(self._table, self._inventory, self._agency_values)
         erased = SQL("SELECT case_id FROM {}").format(self._erased)
         with self._database.transaction(role=self._role) as connection:
             held = {row["case_id"] for row in connection.execute(persons).fetchall()}
@@ -252,6 +259,7 @@ class Vault(Disclosures):
             connection.execute(delete.format(self._inventory), (lost,))
             for case_id in lost:
                 self.documents.remove_of_case(connection, case_id)
+                self.file_numbers.remove_of_case(connection, case_id)
         return removed
 
     def erase(self, case_id: UUID, *, is_confirmed: bool = False) -> bool:
@@ -276,6 +284,7 @@ class Vault(Disclosures):
             removed = connection.execute(delete.format(self._table), (case_id,)).rowcount
             connection.execute(delete.format(self._inventory), (case_id,))
             self.documents.remove_of_case(connection, case_id)
+            self.file_numbers.remove_of_case(connection, case_id)
             self.given.forget(connection, case_id)
             self.duplicates.forget(connection, case_id)
         return had_key or removed > 0

@@ -34,3 +34,4 @@ class VaultTables:
         self._aside = SQL("{}.set_aside").format(Identifier(vault_schema(party)))
         self._table = SQL("{}.disclosures").format(Identifier(vault_schema(party)))
         self._inventory = SQL("{}.deposits").format(Identifier(vault_schema(party)))
+        self._agency_values = SQL("{}.agency_values").format(Identifier(vault_schema(party)))

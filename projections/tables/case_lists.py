@@ -4,7 +4,7 @@ Each page goes along an index from where the last one ended, whatever is before 
 does each list of the cases that have a mark for the board.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -13,6 +13,7 @@ from uuid import UUID
 
 from ledger.procedure.protocol import Agency
 from ledger.store.database import Database
+from ledger.store.postgres_arrays import Uuids
 from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView
 from projections.folds.due_index import keys_of
 from projections.tables.stored_documents import StoredDocuments
@@ -199,6 +200,10 @@ SELECT DISTINCT unnest(our_steps) AS kind FROM (
     WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s
     ORDER BY opened_position DESC LIMIT %(limit)s) AS newest
 """
+_OPENED_BY = """
+SELECT case_id, document->>'agency' AS agency FROM views.audit_trail
+WHERE slot = views.live_slot('audit_trail') AND case_id = ANY(%(cases)s) AND version = 1
+"""
 _NEWEST_CASES = 5_000
 _NOBODY = UUID(int=0)
 _EVERY_CASE = CaseFilter()
@@ -281,6 +286,32 @@ class CaseLists:
             [by_id[case_id] for _, case_id in shown if case_id in by_id],
             shown[-1][0] if len(places) > limit else None,
         )
+
+    def of_cases(self, viewer: str, case_ids: Collection[UUID]) -> list[CaseView]:
+        """Return the views of some cases in the order of ``case_ids``, without unseen cases."""
+        if not case_ids:
+            return []
+        asked = {"viewer": viewer, "cases": Uuids(case_ids)}
+        with self._database.transaction() as connection:
+            rows = connection.execute(_DOCUMENTS, asked, prepare=True).fetchall()
+        by_id = {
+            row["case_id"]: view
+            for row in rows
+            for view in self._documents.read(CaseView, "case_views", [row])
+        }
+        return [by_id[case_id] for case_id in case_ids if case_id in by_id]
+
+    def opened_by(self, case_ids: Collection[UUID]) -> Mapping[UUID, str]:
+        """Return the agency that opened each case.
+
+        A case that the trail does not have yet is left out.
+        """
+        if not case_ids:
+            return {}
+        asked = {"cases": Uuids(case_ids)}
+        with self._database.transaction() as connection:
+            rows = connection.execute(_OPENED_BY, asked, prepare=True).fetchall()
+        return {row["case_id"]: row["agency"] for row in rows}
 
     def in_order(
         self,

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from rich import box
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -34,8 +35,16 @@ def words(name: str) -> str:
     return _HUMP.sub(" ", name).lower()
 
 
-def case_panel(view: CaseView, now: datetime, disclosed: Iterable[DisclosedFields] = ()) -> Panel:
-    """Return a panel with one country's view of a case: its state, and whose turn the steps are."""
+def case_panel(
+    view: CaseView,
+    now: datetime,
+    disclosed: Iterable[DisclosedFields] = (),
+    file_number: str | None = None,
+) -> Panel:
+    """Return a panel with one country's view of a case: its state, and whose turn the steps are.
+
+    ``file_number`` is the agency's own.
+    """
     parts: list[RenderableType] = [*_section("Access in danger to life", _dangers(view, now))]
     parts += [_standing(view)]
     parts += _section("In force", _in_force(view))
@@ -44,24 +53,35 @@ def case_panel(view: CaseView, now: datetime, disclosed: Iterable[DisclosedField
     parts += _section("Expected next", _expected(view, now))
     parts += _section("Disclosed to us", _disclosed(disclosed))
     whose = _COUNTRY.get(view.viewer, view.viewer)
+    numbered = f"file number {file_number}, " if file_number else ""
     return Panel(
         Group(*parts),
         title=f"[bold]{whose}[/] sees case {short(view.case_id)}",
-        subtitle=f"version {view.version}, position {view.position}",
+        subtitle=escape(f"{numbered}version {view.version}, position {view.position}"),
         border_style="cyan",
     )
 
 
-def case_list(views: Iterable[CaseView], now: datetime) -> Table:
-    """Return a table with one row for each case."""
+def case_list(views: Iterable[CaseView], now: datetime, numbers: Mapping[UUID, str]) -> Table:
+    """Return a table with one row for each case. ``numbers`` are the agency's file numbers."""
     table = Table(box=box.SIMPLE_HEAD)
-    for column in ("Case", "Status", "Stage", "Priority", "Lead", "Parties", "Our next step"):
+    for column in (
+        "Case",
+        "File number",
+        "Status",
+        "Stage",
+        "Priority",
+        "Lead",
+        "Parties",
+        "Our next step",
+    ):
         # A reference that is broken into lines cannot be copied for the next command.
         table.add_column(column, overflow="fold", no_wrap=column == "Case")
     for view in views:
         ours = next((s for s in _still_expected(view, now) if s.turn is Turn.OURS), None)
         table.add_row(
             short(view.case_id),
+            escape(numbers.get(view.case_id, "")),
             words(view.status.value),
             words(view.stage.value),
             view.priority.value,

@@ -3,22 +3,27 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated
+from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
 from api.http.access import Caller, TheCaller, TheNode
 from api.http.parameters import AtLeast, wait_for
 from api.node.node import Node
 from api.web.case_filters import CHOICES, MOST_CHARACTERS, ListChoice
-from api.web.case_table import MOST_ROWS, as_csv, as_xlsx, case_table
-from api.web.case_text import DueStep, dues
+from api.web.case_table import MOST_ROWS, ListedCase, as_csv, as_xlsx, case_table
+from api.web.case_text import dues
 from api.web.errors import PageRoute
 from api.web.rendering import PAGE_HEADERS, Words, page
-from ledger.procedure.protocol import NODE
+from api.web.routes.cases import MAX_FORM, PURPOSES
+from ledger.procedure.protocol import NODE, Operation
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
-from ledger.vocabulary.picklists import AgeGroup, CaseStatus, Stage
+from ledger.vault.saved_filters import MOST_CHARACTERS as MOST_CHARACTERS_OF_NAME
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import AgeGroup, CaseStatus, Purpose, Stage
 from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView
 from projections.tables.case_lists import CaseFilter, CaseOrder, PageCursor
 
@@ -51,6 +56,15 @@ def _choice(
 TheChoice = Annotated[ListChoice, Depends(_choice)]
 
 
+async def chosen_purpose(request: Request) -> Purpose:
+    """Return the purpose of a form. Raises ``Refusal``."""
+    form = parse_qs((await request.body())[:MAX_FORM].decode("ascii", "replace"))
+    try:
+        return Purpose(form.get("purpose", [""])[0])
+    except ValueError:
+        raise Refusal(Ground.INVALID, "request", "Choose a purpose.", "purpose") from None
+
+
 @router.get("/cases")
 def list_cases(
     request: Request,
@@ -66,6 +80,32 @@ def list_cases(
     ``at_least``: the position of a later event, which a page asks for when a stream announces it.
     """
     wait_for(node, "case_views", at_least)
+    return _list(request, node, caller, choice, after, show)
+
+
+@router.post("/cases")
+async def list_with_names(
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    choice: TheChoice,
+    purpose: Annotated[Purpose, Depends(chosen_purpose)],
+    after: Place = None,
+    show: Show = "due",
+) -> Response:
+    """List the same cases with the names that the caller may read. Each is written down."""
+    return await run_in_threadpool(_list, request, node, caller, choice, after, show, purpose)
+
+
+def _list(
+    request: Request,
+    node: Node,
+    caller: Caller,
+    choice: ListChoice,
+    after: str | None,
+    show: str,
+    purpose: Purpose | None = None,
+) -> Response:
     viewer, now, protocol = caller.viewer, clock.now(), caller.protocol
     words = Words.of(request).things
     due_only = show == "due" and viewer != OVERSIGHT_VIEWER
@@ -75,6 +115,17 @@ def list_cases(
     if not choice.wrong:
         only = choice.case_filter(words.zone())
         cases, following = _page(node, caller, choice, only, after, due_only=due_only, limit=PAGE)
+    ids = [view.case_id for view in cases]
+    names, refused = None, None
+    if purpose is not None:
+        try:
+            names = node.finding.names(caller.reader, ids, purpose)
+        except Refusal as refusal:
+            if refusal.rule != "access-matrix":
+                raise
+            refused = refusal.rule
+    has_vault = node.vaults.has(caller.agency.party)
+    saved = node.vaults.of(caller.agency.party).saved_filters if has_vault else None
     return page(
         request, "cases.html", caller, show="due" if due_only else "all", position=position,
         cases=[(view, dues(view, caller.agency, protocol, now)) for view in cases],
@@ -88,6 +139,13 @@ def list_cases(
         ),
         countries=sorted((words.country(one.code), one.code) for one in protocol.parties),
         can_filter_steps=viewer != OVERSIGHT_VIEWER,
+        numbers=node.agency_files.of_listed(caller.agency, ids),
+        opened_by=node.views.lists.opened_by(ids),
+        names=names, refused=refused, purpose=purpose, purposes=PURPOSES,
+        may_name=has_vault and viewer != OVERSIGHT_VIEWER
+        and protocol.allows(caller.agency.role, Operation.READ, FieldGroup.IDENTITY),
+        saved=saved.of_agency(caller.agency.id) if saved else None,
+        most_in_name=MOST_CHARACTERS_OF_NAME,
     )  # fmt: skip
 
 
@@ -119,7 +177,7 @@ def _saved(suffix: str) -> dict[str, str]:
 
 def _every(
     request: Request, node: Node, caller: Caller, choice: ListChoice, show: str
-) -> Iterator[tuple[CaseView, tuple[DueStep, ...]]]:
+) -> Iterator[ListedCase]:
     """Return all listed cases with their steps, at most ``MOST_ROWS``. Raises ``Refusal``."""
     if choice.wrong:
         raise Refusal(Ground.INVALID, "request", "A filter has no such value.", choice.wrong[0])
@@ -130,13 +188,19 @@ def _every(
 
 def _pages(
     node: Node, caller: Caller, choice: ListChoice, only: CaseFilter, *, due_only: bool
-) -> Iterator[tuple[CaseView, tuple[DueStep, ...]]]:
+) -> Iterator[ListedCase]:
     after: str | None = None
     now, protocol = clock.now(), caller.protocol
     for _ in range(MOST_ROWS // _STEP):
         cases, after = _page(node, caller, choice, only, after, due_only=due_only, limit=_STEP)
+        ids = [view.case_id for view in cases]
+        numbers = node.agency_files.of_listed(caller.agency, ids)
+        openers = node.views.lists.opened_by(ids)
         for view in cases:
-            yield view, dues(view, caller.agency, protocol, now)
+            own = [n for n in numbers.get(view.case_id, ()) if n.agency == caller.agency.id]
+            number = own[0].number or "" if own else ""
+            steps = dues(view, caller.agency, protocol, now)
+            yield ListedCase(view, steps, number, openers.get(view.case_id))
         if after is None:
             return
 

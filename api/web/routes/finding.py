@@ -1,11 +1,8 @@
 """For all agencies: the search box, by which a case is found by reference, day, name or number."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Annotated
 from urllib.parse import parse_qs
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -13,29 +10,17 @@ from starlette.responses import RedirectResponse
 
 from api.http.access import Caller, TheCaller, TheNode
 from api.node.node import Node
-from api.services.person_search import FoundPersons
-from api.web.case_filters import start_of
+from api.services.case_search import SearchAnswer
+from api.services.search_text import SoughtCase, read_sought
 from api.web.errors import PageRoute
-from api.web.finding import (
-    Sought,
-    SoughtCase,
-    SoughtDay,
-    SoughtPerson,
-    SoughtReference,
-    read_sought,
-)
 from api.web.rendering import PAGE_HEADERS, Words, page
 from api.web.routes.cases import MAX_FORM, PURPOSES, own_case
 from ledger.procedure.protocol import Operation
 from ledger.refusals import Ground, Refusal
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose
-from projections.folds.case_view import CaseView
-from projections.tables.case_lists import CaseFilter, CaseOrder
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-_MOST_CASES = 100
-"""Cases of one day, or of one reference, that a page shows."""
 _TOLD_ON_THE_PAGE = ("access-matrix", "search-too-short", "search-closed")
 
 
@@ -61,9 +46,9 @@ async def question(request: Request) -> Question:
 
 
 @router.get("/find")
-def show_search(request: Request, caller: TheCaller) -> Response:
+def show_search(request: Request, node: TheNode, caller: TheCaller) -> Response:
     """Show the search, without an answer."""
-    return _answer(request, caller, "", None)
+    return _answer(request, node, caller, Question("", None), SearchAnswer(None))
 
 
 @router.post("/find")
@@ -78,94 +63,60 @@ async def find(
 
 
 def _find(request: Request, node: Node, caller: Caller, asked: Question) -> Response:
-    sought = read_sought(asked.text)
-    if isinstance(sought, SoughtCase):
-        return _case(request, node, caller, asked.text, sought.case_id)
-    if isinstance(sought, SoughtReference):
-        views = node.views.cases(caller.viewer, limit=_MOST_CASES, reference=sought.reference)
-        if len(views) == 1:
-            return _redirect(views[0].case_id)
-        if views or not sought.may_be_name:
-            return _answer(request, caller, asked.text, sought, cases=views)
-        sought = SoughtPerson(asked.text)
-    if isinstance(sought, SoughtDay):
-        zone = Words.of(request).things.zone()
-        only = CaseFilter(
-            opened_from=start_of(sought.day, zone),
-            opened_before=start_of(sought.day + timedelta(days=1), zone),
-        )
-        views, following = node.views.lists.in_order(
-            caller.viewer, CaseOrder.NEWEST, limit=_MOST_CASES, only=only
-        )
-        return _answer(
-            request, caller, asked.text, sought, cases=views, has_more=following is not None
-        )
-    if isinstance(sought, SoughtPerson) and asked.purpose is not None:
-        return _person(request, node, caller, sought, asked.purpose)
-    return _answer(request, caller, asked.text, sought)
-
-
-def _case(request: Request, node: Node, caller: Caller, typed: str, case_id: UUID) -> Response:
+    zone = Words.of(request).things.zone()
     try:
-        own_case(node, caller, case_id)
-    except Refusal as refusal:
-        if refusal.rule != "unknown-case":
-            raise
-        return _answer(request, caller, typed, SoughtCase(case_id))
-    return _redirect(case_id)
-
-
-def _redirect(case_id: UUID) -> Response:
-    return RedirectResponse(f"/cases/{case_id}", 303, dict(PAGE_HEADERS))
-
-
-def _person(
-    request: Request, node: Node, caller: Caller, sought: SoughtPerson, purpose: Purpose
-) -> Response:
-    viewer = caller.viewer
-    try:
-        found = node.finding.find(caller.reader, sought.text, purpose)
+        answer = _searched(node, caller, asked, zone)
     except Refusal as refusal:
         if refusal.rule not in _TOLD_ON_THE_PAGE:
             raise
-        return _answer(request, caller, sought.text, sought, purpose=purpose, refused=refusal.rule)
-    views = {one.case_id: node.views.case(viewer, one.case_id) for one in found.persons}
-    return _answer(
-        request,
-        caller,
-        sought.text,
-        sought,
-        purpose=purpose,
-        found=found,
-        cases=[view for view in views.values() if view is not None],
-    )
+        sought = read_sought(asked.text)
+        return _answer(request, node, caller, asked, SearchAnswer(sought), refused=refusal.rule)
+    if answer.certain is not None:
+        return RedirectResponse(f"/cases/{answer.certain}", 303, dict(PAGE_HEADERS))
+    return _answer(request, node, caller, asked, answer)
+
+
+def _searched(node: Node, caller: Caller, asked: Question, zone: str) -> SearchAnswer:
+    """Return the answer to a question.
+
+    An international body finds the cases that name it, by their ids alone. Raises ``Refusal``.
+    """
+    sought = read_sought(asked.text)
+    if caller.agency.international and isinstance(sought, SoughtCase):
+        try:
+            return SearchAnswer(sought, [own_case(node, caller, sought.case_id)])
+        except Refusal as refusal:
+            if refusal.rule != "unknown-case":
+                raise
+            return SearchAnswer(sought)
+    return node.case_search.find(caller.reader, caller.viewer, asked.text, asked.purpose, zone)
 
 
 def _answer(
     request: Request,
+    node: Node,
     caller: Caller,
-    typed: str,
-    sought: Sought | None,
+    asked: Question,
+    answer: SearchAnswer,
     *,
-    cases: Sequence[CaseView] = (),
-    found: FoundPersons | None = None,
-    has_more: bool = False,
-    purpose: Purpose | None = None,
     refused: str | None = None,
 ) -> Response:
-    persons = {one.case_id: one for one in found.persons} if found is not None else {}
+    cases = [view.case_id for view in answer.cases]
     return page(
         request,
         "find.html",
         caller,
-        typed=typed,
-        kind=type(sought).__name__,
-        sought=sought,
-        cases=cases,
-        persons=persons,
-        searched=found is not None,
-        has_more=has_more or (found is not None and found.has_more),
-        purpose=purpose,
+        typed=asked.text,
+        kind=type(answer.sought).__name__,
+        sought=answer.sought,
+        cases=answer.cases,
+        by_number=answer.by_number,
+        numbers=node.agency_files.of_listed(caller.agency, cases),
+        opened_by=node.views.lists.opened_by(cases),
+        persons={one.case_id: one for one in answer.persons},
+        searched=answer.searched,
+        has_more=answer.has_more,
+        purpose=asked.purpose,
         purposes=PURPOSES,
         refused=refused,
         may_search=caller.protocol.allows(caller.agency.role, Operation.READ, FieldGroup.IDENTITY),

@@ -1,15 +1,22 @@
 """The search box: a reference, a day, or a person of the own country's vault."""
 
+import csv
+import io
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from api.cli import app
+from api.client import RefusedError
 from api.services import person_search
-from api.web.finding import (
+from api.services.search_text import (
     SoughtCase,
     SoughtDay,
     SoughtPerson,
@@ -18,6 +25,7 @@ from api.web.finding import (
 )
 from ledger.procedure.protocol import Operation
 from ledger.procedure.readings import Reading
+from ledger.signing.keys import write_private
 from ledger.vault.access_log import NO_CASE
 from ledger.vocabulary.case_reference import case_reference
 from ledger.vocabulary.coordination import Correction
@@ -26,6 +34,7 @@ from ledger.vocabulary.picklists import (
     Certainty,
     CorrectionEffect,
     CorrectionReason,
+    Purpose,
     StatementGround,
     StatementSource,
 )
@@ -246,3 +255,196 @@ def test_what_an_import_brought_is_indexed_with_an_entry_of_the_access_log(
     indexer.wait_for_step()
     assert entries(node, cases["hers"])[-1].asked.operation is Operation.INDEX
     assert searched(node, "xk-dhtqnj", "arjeta") == [cases["hers"]]
+
+
+def set_number(node: Server, agency: str, case_id: UUID, number: str) -> httpx.Response:
+    with signed_in(node, agency) as browser:
+        sent = {"number": number}
+        return browser.post(f"/cases/{case_id}/file-number", data=sent, headers=FROM_HERE)
+
+
+def page_of(node: Server, agency: str, path: str) -> str:
+    with signed_in(node, agency) as browser:
+        answer = browser.get(path)
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+def test_a_file_number_is_shown_found_changed_and_removed(
+    node: Server, cases: dict[str, UUID]
+) -> None:
+    police, hers = "xk-dhtqnj", cases["hers"]
+    answer = set_number(node, police, hers, " PHN-12 / 2026 ")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/cases/{hers}")
+    for typed in ("phn 12-2026", "PHN-12 / 2026"):
+        found = find(node, police, typed)
+        assert (found.status_code, found.headers["location"]) == (303, f"/cases/{hers}")
+    shown = (f"/cases/{hers}", "/cases?show=all", "/cases/list.csv?show=all")
+    assert all("PHN-12 / 2026" in page_of(node, police, path) for path in shown)
+    colleagues = page_of(node, "xk-pvpt", f"/cases/{hers}")
+    assert "PHN-12 / 2026" in colleagues
+    assert find(node, "xk-pvpt", "PHN-12/2026").status_code == 303
+    set_number(node, police, hers, "PHN-13/2026")
+    assert find(node, police, "PHN-12/2026").status_code == 200
+    set_number(node, police, hers, "")
+    assert "PHN-13" not in page_of(node, police, f"/cases/{hers}")
+
+
+def test_a_number_that_is_taken_is_refused_with_the_case_and_the_typed_text(
+    node: Server, cases: dict[str, UUID]
+) -> None:
+    police = "xk-dhtqnj"
+    set_number(node, police, cases["hers"], "77/26")
+    answer = set_number(node, police, cases["again"], "77-26")
+    assert 'value="77-26"' in answer.text
+    assert case_reference(cases["hers"]) in answer.text
+    assert 'aria-invalid="true"' in answer.text
+    assert set_number(node, "xk-pvpt", cases["again"], "77/26").status_code == 303
+    assert listed(find(node, police, "77/26")) == [cases["hers"], cases["again"]]
+
+
+def test_no_other_country_and_no_oversight_sees_a_file_number(
+    node: Server, cases: dict[str, UUID]
+) -> None:
+    set_number(node, "xk-dhtqnj", cases["hers"], "HID-55/26")
+    assert set_number(node, "al-police-thb", cases["hers"], "1/26").status_code == 404
+    assert set_number(node, "xk-ombudsperson", cases["hers"], "1/26").status_code == 403
+    assert "HID-55" not in page_of(node, "xk-ombudsperson", f"/cases/{cases['hers']}")
+    assert "HID-55" not in page_of(node, "xk-ombudsperson", "/cases?show=all")
+    for agency in ("xk-ombudsperson", "al-police-thb"):
+        assert not listed(find(node, agency, "HID-55/26"))
+
+
+def test_a_number_written_as_a_day_is_found_beside_the_cases_of_the_day(
+    node: Server, cases: dict[str, UUID]
+) -> None:
+    set_number(node, "xk-dhtqnj", cases["again"], "15/3/2026")
+    assert listed(find(node, "xk-dhtqnj", "15.3.2026")) == [cases["again"], cases["hers"]]
+    set_number(node, "xk-dhtqnj", cases["again"], "")
+
+
+def with_names(node: Server, agency: str, purpose: str) -> httpx.Response:
+    with signed_in(node, agency) as browser:
+        sent = {"purpose": purpose}
+        return browser.post("/cases?show=all", data=sent, headers=FROM_HERE)
+
+
+def test_the_list_shows_names_on_request_alone_each_written_down(
+    node: Server, cases: dict[str, UUID]
+) -> None:
+    plain = page_of(node, "xk-dhtqnj", "/cases?show=all")
+    assert "Krasniqi" not in plain
+    before = len(entries(node, NO_CASE))
+    named = with_names(node, "xk-dhtqnj", "protection")
+    assert "<b>Arjeta Krasniqi</b>" in named.text
+    last = entries(node, cases["hers"])[-1]
+    assert (last.asked.operation, last.asked.purpose) == (Operation.READ, "protection")
+    assert [one.asked.operation for one in entries(node, NO_CASE)[before:]] == [Operation.SEARCH]
+    assert with_names(node, "xk-dhtqnj", "").status_code == 422
+
+
+def test_names_that_nothing_allows_are_refused_and_written_down(
+    node: Server, cases: dict[str, UUID]
+) -> None:
+    by_shelter = with_names(node, "xk-pvpt", "protection")
+    assert by_shelter.status_code == 200
+    assert "Krasniqi" not in by_shelter.text
+    assert entries(node, cases["hers"])[-1].refused_by == "no-legal-basis"
+    by_inspectors = with_names(node, "xk-labour-inspectorate", "protection")
+    assert "was written down" in by_inspectors.text
+    assert entries(node, NO_CASE)[-1].refused_by == "access-matrix"
+    assert 'id="names-purpose"' not in page_of(node, "xk-labour-inspectorate", "/cases?show=all")
+
+
+def test_the_list_says_who_opened_a_case_and_who_leads(
+    node: Server, cases: dict[str, UUID]
+) -> None:
+    text = page_of(node, "xk-dhtqnj", "/cases/list.csv?show=all").lstrip("\ufeff")
+    rows = {row["Case"]: row for row in csv.DictReader(io.StringIO(text))}
+    hers = rows[case_reference(cases["hers"])]
+    assert hers["Opened"] == "2026-03-15"
+    assert hers["Opened by"] == hers["Led by"] != ""
+
+
+def saved(node: Server, agency: str) -> list[str]:
+    text = page_of(node, agency, "/cases")
+    return re.findall(r'<li><a href="/cases\?([^"]*)"', text)
+
+
+@pytest.mark.usefixtures("cases")
+def test_a_filter_is_saved_for_the_agency_and_removed(node: Server) -> None:
+    sent = {"name": "Closed <b>ones</b>", "show": "all", "status": "Closed", "order": "newest"}
+    with signed_in(node, "xk-dhtqnj") as browser:
+        answer = browser.post("/cases/filters", data=sent, headers=FROM_HERE)
+        assert answer.headers["location"] == "/cases?show=all&order=newest&status=Closed"
+        wrong = browser.post("/cases/filters", data=sent | {"status": "?"}, headers=FROM_HERE)
+        assert wrong.status_code == 422
+    with signed_in(node, "xk-dhtqnj") as elsewhere:
+        text = elsewhere.get("/cases").text
+        assert "Closed &lt;b&gt;ones&lt;/b&gt;" in text
+        assert "show=all&amp;order=newest&amp;status=Closed" in text
+        (path,) = re.findall(r'action="(/cases/filters/[0-9a-f-]+/remove)"', text)
+    assert saved(node, "xk-pvpt") == []
+    with signed_in(node, "xk-pvpt") as other:
+        other.post(path, headers=FROM_HERE)
+    assert len(saved(node, "xk-dhtqnj")) == 1
+    with signed_in(node, "xk-dhtqnj") as browser:
+        browser.post(path, headers=FROM_HERE)
+    assert saved(node, "xk-dhtqnj") == []
+
+
+def test_the_api_searches_and_keeps_file_numbers_as_the_pages_do(
+    node: Server, cases: dict[str, UUID]
+) -> None:
+    hers = cases["hers"]
+    with node.client("xk-dhtqnj") as police:
+        given = police.set_file_number(hers, "API-9/26")
+        assert (given.agency, given.number) == ("xk-dhtqnj", "API-9/26")
+        assert [one.number for one in police.file_numbers([hers, cases["al"]])] == ["API-9/26"]
+        (found,) = police.search("api 9/26").cases
+        assert (found.case_id, found.by_number, found.person) == (hers, True, None)
+        assert (found.reference, found.opened_by) == (case_reference(hers), "xk-dhtqnj")
+        assert [one.case_id for one in police.search(case_reference(hers)).cases] == [hers]
+        before = len(entries(node, NO_CASE))
+        assert police.search("arjeta").needs_purpose
+        assert len(entries(node, NO_CASE)) == before
+        (found,) = police.search("arjta krasnici", Purpose.IDENTIFICATION).cases
+        assert found.person is not None
+        assert (found.person.is_exact, found.person.name) == (False, "Arjeta Krasniqi")
+        assert len(entries(node, NO_CASE)) == before + 1
+        with pytest.raises(RefusedError) as refused:
+            police.set_file_number(cases["again"], "api-9-26")
+        assert refused.value.problem.rule == "file-number-taken"
+        police.remove_file_number(hers)
+        assert police.file_numbers([hers]) == []
+    with node.client("al-police-thb") as other:
+        assert other.file_numbers([hers]) == []
+        with pytest.raises(RefusedError) as refused:
+            other.set_file_number(hers, "1/26")
+        assert refused.value.problem.rule == "unknown-case"
+    with node.client("xk-labour-inspectorate") as inspectors, pytest.raises(RefusedError) as denied:
+        inspectors.search("arjeta", Purpose.PROTECTION)
+    assert denied.value.problem.rule == "access-matrix"
+
+
+def test_the_commands_find_and_number_a_case(
+    node: Server, cases: dict[str, UUID], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    key = tmp_path / "key.json"
+    write_private(key, json.dumps(node.agencies.keys["xk-dhtqnj"].as_dict(private=True)).encode())
+    asking = ["--url", node.url, "-a", "xk-dhtqnj", "-k", str(key)]
+    name = case_reference(cases["hers"])
+
+    def run(*command: str, typed: str | None = None) -> str:
+        done = CliRunner().invoke(app, [*command, *asking], input=typed)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "CLI-4/26" in run("file-number", name, "CLI-4/26")
+    assert name in run("find", "cli 4/26")
+    found = run("find", "--purpose", "identification", "--json", typed="arjeta\n")
+    assert "Arjeta Krasniqi" in found
+    assert CliRunner().invoke(app, ["find", "arjeta", *asking]).exit_code == 1
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "CLI-4/26" in run("case")
+    assert "No agency" in run("file-number", name, "--remove")
