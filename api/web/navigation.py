@@ -13,11 +13,13 @@ class NavigationEntry:
 
     text: str
     path: str
+    in_line: bool = False
+    """Whether the line of the header has it, where the screen is wide. The menu has all."""
 
 
-CASES = NavigationEntry("nav.cases", "/cases")
-BOARD = NavigationEntry("nav.board", "/board")
-MEETING = NavigationEntry("nav.meeting", "/meeting")
+CASES = NavigationEntry("nav.cases", "/cases", in_line=True)
+BOARD = NavigationEntry("nav.board", "/board", in_line=True)
+MEETING = NavigationEntry("nav.meeting", "/meeting", in_line=True)
 FIGURES = NavigationEntry("nav.figures", "/charts")
 VERIFY = NavigationEntry("nav.verify", "/verify")
 RETENTION = NavigationEntry("nav.retention", "/retention")
@@ -27,7 +29,7 @@ WAITING = NavigationEntry("nav.waiting", "/waiting")
 KEYS = NavigationEntry("nav.keys", "/keys")
 AGENCIES = NavigationEntry("nav.agencies", "/agencies")
 AGREEMENT = NavigationEntry("nav.agreement", "/agreement")
-NEW = NavigationEntry("nav.new", "/cases/new")
+NEW = NavigationEntry("nav.new", "/cases/new", in_line=True)
 
 
 def sections(caller: Caller) -> Sequence[NavigationEntry]:

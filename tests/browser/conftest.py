@@ -50,6 +50,11 @@ _ARGUMENTS = (
 expect.set_options(timeout=SECONDS)
 
 
+def open_menu(page: Page) -> None:
+    """Open the menu of the header, which has the sections, the languages and the signing out."""
+    page.locator("#menu > summary").click()
+
+
 @dataclass
 class Person:
     """Somebody of an agency at a browser, and what the browser complained of."""

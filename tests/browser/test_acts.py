@@ -12,7 +12,7 @@ from ledger.signing import keys, signed_action
 from ledger.vocabulary.case_reference import case_reference
 from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.registration import PublicKey
-from tests.browser.conftest import Person
+from tests.browser.conftest import Person, open_menu
 from tests.support.actions import opening
 from tests.support.serving import Server
 from tests.support.story import Told
@@ -171,10 +171,12 @@ def test_all_that_is_wrong_is_said_at_once_and_nothing_is_cut(person: People) ->
 def test_another_language_keeps_the_form(person: People, case: UUID) -> None:
     page = person(POLICE).goto(f"/cases/{case}/act/risk_assessed")
     assess(page, NAME)
+    open_menu(page)
     page.get_by_role("button", name="Shqip").click()
     expect(page.locator("html")).to_have_attribute("lang", "sq")
     expect(page.locator("#f-threats")).to_have_value(NAME)
     expect(page.locator("#f-risk_level")).to_have_value("high")
+    open_menu(page)
     page.get_by_role("button", name="English").click()
     expect(page.locator("#f-threats")).to_have_value(NAME)
     page.get_by_role("button", name="Throw away").click()
@@ -455,6 +457,7 @@ def test_what_was_signed_is_sent_from_any_page_and_not_lost_by_signing_out(
     expect(waiting).to_have_count(1)
     expect(waiting).to_contain_text("Risk assessed")
     expect(waiting).to_contain_text(case_reference(case))
+    open_menu(page)
     page.get_by_role("button", name="Sign out").click()
     asked = page.get_by_role("dialog")
     expect(asked).to_contain_text("not recorded yet")
@@ -471,6 +474,7 @@ def test_what_was_signed_is_sent_from_any_page_and_not_lost_by_signing_out(
         assert client.case(case).view.version == before + 1
     page = police.goto(f"/cases/{case}/act/risk_assessed")
     assess(page, "typed and left")
+    open_menu(page)
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("dialog").get_by_role("button", name="Sign out and remove").click()
     page.wait_for_url("**/sign-in")

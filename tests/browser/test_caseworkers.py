@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from ledger.vocabulary.protection import RiskAssessed
-from tests.browser.conftest import Person
+from tests.browser.conftest import Person, open_menu
 from tests.support.serving import Server
 from tests.support.story import Told
 
@@ -161,9 +161,11 @@ def test_a_page_follows_the_ledger_and_says_so(person: People, story: Told, node
 def test_the_language_is_chosen_with_a_button(person: People, button: str, heading: str) -> None:
     police = person(POLICE)
     page = police.goto("/cases")
+    open_menu(page)
     page.get_by_role("button", name=button).click()
     expect(page.get_by_role("heading", level=1)).to_have_text(heading)
     police.sees_no_barrier()
+    open_menu(page)
     page.get_by_role("button", name="English").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("My cases")
 
@@ -179,6 +181,7 @@ def test_the_keyboard_reaches_the_content(person: People) -> None:
 def test_signing_out_ends_the_session(stranger: Person) -> None:
     stranger.sign_in()
     cookies = {c["name"]: c["value"] for c in stranger.context.cookies()}
+    open_menu(stranger.page)
     stranger.page.get_by_role("button", name="Sign out").click()
     stranger.page.wait_for_url("**/sign-in")
     with httpx.Client(cookies=cookies) as thief:

@@ -20,7 +20,7 @@ from ledger.vocabulary.picklists import (
     DocumentKind,
     Purpose,
 )
-from tests.browser.conftest import Person, at_a_browser
+from tests.browser.conftest import Person, at_a_browser, open_menu
 from tests.browser.test_acts import kept
 from tests.support.actions import START, opening
 from tests.support.papers import pdf
@@ -364,6 +364,7 @@ def test_a_file_that_is_refused_says_why_and_keeps_what_was_typed(
     row.get_by_role("button", name="Remove").click()
     expect(page.get_by_label(re.compile("^Title"))).to_have_value("Letter of the school")
     for button in ("Shqip", "Crnogorski", "English"):
+        open_menu(page)
         page.get_by_role("button", name=button).click()
         page.locator("#draft-go").click()
         expect(page.locator("li.file progress")).to_be_hidden()
@@ -371,6 +372,7 @@ def test_a_file_that_is_refused_says_why_and_keeps_what_was_typed(
             text = page.locator("main").inner_text().replace("Letter of the school", "")
             assert re.findall(r"\b(the|and|your|which|file|sent)\b", text, re.IGNORECASE) == []
     assert files_after(page, hours=25) == 0
+    open_menu(page)
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/sign-in")
     assert kept(page) == []

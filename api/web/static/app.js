@@ -1,6 +1,7 @@
 // On every page: signing out, changing the language, and what follows from it.
 
 import { dropOld } from "./kept_files.js";
+import "./menu.js";
 import * as store from "./store.js";
 import { text, announce } from "./texts.js";
 import { isAnyKept, show as showUnsent } from "./unsent.js";
