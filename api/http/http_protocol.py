@@ -17,6 +17,10 @@ _FULL = (
     b"Content-Length: 0\r\n\r\n"
 )
 HEAD_SECONDS = 10.0
+READ_BYTES = 32 * 1024
+"""So much is read from a connection at once, and then at most as much again while the application
+takes no more of the body. The event loops read 256 KiB at once, so 200 uploads would need 100 MB.
+"""
 _VERSIONS = ("1.0", "1.1")
 
 
@@ -80,10 +84,12 @@ def _parsed(name: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
         return None
 
 
-def bounded_protocol(connections_per_address: int) -> "type[BoundedProtocol]":
+def bounded_protocol(connections_per_address: int) -> "type[SmallReads]":
     """Make the protocol of one server, which counts its own connections."""
     counted = ConnectionsOfAddresses(connections_per_address)
-    return type("BoundedProtocolOfServer", (BoundedProtocol,), {"of_addresses": counted})
+    inner = type("BoundedProtocolOfServer", (BoundedProtocol,), {"of_addresses": counted})
+    own = {"parsing": inner, "buffer": memoryview(bytearray(READ_BYTES))}
+    return type("SmallReadsOfServer", (SmallReads,), own)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -146,6 +152,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_is_over()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        if len(self.cycle.body) >= READ_BYTES:
+            self.flow.pause_reading()  # until the application takes it
+
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._in_head, self._head_bytes = True, 0
@@ -161,3 +172,38 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         self.transport.close()
+
+
+class SmallReads(asyncio.BufferedProtocol):
+    """Reads a connection in small pieces, by one buffer of all connections, and parses them.
+
+    The event loop fills the buffer and calls :meth:`buffer_updated` at once, before it reads
+    another connection.
+    """
+
+    parsing: type[BoundedProtocol]
+    buffer: memoryview
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        self._parsing = self.parsing(*given, **named)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._parsing.connection_made(transport)  # type: ignore[arg-type]
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._parsing.data_received(bytes(self.buffer[:nbytes]))
+
+    def eof_received(self) -> None:
+        self._parsing.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._parsing.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._parsing.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._parsing.resume_writing()

@@ -16,6 +16,7 @@ from api.client.schemas.health import Effect
 from api.client.schemas.problem import ProblemDetails
 from api.http import error_handlers
 from api.http.access import ASKED_FOR, asserting, bearer, caller
+from api.http.chunk_places import ChunkPlaces
 from api.http.conditional import ConditionalGet
 from api.http.costly import Costly
 from api.http.event_broadcaster import EventBroadcaster
@@ -62,8 +63,11 @@ _PRINT_WAIT_SECONDS = 20.0
 _PREVIEW_WAIT_SECONDS = 20.0
 _MARKED_COPIES = 3, 8, 60.0
 """Marked copies in memory at once, requests for them of one agency, and their wait in seconds."""
-_STORED_AT_ONCE = 4
-"""Chunks of documents that are encrypted and stored at once: each takes about 1.5 MB of memory."""
+_STORED_AT_ONCE = _OPENED_AT_ONCE = 4
+"""Chunks of documents that are encrypted and stored at once, and read and opened at once: each
+takes about 1.5 MB of memory."""
+_CHUNKS_AT_ONCE = 32
+"""Chunks of 256 KiB that uploads, and those that downloads, have in memory at once."""
 _SIGN_INS = 8, 2, 2.0
 """Sign-ins that wait for the provider at once, those of one address, and seconds for a place."""
 DESCRIPTION = """One signed, append-only record of anti-trafficking case actions across countries.
@@ -98,6 +102,9 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
                 app.state.setting_out = Costly(*_SIGN_INS)
                 app.state.coming_back = Costly(*_SIGN_INS)
                 app.state.storing = CapacityLimiter(_STORED_AT_ONCE)
+                app.state.opening = CapacityLimiter(_OPENED_AT_ONCE)
+                app.state.chunk_places = ChunkPlaces(_CHUNKS_AT_ONCE)
+                app.state.sent_chunks = ChunkPlaces(_CHUNKS_AT_ONCE)
                 app.state.costly = Costly(
                     settings.prints, settings.prints_per_agency, _PRINT_WAIT_SECONDS
                 )

@@ -221,7 +221,7 @@ def server(app: FastAPI, settings: Settings, *, grace: int = 5) -> uvicorn.Serve
     context = tls_context(settings)
     config = uvicorn.Config(
         Contained(RequestId(app)),
-        http=bounded_protocol(settings.connections_per_address),
+        http=bounded_protocol(settings.connections_per_address),  # type: ignore[arg-type]
         ws="none",
         log_config=None,
         access_log=False,  # a path would be logged whole; see api.http.middleware

@@ -51,6 +51,7 @@ def stored(
     if upload.is_whole:
         return upload
     writer = uploads.writer(agency, case_id, upload.id, upload.received)
+    writer.open()
     skipped = 0
     for part in content:
         rest = memoryview(part)[max(0, upload.received - skipped) :]

@@ -144,6 +144,7 @@ class DocumentUploads:
         begun = self.begin(agency, case_id, len(content), digest, protocol, of_node=True)
         rest = memoryview(content)[begun.received :]
         writer = UploadWriter(self._vaults.of(agency.party).documents, begun)
+        writer.open()
         while rest:
             rest = writer.fill(rest)
             writer.store()
@@ -194,8 +195,25 @@ class UploadWriter:
     def __init__(self, uploads: Uploads, upload: Upload) -> None:
         self._uploads = uploads
         self.upload = upload
-        self._chunk = bytearray(uploads.piece(upload))
-        self._stored = len(self._chunk)
+        self._chunk = bytearray()
+        self._stored = 0
+        self.is_open = False
+        """True while the chunk is in memory."""
+
+    def open(self) -> None:
+        """Read back the piece of the chunk that is not complete. Raises ``Refusal``.
+
+        :meth:`fill` needs it, at first and after :meth:`close`.
+        """
+        if not self.is_open:
+            self._chunk = bytearray(self._uploads.piece(self.upload))
+            self._stored = len(self._chunk)
+            self.is_open = True
+
+    def close(self) -> None:
+        """Store the piece that is here, and free its memory. Raises ``Refusal``."""
+        self.store()
+        self._chunk, self._stored, self.is_open = bytearray(), 0, False
 
     @property
     def left(self) -> int:
@@ -212,6 +230,8 @@ class UploadWriter:
 
     def fill(self, data: memoryview) -> memoryview:
         """Take as many bytes as the chunk has room for, and return the rest."""
+        if not self.is_open:
+            raise RuntimeError("the chunk is not open")
         number = self.upload.received // CHUNK_BYTES
         room = self.upload.place.length(number) - len(self._chunk)
         self._chunk += data[:room]

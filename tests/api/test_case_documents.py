@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import socket
 import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,12 +22,14 @@ from typer.testing import CliRunner
 from api.background_jobs.vault_checker import vault_check
 from api.cli import app
 from api.cli.steps.transfers import documents_table
+from api.client.assertion import make_assertion
 from api.client.client import LedgerClient
 from api.client.documents import DocumentFile
 from api.client.errors import RefusedError
 from api.client.schemas import Receipt
 from api.client.schemas.case_documents import ListedDocument, MadeKind
 from api.client.schemas.personal import HeldBackGround
+from api.http.chunk_places import ChunkPlaces
 from api.paper.subject_access.archive import ArchiveIndex
 from api.paper.subject_access.wording import wording
 from ledger.procedure.protocol import Operation
@@ -112,6 +115,31 @@ def begun_case(served: Server, tmp_path_factory: pytest.TempPathFactory) -> tupl
     (file := tmp_path_factory.mktemp("paper") / "paper.pdf").write_bytes(pdf(2_000))
     case, _ = opened(served)
     return case, added(served, case, 1, file).action_id
+
+
+def test_a_reader_that_is_slow_gives_its_place_to_the_next_one(
+    served: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(served.app.state._state, "sent_chunks", ChunkPlaces(1))
+    (file := tmp_path / "large.pdf").write_bytes(pdf(12_000_000))
+    case, _ = opened(served)
+    receipt = added(served, case, 1, file)
+    assertion = make_assertion(AGENCY, served.agencies.keys[AGENCY], "case-ledger")
+    path = f"/v1/cases/{case}/documents/{receipt.action_id}/content"
+    host, port = served.url.removeprefix("http://").split(":")
+    asked = f"{path}?copy=original&purpose=protection"
+    head = f"GET {asked} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {assertion}\r\n"
+    limiter = served.app.state.sent_chunks.limiter
+    with socket.create_connection((host, int(port))) as line:
+        line.sendall(f"{head}Connection: close\r\n\r\n".encode())
+        until(lambda: limiter.borrowed_tokens == 1)
+        with served.client(AGENCY) as client:
+            to = tmp_path / "fast.pdf"
+            client.download(case, receipt.action_id, to, purpose=Purpose.PROTECTION)
+        with line.makefile("rb") as answer:
+            content = answer.read().partition(b"\r\n\r\n")[2]
+    assert to.read_bytes() == content == file.read_bytes()
+    until(lambda: limiter.borrowed_tokens == 0)
 
 
 CONSENT = ConsentGiven(

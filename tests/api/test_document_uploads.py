@@ -14,6 +14,7 @@ from tusclient.client import TusClient
 
 from api.client.assertion import make_assertion
 from api.client.errors import RefusedError
+from api.http.chunk_places import ChunkPlaces
 from tests.support.actions import opening
 from tests.support.papers import pdf
 from tests.support.serving import Server
@@ -122,6 +123,30 @@ def test_a_line_that_breaks_loses_no_byte_that_came(served: Server) -> None:
     assert (answer.status_code, answer.headers["upload-offset"]) == (204, "600000")
     assert ask(served, "GET", path).json()["is_whole"]
     assert begun(served, case_id, content) == path
+
+
+def test_a_slow_line_gives_its_place_to_the_next_upload(
+    served: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(served.app.state._state, "chunk_places", ChunkPlaces(1))
+    slow, fast, case_id = pdf(300_000), pdf(300_001), uuid4()
+    path, other = begun(served, case_id, slow), begun(served, case_id, fast)
+    host, port = served.url.removeprefix("http://").split(":")
+    told = {**TUS, **authorised(served), "Host": host, "Upload-Offset": "0"}
+    told |= {"Content-Type": CONTENT, "Content-Length": "300000"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+    with socket.create_connection((host, int(port))) as line:
+        line.sendall(f"PATCH {path} HTTP/1.1\r\n{head}\r\n".encode() + slow[:1000])
+        limiter = served.app.state.chunk_places.limiter
+        until(lambda: limiter.borrowed_tokens == 1)
+        assert offset(served, path) == 0
+        assert part(served, other, 0, fast).status_code == 204
+        assert offset(served, path) == 1000
+        line.sendall(slow[1000:])
+        assert line.recv(12) == b"HTTP/1.1 204"
+    for whole in (path, other):
+        assert ask(served, "GET", whole).json()["is_whole"]
+    assert limiter.borrowed_tokens == 0
 
 
 def test_an_upload_is_ended(served: Server) -> None:

@@ -35,6 +35,8 @@ KILLS = int(os.environ.get("CASE_LEDGER_TEST_UPLOAD_KILLS", "1"))
 UPLOADS = int(os.environ.get("CASE_LEDGER_TEST_UPLOADS", "0"))
 AGENCY, MARKER = "xk-dhtqnj", b"zqWordsOfTheDocument"
 SIZE, LARGE = 6_000_000, 25_000_000
+EACH_CASE = 10
+"""One agency's uploads to a case that no action has yet are half of its 500 MB at most."""
 MOST_GROWTH = 100 * 2**20
 PATIENCE_SECONDS = 120.0
 
@@ -132,13 +134,13 @@ def _many_at_once(node: NodeProcess, agencies: Agencies, directory: Path) -> Non
             pdf(1000) + secrets.token_bytes(LARGE - 1000)
         )
         files.append(file)
-    cases = [uuid4() for _ in range(1 + UPLOADS // 20)]
+    cases = [uuid4() for _ in range(1 + UPLOADS // EACH_CASE)]
     with _client(node.url, agencies) as client:
         for case_id in cases:
             client.append(opening(), case_id, 0)
     with _growth(node, f"{UPLOADS} uploads"):
         uploading = [
-            _Uploading(node.url, agencies, file, cases[number // 20])
+            _Uploading(node.url, agencies, file, cases[number // EACH_CASE])
             for number, file in enumerate(files)
         ]
         assert all(one.result().is_whole for one in uploading)
@@ -152,7 +154,7 @@ def _download_at_once(
     added = []
     with _client(node.url, agencies) as client:
         for number, file in enumerate(files):
-            case_id, version = cases[number // 20], 1 + number % 20
+            case_id, version = cases[number // EACH_CASE], 1 + number % EACH_CASE
             added.append(
                 client.add_document(
                     case_id, version, file, kind=DocumentKind.REPORT, title="A report", group=None
@@ -161,7 +163,7 @@ def _download_at_once(
 
     def download(number: int) -> bool:
         file = files[number]
-        to, case_id = file.with_suffix(".again"), cases[number // 20]
+        to, case_id = file.with_suffix(".again"), cases[number // EACH_CASE]
         with _client(node.url, agencies) as client:
             client.case(case_id, at_least=added[-1].position)
             client.download(case_id, added[number].action_id, to, purpose=Purpose.PROTECTION)

@@ -3,15 +3,17 @@
 import asyncio
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
 import structlog
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Body, Header, Query, Request, Response
-from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
@@ -23,6 +25,7 @@ from api.client.schemas.case_documents import (
     UploadState,
 )
 from api.http.access import Caller, TheCaller, TheNode
+from api.http.chunk_places import ChunkPlace, ChunkPlaces
 from api.http.costly import Costly
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import SANDBOX_POLICY, responses
@@ -37,6 +40,7 @@ from api.services.document_pages import check_reads_documents, document_page
 from api.services.personal_data_access import document_damaged
 from ledger.procedure.readings import CopyKind
 from ledger.signing.country_key import SealError
+from ledger.vault.documents.chunk_encryption import CHUNK_BYTES
 from ledger.vault.documents.documents import OpenedDocument
 from ledger.vault.documents.media_types import SUFFIXES
 from ledger.vault.documents.uploads import Upload
@@ -47,6 +51,8 @@ router = APIRouter(prefix="/v1/cases", tags=["documents"], route_class=DeclaredP
 COPY_HEADER = "Document-Copy"
 """The header that says whether an answer is the signed original or a marked copy."""
 _SENT_AT_ONCE = 256 * 1024
+_SLICE_BYTES = 64 * 1024
+"""So much of a chunk waits in the server's buffer for a client that reads slowly."""
 _SENDING_SECONDS = 60.0
 _SLOWEST_BYTES_PER_SECOND = 64 * 1024
 """A client has the seconds above for a marked copy, and so much longer as its size takes."""
@@ -142,20 +148,32 @@ async def get_document(
     signed one. A range is of the original; a marked copy is made anew each time, and sent whole.
     """
 
-    def answer() -> Response:
-        opened = node.disclosing.read_document(
+    def opened() -> OpenedDocument:
+        return node.disclosing.read_document(
             caller.reader, case_id, document_id, purpose, basis, kind
         )
-        with coming_again(node, caller, opened):
-            if kind is CopyKind.ORIGINAL:
-                return _original(opened, document_id, wanted)
-            return _marked(opened, document_id)
+
+    def original() -> _Begun:
+        with coming_again(node, caller, document := opened()):
+            return _original(document, document_id, wanted)
+
+    def copy_with_mark() -> Response:
+        with coming_again(node, caller, document := opened()):
+            return _marked(document, document_id)
 
     if kind is CopyKind.ORIGINAL:
-        return await run_in_threadpool(answer)
+        places: ChunkPlaces = request.app.state.sent_chunks
+        place = places.place()
+        await place.take()
+        try:
+            begun = await run_in_threadpool(original)
+        except BaseException:
+            place.give_back()
+            raise
+        return SentContent(begun, place, request.app.state.opening)
     release = await copies(request).take(caller.agency.id)
     try:
-        copy = await run_in_threadpool(answer)
+        copy = await run_in_threadpool(copy_with_mark)
     except BaseException:
         release()
         raise
@@ -196,6 +214,71 @@ class HeldPlace(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A part of a document that is to be sent, with its first chunk."""
+
+    opened: OpenedDocument
+    first: int
+    last: int
+    chunk: bytes = field(repr=False)
+    status: int
+    headers: Mapping[str, str]
+    media_type: str
+
+
+class SentContent(Response):
+    """The content of a document as it was signed, or one range of it.
+
+    A chunk is in memory while it has a place. A client that reads slowly gives the place to the
+    next request, and the chunk is opened again for the rest of it. If a later chunk does not open,
+    the answer breaks off before its announced length, and a client that asks for the rest is told.
+    """
+
+    def __init__(self, begun: _Begun, place: ChunkPlace, threads: CapacityLimiter) -> None:
+        super().__init__(None, begun.status, begun.headers, begun.media_type)
+        self._opened, self._threads, self._place = begun.opened, threads, place
+        self._next, self._last = begun.first, begun.last
+        self._chunk: bytes | None = begun.chunk
+        self.headers["content-length"] = str(begun.last - begun.first + 1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            start = {"status": self.status_code, "headers": self.raw_headers}
+            await send({"type": "http.response.start", **start})
+            while self._next <= self._last and not gone.done():
+                body = await self._slice()
+                message = {"type": "http.response.body", "body": body, "more_body": True}
+                await self._place.wait(send(message), self._let_go)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
+            self._place.give_back()
+
+    async def _slice(self) -> bytes:
+        """Return the next slice. With the last one of a chunk, the chunk is out of memory."""
+        number, offset = divmod(self._next, CHUNK_BYTES)
+        if self._chunk is None:
+            await self._place.take()
+            self._chunk = await run_sync(self._opened.chunk, number, limiter=self._threads)
+        end = min(len(self._chunk), self._last + 1 - number * CHUNK_BYTES)
+        body = self._chunk[offset : min(offset + _SLICE_BYTES, end)]
+        self._next += len(body)
+        if offset + len(body) == end:
+            await self._let_go()
+            self._place.give_back()
+        return body
+
+    async def _let_go(self) -> None:
+        self._chunk = None
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def _marked(opened: OpenedDocument, document_id: UUID) -> Response:
     made = marked(opened, document_id)
     digest = base64.b64encode(made.sha256).decode("ascii")
@@ -215,22 +298,25 @@ def _file(document_id: UUID, media_type: str, name: str | None = None) -> dict[s
     }
 
 
-def _original(opened: OpenedDocument, document_id: UUID, wanted: str | None) -> Response:
-    """Return the content as it was signed, whole or one range of it."""
+def _original(opened: OpenedDocument, document_id: UUID, wanted: str | None) -> _Begun:
+    """Return the content as it was signed, whole or one range of it.
+
+    The first chunk is opened before the head of the answer is sent. Raises ``SealError`` if it does
+    not open.
+    """
     size = opened.place.size
     first, last = _range(wanted, size)
     is_whole = (first, last) == (0, size - 1)
     media_type = opened.metadata.media_type or "application/octet-stream"
     headers = {
         "Accept-Ranges": "bytes",
-        "Content-Length": str(last - first + 1),
         COPY_HEADER: CopyKind.ORIGINAL,
         **_file(document_id, media_type),
     }
     if not is_whole:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-    content = _begun(opened, first, last)
-    return StreamingResponse(content, 200 if is_whole else 206, headers, media_type)
+    chunk = opened.chunk(first // CHUNK_BYTES)
+    return _Begun(opened, first, last, chunk, 200 if is_whole else 206, headers, media_type)
 
 
 @router.post(
@@ -304,22 +390,6 @@ def coming_again(node: Node, caller: Caller, opened: OpenedDocument) -> Iterator
         contents = node.vaults.of(caller.agency.party).contents
         contents.fetch_again([opened.place.document_id])
         raise document_damaged() from None
-
-
-def _begun(opened: OpenedDocument, first: int, last: int) -> Iterator[bytes]:
-    """Return the content, whose first chunk is opened before the head of the answer is sent.
-
-    Raises ``SealError`` if that chunk does not open. If a later one does not, the answer breaks off
-    before its announced length, and a client that asks for the rest is told.
-    """
-    parts = opened.part(first, last)
-    begun = next(parts)
-
-    def rest() -> Iterator[bytes]:
-        yield begun
-        yield from parts
-
-    return rest()
 
 
 def _range(wanted: str | None, size: int) -> tuple[int, int]:

@@ -15,11 +15,11 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Request, Response
 from rfc9457 import Problem
-from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
 from api.client.schemas.case_documents import UploadState
 from api.http.access import TheCaller, TheNode
+from api.http.chunk_places import ChunkPlace, ChunkPlaces
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses, told_not_scanned, told_store_away
 from api.http.parameters import CaseId
@@ -185,14 +185,19 @@ async def continue_upload(
             "Upload-Offset",
         )
     threads: CapacityLimiter = request.app.state.storing
+    places: ChunkPlaces = request.app.state.chunk_places
+    place = places.place()
     writer = await run_sync(
         node.uploads.writer, caller.agency, case_id, upload_id, upload_offset, limiter=threads
     )
     try:
-        await _take(request, writer, threads)
+        await _take(request, writer, place, threads)
     finally:
-        # What came before an error is kept too: the upload goes on there.
-        await run_sync(writer.store, limiter=threads)
+        try:
+            # What came before an error is kept too: the upload goes on there.
+            await run_sync(writer.close, limiter=threads)
+        finally:
+            place.give_back()
     upload = await run_sync(writer.settle, limiter=threads)
     return Response(status_code=204, headers=_offset(upload))
 
@@ -209,26 +214,38 @@ def remove_upload(case_id: CaseId, upload_id: UUID, node: TheNode, caller: TheCa
     return Response(status_code=204)
 
 
-async def _take(request: Request, writer: UploadWriter, threads: CapacityLimiter) -> None:
+async def _take(
+    request: Request, writer: UploadWriter, place: ChunkPlace, threads: CapacityLimiter
+) -> None:
     """Store the body of a request, chunk by chunk. A line that breaks ends it without an error.
 
-    While all ``threads`` store chunks of other requests, this one holds one chunk and reads no
-    more of its body.
+    The request has a ``place`` from the first byte of a chunk until the chunk is stored. Without
+    one it reads no more of its body. A slow line stores a piece of its chunk for the next request.
     """
-    try:
-        announced = int(request.headers.get("content-length", "0"))
-        if announced > writer.left:
+
+    async def let_go() -> None:
+        await run_sync(writer.close, limiter=threads)
+
+    announced = int(request.headers.get("content-length", "0"))
+    if announced > writer.left:
+        raise _too_long()
+    while True:
+        message = await place.wait(request.receive(), let_go)
+        if message["type"] == "http.disconnect":
+            return
+        rest = memoryview(message.get("body", b""))
+        if len(rest) > writer.left:
             raise _too_long()
-        async for data in request.stream():
-            if len(data) > writer.left:
-                raise _too_long()
-            rest = memoryview(data)
-            while rest:
-                rest = writer.fill(rest)
-                if writer.is_full:
-                    await run_sync(writer.store, limiter=threads)
-    except ClientDisconnect:
-        return
+        while rest:
+            if not writer.is_open:
+                await place.take()
+                await run_sync(writer.open, limiter=threads)
+            rest = writer.fill(rest)
+            if writer.is_full:
+                await let_go()
+                place.give_back()
+        if not message.get("more_body", False):
+            return
 
 
 def _too_long() -> Problem:
