@@ -10,10 +10,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
+from rich.segment import Segment
+from rich.text import Text
+
+from ledger.vocabulary.characters import shown_text
 
 if TYPE_CHECKING:
     import httpx
     from pydantic import BaseModel
+    from rich.console import ConsoleOptions, RenderableType
 
     from api.client.schemas.problem import ProblemDetails
 
@@ -22,8 +27,26 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 OUTCOME_UNKNOWN = 4
 """The exit code where an action may be recorded or not."""
 
-out = Console()
-err = Console(stderr=True)
+
+class ShownConsole(Console):
+    """A console that writes each hidden character as its number.
+
+    A text of another country could show itself as another text by it, or command the terminal.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        # Before a table measures its cells.
+        return super().render_str(shown_text(text), **options)
+
+    def render(
+        self, renderable: "RenderableType", options: "ConsoleOptions | None" = None
+    ) -> Iterator[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else shown_text(text), style, control)
+
+
+out = ShownConsole()
+err = ShownConsole(stderr=True)
 
 
 def print_json(content: "BaseModel | list[Any] | dict[str, Any]") -> None:

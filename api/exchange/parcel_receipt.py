@@ -355,6 +355,7 @@ class ParcelReceipt(PeriodicWorker):
         if vault.erased([case.id]) or action.id in case.unread(registry.directory):
             # What it disclosed is readable nowhere: none is taken in.
             return ParcelOutcome.ERASED
+        sealed_parcels.check_together(parsed.disclosures, vault.held_fields(action.id))
         origin = registry.directory.agencies_by_id[action.agency].party
         # Another country has the `case` fields alone, and what was released to it.
         knows_all = origin != vault.party or not has_personal_fields(action.kind)

@@ -9,11 +9,13 @@ from ledger.procedure.case import Case
 from ledger.procedure.protocol import COORDINATOR, Protocol
 from ledger.vault.held_fields import Held
 from ledger.vault.vault import Vault
+from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary.coordination import MeetingHeld
 from ledger.vocabulary.documents import (
     DOCUMENT_FIELDS,
     CaseDocument,
     DocumentAdded,
+    document_fields,
     shown_document,
 )
 from ledger.vocabulary.picklists import DocumentKind
@@ -63,6 +65,7 @@ def listed_documents(
             belongs_to=belongs_to,
             group=one.group,
             redacts=redacts.get(action),
+            redacts_known=_may_be_redacted(case, redacts.get(action), act),
             pages_left_out=left_out.get(action),
             received_from=one.received_from,
             is_here=action in here,
@@ -72,6 +75,18 @@ def listed_documents(
         )
 
     return [listed(action) for action in first]
+
+
+def _may_be_redacted(case: Case, redacts: UUID | None, by: Act) -> bool:
+    """Return whether a case has the document of which an act says that it made a version.
+
+    Each country can tell this by the ledger: an earlier action, of a kind that has documents. It
+    cannot tell whether the two contents agree.
+    """
+    named = case.history.get(redacts) if redacts is not None else None
+    if named is None or named.position >= by.position or named.kind not in ALL_ACTIONS:
+        return False
+    return bool(document_fields(ALL_ACTIONS[named.kind]))
 
 
 def _unsigned(

@@ -11,11 +11,13 @@ from ledger.refusals import Ground, Refusal
 from ledger.signing.signed_action import SignedAction
 from ledger.vault.documents.documents import NamedDocument
 from ledger.vault.vault import Vault
+from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary.action import Action
 from ledger.vocabulary.documents import (
     DOCUMENT_FIELDS,
     CaseDocument,
     DocumentAdded,
+    document_fields,
     document_of,
 )
 from ledger.vocabulary.picklists import DocumentKind
@@ -71,8 +73,9 @@ def _check_belongs(case: Case, belongs_to: UUID | None) -> None:
 
 
 def _check_redacted(case: Case, redacts: UUID | None) -> None:
-    """Check that the document that another one is a version of is the case's."""
-    if redacts is not None and redacts not in case.history:
+    """Check that the document that another one is a version of can be the case's."""
+    named = case.history.get(redacts) if redacts is not None else None
+    if redacts is not None and (named is None or not _may_have_document(named.kind)):
         raise Refusal(
             Ground.INVALID,
             "unknown-redacted",
@@ -80,6 +83,10 @@ def _check_redacted(case: Case, redacts: UUID | None) -> None:
             " document.",
             "act.redacts",
         )
+
+
+def _may_have_document(kind: str) -> bool:
+    return kind in ALL_ACTIONS and bool(document_fields(ALL_ACTIONS[kind]))
 
 
 def _check_signature(

@@ -30,6 +30,7 @@ from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vault.file_numbers import FileNumber
 from ledger.vocabulary.case_reference import case_reference
+from ledger.vocabulary.characters import shown_text
 from ledger.vocabulary.documents import DocumentAdded
 from ledger.vocabulary.upcasting import upcasters
 
@@ -80,6 +81,7 @@ def _templates() -> Environment:
         autoescape=True,
         auto_reload=False,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -90,6 +92,17 @@ def _templates() -> Environment:
         "stage_of": lambda entry: stage_of(entry).value,
     }
     return made
+
+
+def _shown(value: object) -> object:
+    """Return what a page shows of a value: a text without hidden characters.
+
+    A text of another country could show itself as another text by them. Markup is of this program,
+    or was made of values that were shown before.
+    """
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return shown_text(value)
+    return value
 
 
 @cache

@@ -345,6 +345,16 @@ class Disclosures(Erasures):
             found.setdefault(row["action_id"], set()).add((row["digest"], row["received_from"]))
         return {action: frozenset(held) for action, held in found.items()}
 
+    def held_fields(self, action_id: UUID) -> Mapping[str, frozenset[str]]:
+        """Return the digests that the vault holds of each field of an action. Nothing is opened."""
+        select = SQL(
+            "SELECT field, array_agg(DISTINCT digest) AS digests FROM {} WHERE action_id = %s"
+            " GROUP BY field"
+        ).format(self._table)
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, (action_id,)).fetchall()
+        return {row["field"]: frozenset(row["digests"]) for row in rows}
+
     def has_field(self, action_id: UUID, digest: str, field: str) -> bool:
         """Return whether the vault has a row of a disclosure with this field. Nothing is opened."""
         select = SQL("SELECT FROM {} WHERE action_id = %s AND digest = %s AND field = %s LIMIT 1")

@@ -6,7 +6,7 @@ the ledger do. The other contents serve to find duplicates
 (``ledger/vault/duplicates/messages.py``).
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Any, Literal
@@ -41,6 +41,7 @@ from ledger.vault.duplicates.messages import (
 )
 from ledger.vault.required_disclosures import released_digests
 from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.documents import contradiction
 from ledger.vocabulary.levels import Level
 
 
@@ -247,6 +248,24 @@ def check(
         group = action.model.level(disclosure.name).group
         if disclosure.digest not in released or group not in release.fields["groups"]:
             raise ParcelError("not-released", "a field is not covered by the release")
+
+
+def check_together(
+    disclosures: Collection[Disclosure], held: Mapping[str, Collection[str]]
+) -> None:
+    """Check that fields of an action do not contradict each other, or those that are held here.
+
+    ``held`` has the digests of each field that came before. A country gets some of the fields of an
+    action, and others later. So its own node cannot check the action as a whole, and another
+    country's agency could sign two values of a field or two documents in one action. Raises
+    ``ParcelError``.
+    """
+    named = {one.name for one in disclosures if one.value is not None}
+    for one in disclosures:
+        if set(held.get(one.name, ())) - {one.digest}:
+            raise ParcelError("contradictory", f"{one.name} has another value here")
+    if (wrong := contradiction(named | held.keys())) is not None:
+        raise ParcelError("contradictory", f"the action {wrong}")
 
 
 def _covers(release: Act, parcel: Parcel, protocol: Protocol) -> bool:

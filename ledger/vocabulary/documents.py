@@ -1,6 +1,6 @@
 """Documents: the paper that belongs to an action or to the case."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
@@ -112,17 +112,13 @@ class DocumentAdded(Action):
 
     @model_validator(mode="after")
     def _has_one_document(self) -> Self:
-        if sum(getattr(self, name) is not None for name in DOCUMENT_FIELDS) != 1:
-            raise ValueError(
-                "names exactly one document, in the field of its group: "
-                + ", ".join(DOCUMENT_FIELDS)
-            )
-        if self.signs is not None and self.case_document is None:
-            raise ValueError("signs only a document at the case level: name it in case_document")
+        named = {name for name in type(self).model_fields if getattr(self, name) is not None}
+        if not named & set(DOCUMENT_FIELDS):
+            raise ValueError(_NAMES_ONE)
         if self.pages_left_out is not None and self.redacts is None:
             raise ValueError("names the document whose pages it leaves out, in redacts")
-        if self.signs is not None and self.redacts is not None:
-            raise ValueError("signs a document or redacts one, and not both")
+        if (wrong := contradiction(named)) is not None:
+            raise ValueError(wrong)
         return self
 
 
@@ -133,6 +129,7 @@ DOCUMENT_FIELDS: tuple[str, ...] = tuple(
 
 ``document_added`` has all of them. Each other kind that has paper has one.
 """
+_NAMES_ONE = "names exactly one document, in the field of its group: " + ", ".join(DOCUMENT_FIELDS)
 USUAL_KINDS: Mapping[str, DocumentKind] = MappingProxyType(
     {
         "age_assessed": DocumentKind.ASSESSMENT,
@@ -156,6 +153,21 @@ USUAL_KINDS: Mapping[str, DocumentKind] = MappingProxyType(
     }
 )
 """The usual kind of document of each kind of action that takes its document in the same act."""
+
+
+def contradiction(fields: Collection[str]) -> str | None:
+    """Return what contradicts itself in the fields that an action has, or ``None``.
+
+    It needs the names alone, and some of them are enough: a country that has a part of the fields
+    of another country's action can judge that part.
+    """
+    if sum(name in DOCUMENT_FIELDS for name in fields) > 1:
+        return _NAMES_ONE
+    if "signs" in fields and any(name in DOCUMENT_FIELDS[1:] for name in fields):
+        return "signs only a document at the case level: name it in case_document"
+    if "signs" in fields and "redacts" in fields:
+        return "signs a document or redacts one, and not both"
+    return None
 
 
 def shown_document(value: object) -> CaseDocument:

@@ -34,7 +34,7 @@ from ledger.replication import mailbox
 from ledger.replication.mailbox import Mailbox
 from ledger.signing import keys, signed_action
 from ledger.signing.country_key import FileCountryKey
-from ledger.signing.sd_jwt import SdJwt
+from ledger.signing.sd_jwt import SdJwt, issue, make_disclosure
 from ledger.store.database import Database
 from ledger.system import clock
 from ledger.vault import sealed_parcels
@@ -51,7 +51,14 @@ from ledger.vault.deposits import KeyMissingError
 from ledger.vault.duplicates.messages import TokensWithdrawn
 from ledger.vault.held_fields import Held
 from ledger.vault.key_files import KeyFiles
-from ledger.vault.sealed_parcels import Content, NotHereYetError, Parcel, Presentation, pack
+from ledger.vault.sealed_parcels import (
+    Content,
+    NotHereYetError,
+    Parcel,
+    ParcelError,
+    Presentation,
+    pack,
+)
 from ledger.vault.sent_parcels import SentParcel, SentState
 from ledger.vault.vault import Vault, Vaults
 from ledger.vocabulary.registration import CountryKeyRegistered
@@ -702,6 +709,56 @@ def test_what_a_hostile_node_sends_ends_by_itself(world: World) -> None:
     assert world.outcome(sent["does-not-open"])[0] is ParcelOutcome.DAMAGED
     told = {r.reason: r.parcels for r in world.receiving_vault.arrived.refused()}
     assert told == dict.fromkeys(sent, 1)
+
+
+def test_a_second_value_of_a_field_is_not_taken_in(world: World) -> None:
+    """An agency of a hostile country signs two values, and its node sends one after the other."""
+    once = world.prepares()
+    first = next(one for one in once.signed.disclosures if one.name == "indicators_note")
+    told = {one.digest for one in once.signed.disclosures}
+    again = make_disclosure(first.name, "zqAnotherNote")
+    act = once.signed.payload["act"]
+    decoy = next(digest for digest in act["_sd"] if digest not in told)
+    both = [again.digest if digest == decoy else digest for digest in act["_sd"]]
+    twice = issue(
+        {name: value for name, value in once.signed.header.items() if name != "alg"},
+        {**once.signed.payload, "act": {**act, "_sd": both}},
+        [],
+        world.agencies.keys["xk-dhtqnj"],
+    )
+    action = signed_action.read(twice)
+    world.ledger.append(action, once.case_id, 0)
+    one, other = (
+        world.hostile(Presentation(presentation=f"{twice}{shown.encoded}~"), uuid4(), sender="XK")
+        for shown in (first, again)
+    )
+    world.fetch()
+    outcomes = [world.outcome(parcel) for parcel in (one, other)]
+    assert outcomes == [
+        (ParcelOutcome.TAKEN_IN, None),
+        (ParcelOutcome.NOT_BELIEVED, "contradictory"),
+    ]
+    assert world.receiving_vault.held_fields(action.id) == {first.name: {first.digest}}
+
+
+@pytest.mark.parametrize(
+    ("held", "come"),
+    [
+        (["identity_document"], ["case_document"]),
+        ([], ["health_document", "care_document"]),
+        (["signs"], ["identity_document"]),
+        (["case_document", "signs"], ["redacts"]),
+    ],
+)
+def test_an_action_with_two_documents_or_a_contradiction_is_not_taken_in(
+    held: Sequence[str], come: Sequence[str]
+) -> None:
+    disclosures = [make_disclosure(name, "a value") for name in come]
+    with pytest.raises(ParcelError, match="the action"):
+        sealed_parcels.check_together(disclosures, {name: {"digest"} for name in held})
+    # The same fields again, and others beside a document, are taken in.
+    some = [make_disclosure(name, "a value") for name in ("belongs_to", "case_document", "redacts")]
+    sealed_parcels.check_together(some, {one.name: {one.digest} for one in some})
 
 
 def test_what_was_not_believed_waits_for_its_operator(world: World) -> None:

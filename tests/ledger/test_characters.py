@@ -2,11 +2,16 @@
 
 # ruff: noqa: RUF001
 
+import io
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from rich.table import Table
 
+from api.cli.output import ShownConsole
 from ledger.procedure.protocol import Protocol, shipped_protocol
 from ledger.vocabulary.action import field_adapter
+from ledger.vocabulary.characters import shown_text
 from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.types import RECORDED, Name, Text
 
@@ -78,3 +83,32 @@ def test_a_protocol_names_agencies_that_can_be_seen() -> None:
         Protocol.model_validate(content)
     # Of an earlier edition it was adopted, and is judged as then.
     Protocol.model_validate(content | {"edition": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("one\n\ttwo\r\nthree", "one\n\ttwo\r\nthree"),
+        ("Një vendim — «копија», 100 %", "Një vendim — «копија», 100 %"),
+        ("می\u200cخواهم 👩\u200d👧", "می\u200cخواهم 👩\u200d👧"),
+        ("in\u202egnp.exe", "in[U+202E]gnp.exe"),
+        ("a\u2066b\u2069\u200f", "a[U+2066]b[U+2069][U+200F]"),
+        ("no\u200bbody\u2060\ufeff\u00ad", "no[U+200B]body[U+2060][U+FEFF][U+00AD]"),
+        ("\x1b[2J\x00\x1c\u2028", "[U+001B][2J[U+0000][U+001C][U+2028]"),
+        (" \u200d ", " [U+200D] "),
+    ],
+)
+def test_a_hidden_character_in_a_text_is_shown_as_its_number(text: str, shown: str) -> None:
+    assert shown_text(text) == shown
+    assert shown_text(shown) == shown
+
+
+def test_a_command_shows_no_hidden_character() -> None:
+    written = io.StringIO()
+    console = ShownConsole(file=written, force_terminal=True, width=60)
+    table = Table("Title")
+    table.add_row("in\u202egnp\x1b[2J")
+    console.print(table)
+    assert "\u202e" not in written.getvalue()
+    assert "\x1b[2J" not in written.getvalue()
+    assert "in[U+202E]gnp[U+001B][2J" in written.getvalue()

@@ -40,7 +40,9 @@ def _version(document: ListedDocument) -> str:
         return ""
     ranges = (document.pages_left_out or "").replace(",", ", ")
     without = f" without pages {ranges}" if ranges else ", redacted"
-    return f"\n[dim]version of {document.redacts}{without}[/]"
+    unknown = "" if document.redacts_known else ", which this case does not have"
+    claim = f"{document.agency} says so; nothing compares the two"
+    return f"\n[dim]version of {document.redacts}{unknown}{without} ({claim})[/]"
 
 
 def documents_table(documents: Iterable[ListedDocument]) -> Table:

@@ -112,7 +112,12 @@ class ListedDocument(Document):
     It is the same as ``id`` where the action took the document in the same act.
     """
     redacts: UUID | None = None
-    """The document that this one is a version of, without some of its content."""
+    """The document that this one is a version of, without some of its content.
+
+    It and the pages left out are a claim of the agency: nothing compares the two contents.
+    """
+    redacts_known: bool = False
+    """True if the case has that document, recorded before this one."""
     pages_left_out: str | None = None
     """The pages of that document which this one leaves out, such as ``2,5-7``."""
     group: FieldGroup | None

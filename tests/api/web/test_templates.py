@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from markupsafe import Markup
 
 from api.web.rendering import _templates
 
@@ -25,3 +26,9 @@ def test_the_countries_asked_for_missing_fields_are_in_one_list() -> None:
         )
     )
     assert rendered == "ME, XK, AL"
+
+
+def test_a_page_shows_a_hidden_character_of_a_text_as_its_number() -> None:
+    made = _templates().from_string("{{ text }}|{{ text | upper }}|{{ markup }}|{{ 1 }}")
+    rendered = made.render(text="a\u202eb<", markup=Markup("<b>\u200d</b>"))
+    assert rendered == "a[U+202E]b&lt;|A[U+202E]B&lt;|<b>\u200d</b>|1"
