@@ -42,6 +42,7 @@ from tests.support.databases import new_database
 from tests.support.seeking import routes_with
 from tests.support.serving import Server, serving
 from tests.support.sharing import register_country_keys
+from tests.support.short_pauses import short_pauses
 from tests.support.waiting import until
 from tests.support.web import FROM_HERE, signed_in
 
@@ -57,7 +58,7 @@ def shared(server: str) -> Iterator[Server]:
         migrate_all(conninfo, agencies.protocol)
         with Ledger(environment(conninfo)) as ledger:
             agencies.begin(ledger)
-        with serving(conninfo, agencies) as running:
+        with short_pauses(), serving(conninfo, agencies) as running:
             register_country_keys(running)
             yield running
 

@@ -14,8 +14,8 @@ from api.processes import worker
 _SHORT = (
     (worker, "_SOON_SECONDS", 0.05),
     (worker, "_SELDOM_SECONDS", 0.1),
-    (parcel_receipt, "_EVERY_SECONDS", 0.1),
-    (disclosure_exchange, "_EVERY_SECONDS", 0.1),
+    (parcel_receipt, "_EVERY_SECONDS", 0.2),
+    (disclosure_exchange, "_EVERY_SECONDS", 0.2),
     (duplicate_matcher, "_EVERY_SECONDS", 1.0),
     (duplicate_matcher, "_AT_LEAST_EVERY_SECONDS", 1.0),
     (duplicate_matcher, "_BETWEEN_BATCHES_SECONDS", 0.05),
