@@ -15,7 +15,7 @@ from api.authentication.sessions import Session
 from api.http.request_connections import RequestConnections
 from api.node.node import Node
 from api.services.personal_data_access import Reader
-from ledger.procedure.checks.taking_part import has_part
+from ledger.procedure.checks.taking_part import has_part, is_bound
 from ledger.procedure.held_parts import regular_end
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Protocol
 from ledger.procedure.registry import Registry, left_party
@@ -119,12 +119,14 @@ class Caller:
 def viewer_of_case(node: Node, caller: Caller, case_id: UUID) -> str:
     """Return whose view of this case the caller reads.
 
-    Raises ``Refusal`` (``unknown-case``) for an international body that the case does not name.
+    Raises ``Refusal`` (``unknown-case``) for an agency that has no part in the case: for an
+    international body that the case does not name, and for an agency that does not have to know of
+    it where the protocol asks for that.
     """
-    if not caller.agency.international:
+    if not caller.agency.international and not is_bound(caller.agency, caller.protocol):
         return caller.viewer
     case = node.ledger.case(case_id)
-    if case is None or not has_part(caller.agency, case.state, case.history):
+    if case is None or not has_part(caller.agency, case.state, case.history, caller.protocol):
         raise Refusal(
             Ground.UNKNOWN, "unknown-case", "There is no such case for this agency to see."
         )

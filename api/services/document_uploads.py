@@ -6,8 +6,8 @@ from uuid import UUID
 
 from api.runtime.readiness import check_may_record
 from api.runtime.trouble import Trouble
+from api.services.case_participation import sees_case
 from ledger.application import Ledger
-from ledger.procedure.checks.taking_part import has_part
 from ledger.procedure.protocol import NODE, OVERSIGHT, Agency, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.vault.documents.chunk_encryption import CHUNK_BYTES
@@ -182,7 +182,7 @@ class DocumentUploads:
                 "Nodes and oversight bodies send no documents: the agency that acts sends them.",
             )
         case = self._ledger.case(case_id)
-        if case is not None and not has_part(agency, case.state, case.history):
+        if case is not None and not sees_case(self._ledger, agency, case):
             raise Refusal(
                 Ground.UNKNOWN, "unknown-case", "There is no such case for this agency to see."
             )

@@ -51,7 +51,8 @@ def check_linked_case(
     if agency is None or ledger.receipt_of(action) is not None:
         return
     other = ledger.case(named) if named not in (None, action.case_id) else None
-    seen = other if other is not None and has_part(agency, other.state, other.history) else None
+    has_other = other is not None and has_part(agency, other.state, other.history, protocol)
+    seen = other if has_other else None
     if named == action.case_id or (seen is None and isinstance(whole, CasesLinked)):
         raise Refusal(
             Ground.INVALID,

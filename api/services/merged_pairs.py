@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from uuid import UUID
 
+from api.services.case_participation import sees_case
 from ledger.application import Ledger
-from ledger.procedure.checks.taking_part import has_part
 from ledger.procedure.merged_cases import with_taken_in
 from ledger.procedure.protocol import Agency
 from ledger.vault.duplicates.matches import Duplicate
@@ -29,7 +29,7 @@ def merged_with(ledger: Ledger, agency: Agency, case_id: UUID) -> tuple[UUID, ..
         for other, case in found.items()
         if other != case_id
         and continues_in(ledger, other) == first
-        and has_part(agency, case.state, case.history)
+        and sees_case(ledger, agency, case)
     )
 
 

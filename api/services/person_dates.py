@@ -26,7 +26,7 @@ def check_person_dates(
         if case is None:
             check_disclosed_dates(whole, None, zone=zone)
             return
-        if agency is None or not has_part(agency, case.state, case.history):
+        if agency is None or not has_part(agency, case.state, case.history, protocol):
             return  # the rules refuse it, and say no more than for a case that does not exist
         check_disclosed_dates(whole, case.state, case.history.values(), zone)
     except Refusal:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from api.runtime.problem import problem
 from api.runtime.rate_limit import STATUS, TITLE, Rate
+from api.services.case_participation import sees_case
 from api.services.personal_data_access import (
     PersonalDataAccess,
     Reader,
@@ -17,7 +18,6 @@ from api.services.personal_data_access import (
 )
 from ledger.application import Ledger
 from ledger.procedure.case import Case
-from ledger.procedure.checks.taking_part import has_part
 from ledger.procedure.protocol import Operation, Protocol
 from ledger.procedure.readings import Reading
 from ledger.refusals import Ground, Refusal
@@ -179,7 +179,7 @@ class PersonSearch:
         found = []
         for case_id, statements in matches.items():
             case = cases.get(case_id)
-            if case is None or not has_part(reader.agency, case.state, case.history):
+            if case is None or not sees_case(self._ledger, reader.agency, case):
                 continue
             counted = [
                 one

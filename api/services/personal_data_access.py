@@ -8,6 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from api.runtime.problem import problem
+from api.services.case_participation import sees_case
 from api.services.merged_pairs import merged_with
 from ledger.application import Ledger
 from ledger.events.act import Act
@@ -15,7 +16,6 @@ from ledger.events.event import ActionRecorded
 from ledger.procedure.case import Case, decide
 from ledger.procedure.case_fold import evolve
 from ledger.procedure.case_state import CaseState
-from ledger.procedure.checks.taking_part import has_part
 from ledger.procedure.destruction_review import reviewed_action
 from ledger.procedure.legal_basis import Basis, reading_bases
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Operation, Protocol
@@ -315,8 +315,7 @@ class PersonalDataAccess:
     def _case(self, reader: Reader, case_id: UUID) -> Case:
         case = self._ledger.case(case_id)
         if case is None or (
-            not has_part(reader.agency, case.state, case.history)
-            and reader.agency.role != OVERSIGHT
+            not sees_case(self._ledger, reader.agency, case) and reader.agency.role != OVERSIGHT
         ):
             raise Refusal(
                 Ground.UNKNOWN, "unknown-case", "There is no such case for this agency to see."

@@ -10,7 +10,7 @@ from ledger.procedure.agreement import Agreement, ProtocolVersion
 from ledger.procedure.amendments import Amendment, AmendmentState, text_digest
 from ledger.procedure.conditions import Marked
 from ledger.procedure.protocol import Operation, Protocol
-from ledger.procedure.protocol_changes import accountability_changes, changes
+from ledger.procedure.protocol_changes import ProtocolChange, accountability_changes, changes
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.picklists import Stage
 
@@ -172,7 +172,9 @@ def other_rules(protocol: Protocol, words: Wording) -> tuple[str, ...]:
     told = list(_told(protocol.model_copy(update=unlike), protocol, words))
     terms = accountability_changes(protocol.accountability_terms)
     periods = rule_text.reflection_sentences(protocol, words)
-    return (*told, *protocol_changes.sentences(terms, words), *periods)
+    access = "case_access_named" if protocol.binds_agencies else "case_access_country"
+    seen = protocol_changes.sentences([ProtocolChange(access)], words)
+    return (*seen, *told, *protocol_changes.sentences(terms, words), *periods)
 
 
 def version_rows(

@@ -103,6 +103,6 @@ def _case(node: Node, caller: Caller, case_id: object) -> Case | None:
     if case_id is None:
         return None
     case = node.ledger.case(UUID(str(case_id)))
-    if case is None or not has_part(caller.agency, case.state, case.history):
+    if case is None or not has_part(caller.agency, case.state, case.history, caller.protocol):
         return None
     return case

@@ -8,6 +8,7 @@ from ledger.events.act import Act
 from ledger.procedure import condition_checks
 from ledger.procedure.annulled_grounds import SINCE_EDITION as GROUNDS_SINCE
 from ledger.procedure.annulled_grounds import annulled_ground
+from ledger.procedure.case_access import AGENCY_FIELDS
 from ledger.procedure.case_fold import addressed_parties, annulled_ids
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.checks import (
@@ -31,9 +32,9 @@ from ledger.procedure.checks.proposal import (
     Proposal,
 )
 from ledger.procedure.checks.taking_part import (
-    AGENCY_FIELDS,
     check_bodies_of_the_case,
     has_part,
+    is_bound,
     references,
 )
 from ledger.procedure.dates import check_dates
@@ -109,7 +110,9 @@ def decide(
             "already-opened", "This case is open already; a case is opened once."
         )
     comes_in = rule.joins and not agency.international
-    if not has_part(agency, state, history) and not comes_in:
+    if is_bound(agency, protocol) and agency.party in state.parties:
+        comes_in = False
+    if not has_part(agency, state, history, protocol) and not comes_in:
         # Says no more than for a case that does not exist.
         raise Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case; open it first.")
     if agency.party in protocol.left_parties:
@@ -368,7 +371,8 @@ def _independent(p: Proposal, rule: ActionRule) -> None:
 
 
 def _known_references(act: Act, protocol: Protocol) -> None:
-    for field, value in references(act.fields, AGENCY_FIELDS):
+    named = (*AGENCY_FIELDS, "agency") if act.kind == "agency_admitted" else AGENCY_FIELDS
+    for field, value in references(act.fields, named):
         agency = protocol.agencies_by_id.get(value)
         if agency is None:
             raise invalid("unknown-agency", "This is no agency of the protocol.", field)

@@ -13,6 +13,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
+from ledger.procedure.case_access import CaseAccess
 from ledger.procedure.communication_forms import CommunicationForm, check_forms
 from ledger.procedure.conditions import (
     Bodies,
@@ -55,6 +56,8 @@ _ANY_ID_SINCE = 2
 """From this edition on, the id of an agency need not begin with the code of its party."""
 _LOCAL_DAYS_SINCE = 2
 """From this edition on, a protocol may count deadlines by days of local time."""
+_BINDS_SINCE = 2
+"""The edition of the rules from which on ``case_access`` counts."""
 _QUORUM_SINCE = 2
 """From this edition on, a protocol may say how many parties publish and decide."""
 _MARKS_SINCE = 2
@@ -447,6 +450,10 @@ class Protocol(LedgerModel):
     """The protocol's own words by language: of its title, roles, actions, fields and values.
 
     They go before the words of the catalogues, which are the program's."""
+    case_access: CaseAccess | None = None
+    """The agencies of a country that see its cases. Without it, every agency does.
+
+    A reading of the procedure; see ``ledger.procedure.case_access``."""
     local_days: bool | None = None
     """Whether a deadline in days ends with the local day of the party that owes the step.
 
@@ -726,6 +733,8 @@ class Protocol(LedgerModel):
         self.check_known_zones()
         if self.local_days and self.edition < _LOCAL_DAYS_SINCE:
             raise ValueError(f"local_days needs edition {_LOCAL_DAYS_SINCE} of the rules")
+        if self.case_access is CaseAccess.NAMED and not self.binds_agencies:
+            raise ValueError(f"case_access needs edition {_BINDS_SINCE} of the rules")
         if self.edition >= 2 and OVERSIGHT in self.roles:
             for change in KeyChange:
                 if not self.confirming_roles(OVERSIGHT, change):
@@ -770,6 +779,11 @@ class Protocol(LedgerModel):
     def counts_local_days(self) -> bool:
         """Return whether deadlines end with the local day of the party that owes the step."""
         return bool(self.local_days) and self.edition >= _LOCAL_DAYS_SINCE
+
+    @property
+    def binds_agencies(self) -> bool:
+        """Return whether an agency sees only the cases of its country that it has to know of."""
+        return self.case_access is CaseAccess.NAMED and self.edition >= _BINDS_SINCE
 
     @property
     def publishing_parties(self) -> int:

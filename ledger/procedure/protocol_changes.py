@@ -34,6 +34,8 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "languages": ("before", "after"),
     "local_days": (),
     "local_days_no_more": (),
+    "case_access_named": (),
+    "case_access_country": (),
     "label": ("language", "label", "before", "after"),
     "party_added": ("party", "name"),
     "party_keys": ("party", "coordinators", "node"),
@@ -214,6 +216,8 @@ def _general(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
         yield _change("languages", before=before.languages or "-", after=after.languages or "-")
     if bool(before.local_days) != bool(after.local_days):
         yield _change("local_days" if after.local_days else "local_days_no_more")
+    if before.binds_agencies != after.binds_agencies:
+        yield _change("case_access_named" if after.binds_agencies else "case_access_country")
     quorum = after.quorum
     if _unmarked(before.quorum) != _unmarked(quorum):
         if quorum is None:
@@ -772,7 +776,7 @@ def _forms(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
 _TOLD = {
     "title", "version", "edition", "quorum", "parties", "agencies", "roles", "actions",
     "expected", "access", "duties", "retention", "confirmed_keys", "withdrawal", "person_record",
-    "languages", "labels", "local_days", "accountability", "forms", "conditions", "reflection",
+    "languages", "labels", "local_days", "case_access", "accountability", "forms", "conditions", "reflection",
     "closings", "shelter_exits", "indicators",
 }  # fmt: skip
 """The parts that the functions above compare."""

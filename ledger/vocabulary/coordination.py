@@ -190,6 +190,30 @@ class CaseManagerNamed(Action):
     deputy_telephone: OnCase[TelephoneNumber | None] = None
 
 
+class AgencyAdmitted(Action):
+    """An agency of the country is admitted to the case, because it has to know of it.
+
+    It counts where the protocol does not let every agency of a country see the country's cases.
+    """
+
+    kind: ClassVar[str] = "agency_admitted"
+    stage: ClassVar[S] = S.COORDINATION
+
+    agency: OnLedger[AgencyId]
+    """An agency of the country of who admits it."""
+    reason: OnCase[Text | None] = None
+
+
+class AgencyAdmissionEnded(Action):
+    """An agency of the country does not see the case any more."""
+
+    kind: ClassVar[str] = "agency_admission_ended"
+    stage: ClassVar[S] = S.COORDINATION
+
+    agency: OnLedger[AgencyId]
+    reason: OnCase[Text | None] = None
+
+
 class LeadTransferOffered(Action):
     """The lead agency offers the lead to another agency, at home or abroad."""
 

@@ -14,6 +14,8 @@ from ledger.vocabulary.circumstances import (
 )
 from ledger.vocabulary.communication_forms import FormAcknowledged, FormSent
 from ledger.vocabulary.coordination import (
+    AgencyAdmissionEnded,
+    AgencyAdmitted,
     CaseClosed,
     CaseManagerNamed,
     CasePrioritised,
@@ -209,6 +211,8 @@ CASE_ACTIONS = actions_by_kind(
         JointActionAgreed,
         JointActionDone,
         CasePrioritised,
+        AgencyAdmitted,
+        AgencyAdmissionEnded,
         CaseManagerNamed,
         LeadTransferOffered,
         LeadTransferAccepted,

@@ -335,6 +335,8 @@ LEDGER_LEVEL = {
     "joint_action_agreed": {"joint_action": "rule", "responsible": "rule", "due": "rule"},
     "joint_action_done": {"agreed_action": "rule", "outcome": "account"},
     "case_prioritised": {"priority": "rule"},
+    "agency_admitted": {"agency": "rule"},
+    "agency_admission_ended": {"agency": "rule"},
     "case_manager_named": {},
     "lead_transfer_offered": {"to_agency": "rule", "reason": "count"},
     "lead_transfer_accepted": {"offer": "rule"},

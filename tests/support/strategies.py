@@ -1267,6 +1267,8 @@ _ASIDE = frozenset(
         "identity_recorded",
         "age_assessed",
         "rectification_requested",
+        "agency_admitted",
+        "agency_admission_ended",
         "case_manager_named",
         "form_sent",
         "cases_linked",

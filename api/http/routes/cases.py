@@ -22,6 +22,7 @@ from api.http.routes.outbox import ACCEPTED, answer
 from api.http.routes.personal import at_levels_of, damaged_fields
 from api.node.node import Node
 from api.runtime.problem import problem
+from ledger.procedure.checks.taking_part import is_bound
 from ledger.refusals import Ground, Refusal
 from ledger.vault.vault import Vault
 from ledger.vocabulary.case_reference import read_reference
@@ -133,7 +134,7 @@ async def get_case(
         )
     if at_least is not None:
         await run_in_threadpool(wait_for, node, "case_views", at_least)
-    if caller.agency.international:
+    if caller.agency.international or is_bound(caller.agency, caller.protocol):
         viewer = await run_in_threadpool(viewer_of_case, node, caller, case_id)
     else:
         viewer = caller.viewer

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from uuid import UUID
 
+from ledger.procedure.case_access import agencies_with_access
 from ledger.procedure.checks.proposal import (
     Check,
     Proposal,
@@ -12,8 +13,9 @@ from ledger.procedure.checks.proposal import (
     leads,
     to_another_country,
 )
+from ledger.procedure.checks.taking_part import is_bound
 from ledger.procedure.form_rules import check_acknowledged, check_sent
-from ledger.procedure.protocol import Operation
+from ledger.procedure.protocol import COORDINATOR, Operation
 from ledger.refusals import invalid, not_allowed, out_of_procedure
 
 
@@ -73,6 +75,36 @@ def _manager_named(p: Proposal) -> None:
         )
 
 
+def _admitted(p: Proposal) -> None:
+    """Check who admits an agency to the case, or ends that.
+
+    Raises ``Refusal`` (``unknown-agency``, ``own-agencies``, ``admission``, ``lead-stays``,
+    ``already-admitted``, ``not-admitted``).
+    """
+    named = p.protocol.agencies_by_id.get(p.act.fields["agency"])
+    if named is None:
+        raise invalid("unknown-agency", "This is no agency of the protocol.", "agency")
+    if named.party != p.agency.party or named.international or not is_bound(named, p.protocol):
+        raise invalid(
+            "own-agencies",
+            "A country admits agencies of its own, where the protocol in force does not let each of"
+            " them see every case. Coordinators see every case of their country.",
+            "agency",
+        )
+    if p.agency.role != COORDINATOR and not leads(p):
+        raise not_allowed(
+            "admission", "Only the lead agency or the country's coordinator admits an agency."
+        )
+    has_access = named.id in agencies_with_access(p.history.values())
+    if p.act.kind == "agency_admitted" and has_access:
+        raise out_of_procedure("already-admitted", "This agency sees the case already.", "agency")
+    if p.act.kind == "agency_admission_ended":
+        if named.id == leading(p).id:
+            raise invalid("lead-stays", "The lead agency sees its case; offer the lead.", "agency")
+        if not has_access:
+            raise out_of_procedure("not-admitted", "This agency does not see the case.", "agency")
+
+
 def _lead_offered(p: Proposal) -> None:
     if not leads(p):
         raise not_allowed("lead", "Only the lead agency or its coordinator offers the lead.")
@@ -116,6 +148,8 @@ CHECKS: Mapping[str, Check] = {
     "joint_action_done": _joint_action_done,
     "meeting_held": _met,
     "case_manager_named": _manager_named,
+    "agency_admitted": _admitted,
+    "agency_admission_ended": _admitted,
     "lead_transfer_offered": _lead_offered,
     "lead_transfer_accepted": _lead_accepted,
     "lead_transfer_declined": _lead_declined,

@@ -5,32 +5,38 @@ from typing import Any
 from uuid import UUID
 
 from ledger.events.act import Act
+from ledger.procedure.case_access import AGENCY_FIELDS, agencies_with_access
 from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.case_state import CaseState
-from ledger.procedure.protocol import Agency, Protocol
+from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Protocol
 from ledger.refusals import invalid, not_allowed
 
-AGENCY_FIELDS = ("addressee", "to_agency", "responsible")
-"""The fields of actions that name agencies."""
 
-
-def has_part(agency: Agency, state: CaseState, history: Mapping[UUID, Act]) -> bool:
+def has_part(
+    agency: Agency, state: CaseState, history: Mapping[UUID, Act], protocol: Protocol
+) -> bool:
     """Return whether an agency has part in a case, by its country or because the case names it.
 
-    An agency of a country has part in each case of the country. An international body has part in
-    the cases in which a country asked it for information, or made it responsible for a joint
-    action. ``history`` has the case's actions by id.
+    An agency of a country has part in each case of the country, or in those that it has to know of
+    (:mod:`ledger.procedure.case_access`): ``protocol`` says which. An international body has part
+    in the cases in which a country asked it for information, or made it responsible for a joint
+    action. ``history`` has the case's actions by id, in order.
     """
     if agency.party not in state.parties:
         return False
     if not agency.international:
-        return True
+        return not is_bound(agency, protocol) or agency.id in agencies_with_access(history.values())
     annulled = annulled_ids(history.values())
     return any(
         agency.id in {value for _, value in references(act.fields, AGENCY_FIELDS)}
         for act in history.values()
         if act.id not in annulled and act.agency != agency.id
     )
+
+
+def is_bound(agency: Agency, protocol: Protocol) -> bool:
+    """Return whether an agency sees only the cases of its country that it has to know of."""
+    return protocol.binds_agencies and agency.role not in (COORDINATOR, OVERSIGHT, NODE)
 
 
 def check_bodies_of_the_case(
