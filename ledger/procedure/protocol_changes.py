@@ -776,8 +776,8 @@ def _forms(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
 _TOLD = {
     "title", "version", "edition", "quorum", "parties", "agencies", "roles", "actions",
     "expected", "access", "duties", "retention", "confirmed_keys", "withdrawal", "person_record",
-    "languages", "labels", "local_days", "case_access", "accountability", "forms", "conditions", "reflection",
-    "closings", "shelter_exits", "indicators",
+    "languages", "labels", "local_days", "case_access", "accountability", "forms", "conditions",
+    "reflection", "closings", "shelter_exits", "indicators",
 }  # fmt: skip
 """The parts that the functions above compare."""
 

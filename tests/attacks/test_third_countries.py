@@ -411,6 +411,8 @@ def test_no_agency_that_a_rule_does_not_read_is_named_to_all() -> None:
         if "a-z0-9-" in json.dumps(field_adapter(model, field).json_schema())
     }
     assert named == {
+        ("agency_admitted", "agency"),
+        ("agency_admission_ended", "agency"),
         ("form_sent", "addressee"),
         ("information_requested", "addressee"),
         ("joint_action_agreed", "responsible"),
