@@ -192,6 +192,9 @@ class _Asked:
                 return "offer", _ids([s.lead_offer.offer] if s.lead_offer is not None else [])
             case "lead_transfer_offered":
                 return "to_agency", agencies
+            case "agency_admitted" | "agency_admission_ended":
+                own = (a.id for a in self.protocol.working_agencies if a.party == self.agency.party)
+                return "agency", [one for one in own if one in agencies]
             case "information_requested":
                 return "addressee", agencies
             case "correction":
@@ -220,8 +223,8 @@ class _Asked:
                 if s.merged_into is not None:
                     announced = s.merged_into.undoing
                     return "proposal", _ids([announced.announcement] if announced else [])
-                own = s.merge_proposal
-                return "proposal", _ids([own.proposal] if own is not None else [])
+                merge = s.merge_proposal
+                return "proposal", _ids([merge.proposal] if merge is not None else [])
             case "merge_undone":
                 return "merge", _ids(self._to_undo(s))
             case "erasure_approved":
