@@ -149,7 +149,7 @@ class PersonSearch:
         cases = [
             case
             for case_id in case_ids
-            if (case := known.get(case_id)) and has_part(agency, case.state, case.history)
+            if (case := known.get(case_id)) and sees_case(self._ledger, agency, case)
         ]
         return self._names(vault, reader, cases, purpose, protocol, as_readings=True)
 
