@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
+from api.services.case_participation import sees_case
 from ledger.application import Ledger
-from ledger.procedure.checks.taking_part import has_part
 from ledger.procedure.protocol import NODE, OVERSIGHT, Agency
 from ledger.refusals import Ground, Refusal
 from ledger.vault.file_numbers import FileNumber
@@ -105,7 +105,7 @@ class AgencyFiles:
         return [
             case_id
             for case_id in case_ids
-            if (case := cases.get(case_id)) and has_part(agency, case.state, case.history)
+            if (case := cases.get(case_id)) and sees_case(self._ledger, agency, case)
         ]
 
     def used_for(self, agency: Agency, text: str) -> UUID | None:
