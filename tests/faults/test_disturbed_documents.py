@@ -7,7 +7,6 @@ root may make.
 """
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +17,6 @@ from random import Random
 import pytest
 
 from ledger.vocabulary.levels import FieldGroup
-from tests.faults.test_full_disk import Filler, told
 from tests.support.agencies import Agencies
 from tests.support.document_work import (
     PATIENCE_SECONDS,
@@ -28,6 +26,7 @@ from tests.support.document_work import (
     check_whole,
 )
 from tests.support.object_server import ObjectServer
+from tests.support.small_disk import RESERVE, Filler, small_disk, told
 from tests.support.waiting import until
 
 DOCUMENTS = int(os.environ.get("CASE_LEDGER_TEST_DOCUMENTS", "4"))
@@ -39,25 +38,17 @@ DOCUMENT_BYTES = 200_000
 
 
 @pytest.fixture
-def small_disk(directory: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small file system")
-    mounted = directory / "disk"
-    mounted.mkdir()
-    size = f"size={SIZE_MEBIBYTES}m,mode=755"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", mounted], check=True)
-    try:
+def disk(directory: Path) -> Iterator[Path]:
+    with small_disk(directory, SIZE_MEBIBYTES) as mounted:
         yield mounted
-    finally:
-        subprocess.run(["umount", "--lazy", mounted], check=True)
 
 
 def test_an_acknowledged_document_is_whole_whatever_happens_to_the_node(
-    small_disk: Path, tmp_path: Path, agencies: Agencies
+    disk: Path, tmp_path: Path, agencies: Agencies
 ) -> None:
-    with ObjectServer(small_disk / "objects").serving() as objects:
-        node = DocumentNode(small_disk / "node", objects)
-        node.settings |= {"disk_low_mebibytes": "48", "disk_reserve_mebibytes": "32"}
+    with ObjectServer(disk / "objects").serving() as objects:
+        node = DocumentNode(disk / "node", objects)
+        node.settings |= RESERVE
         node.begin(agencies)
         work = DocumentWork(node.url, agencies, tmp_path, DOCUMENT_BYTES)
         node.start()
@@ -65,7 +56,7 @@ def test_an_acknowledged_document_is_whole_whatever_happens_to_the_node(
             with ThreadPoolExecutor(WORKERS) as pool:
                 each = DOCUMENTS // WORKERS
                 workers = [pool.submit(_work, work, each, number) for number in range(WORKERS)]
-                _disturb(node, small_disk, work, workers)
+                _disturb(node, disk, work, workers)
                 for worker in workers:
                     worker.result()
             check_whole(work)

@@ -5,16 +5,14 @@ only root may make.
 """
 
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 from uuid import UUID, uuid4
 
-import httpx
 import psycopg
 import pytest
 
@@ -24,7 +22,6 @@ from api.demo.machines import Machine
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
 from ledger.log.policy import Policy
-from ledger.store.disk import MEBIBYTE
 from ledger.verification.evidence_reader import kept_in, stored_rows
 from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.levels import FieldGroup
@@ -32,6 +29,7 @@ from ledger.vocabulary.picklists import Purpose, RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
+from tests.support.small_disk import RESERVE, Filler, small_disk, told
 from tests.support.two_nodes import introduce, opened
 from tests.support.waiting import until
 
@@ -44,26 +42,17 @@ TOLD_SECONDS = 10.0
 
 
 @pytest.fixture
-def small_disk(directory: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small file system")
-    mounted = directory / "disk"
-    mounted.mkdir()
-    size = f"size={SIZE_MEBIBYTES}m,mode=755"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", mounted], check=True)
-    try:
+def disk(directory: Path) -> Iterator[Path]:
+    with small_disk(directory, SIZE_MEBIBYTES) as mounted:
         yield mounted
-    finally:
-        subprocess.run(["umount", "--lazy", mounted], check=True)
 
 
 @pytest.fixture
-def machines(small_disk: Path, agencies: Agencies) -> Iterator[tuple[Machine, Machine]]:
-    ledger, country = Machine(small_disk / "ledger"), Machine(small_disk / "xk")
-    introduce(ledger, country, small_disk, agencies)
-    small = {"disk_low_mebibytes": "48", "disk_reserve_mebibytes": "32"}
-    ledger.settings |= small
-    country.settings |= small
+def machines(disk: Path, agencies: Agencies) -> Iterator[tuple[Machine, Machine]]:
+    ledger, country = Machine(disk / "ledger"), Machine(disk / "xk")
+    introduce(ledger, country, disk, agencies)
+    ledger.settings |= RESERVE
+    country.settings |= RESERVE
     with opened(ledger) as conninfo:
         migrate_all(conninfo, agencies.protocol)
         with Ledger(environment(conninfo)) as application:
@@ -121,32 +110,8 @@ class Writing:
                 time.sleep(0.2)
 
 
-class Filler:
-    """A file that takes what is left of a disk."""
-
-    def __init__(self, disk: Path) -> None:
-        self._path = disk / "filler"
-
-    def fill(self) -> None:
-        with self._path.open("wb", buffering=0) as file:
-            for size in (MEBIBYTE, 4096):
-                with suppress(OSError):
-                    while True:
-                        file.write(bytes(size))
-        space = os.statvfs(self._path)
-        assert space.f_bavail * space.f_frsize < MEBIBYTE
-
-    def empty(self) -> None:
-        self._path.unlink(missing_ok=True)
-
-
-def told(machine: Machine) -> tuple[int, str]:
-    answer = httpx.get(f"{machine.url}/ready", timeout=10)
-    return answer.status_code, answer.json().get("rule", "")
-
-
 def test_a_full_disk_stops_what_is_new_and_nothing_else(
-    machines: tuple[Machine, Machine], small_disk: Path, agencies: Agencies
+    machines: tuple[Machine, Machine], disk: Path, agencies: Agencies
 ) -> None:
     ledger, country = machines
     registered = 1 + len(agencies.registrations())
@@ -191,7 +156,7 @@ def test_a_full_disk_stops_what_is_new_and_nothing_else(
             loop.start()
         stack.callback(stop, loops, writing)
 
-        filler, random = Filler(small_disk), Random(11)
+        filler, random = Filler(disk), Random(11)
         stack.callback(filler.empty)
         for _ in range(FILLED):
             written = len(writing.receipts)
