@@ -35,13 +35,13 @@ _AT_MOST = 2_000
 
 
 class MemberDetails(BaseModel):
-    """What a member's own country knows of the member."""
+    """The name and the position of a member, which the member's own country alone knows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name
     position: Annotated[Name | None, Field(max_length=120)] = None
-    """What the person does in the agency, such as ``case worker``."""
+    """The person's function in the agency, such as ``case worker``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Manager:
-    """Who manages members: an agency, and the member of it if the key or session has one."""
+    """A manager of members: an agency, and its member if the key or session has one."""
 
     agency: str
     member: UUID | None

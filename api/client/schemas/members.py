@@ -13,7 +13,7 @@ Position = Annotated[Name | None, Field(max_length=120)]
 
 
 class MemberInput(Document):
-    """What a member is called, does and may do."""
+    """The name, the function and the rights of a member."""
 
     name: Name
     position: Position = None
