@@ -22,7 +22,7 @@ app = typer.Typer(
 KeepMetadata = Annotated[
     bool,
     typer.Option(
-        "--keep-metadata", help="Send a picture with its metadata, such as place and camera."
+        "--keep-metadata", help="Send a file with its metadata, such as place, camera and author."
     ),
 ]
 

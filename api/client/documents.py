@@ -17,6 +17,7 @@ from api.client.errors import RefusedError, is_no_answer, problem_of
 from api.client.schemas import Receipt, SubjectArchiveRequest
 from api.client.schemas.case_documents import (
     PICTURES,
+    WITHOUT_METADATA,
     DocumentCopyRequest,
     DocumentInventory,
     DocumentPage,
@@ -49,6 +50,10 @@ _PART_BYTES = 1024 * 1024
 _HASHED_AT_ONCE = 1024 * 1024
 _MOST_BYTES = 2**30
 _MOST_ARCHIVE_BYTES = 2**36
+NO_COPY = frozenset(
+    ("metadata-not-removable", "document-not-readable", "document-locked", "document-too-complex")
+)
+"""Refusals of a copy without metadata that lie in the file."""
 _DOWNLOAD_SECONDS = 900.0
 """The time in seconds for which an entry of the access log opens a document."""
 _MOST_MOVES = 20
@@ -70,8 +75,10 @@ class Described(TypedDict):
     belongs_to: NotRequired[UUID | None]
     """The action that it belongs to; the case itself without one."""
     progress: NotRequired[Progress]
-    keep_metadata: NotRequired[bool]
-    """True sends a picture with its metadata, such as the place where it was taken."""
+    keep_metadata: NotRequired[bool | None]
+    """True sends a file with its metadata, such as the place of a photograph; false sends a copy
+    without them, if the node can make one. Without a value, a picture is sent without them, and any
+    other file as it is."""
     uploaded: NotRequired[Uploaded]
     """Gets the upload of each file, before a copy without its metadata takes its place."""
 
@@ -154,7 +161,7 @@ class DocumentsClient(ActionsClient):
         """Upload a file, and return the action that adds it. Raises ``RefusedError``.
 
         The media type is the one that the node found by the content. The action adds a copy of a
-        picture without its metadata, unless ``keep_metadata`` is true.
+        file without its metadata as ``keep_metadata`` says.
         """
         progress = described.get("progress", lambda _, __: None)
         document = self._described(
@@ -164,7 +171,7 @@ class DocumentsClient(ActionsClient):
             title=described["title"],
             language=described.get("language"),
             progress=progress,
-            keep_metadata=described.get("keep_metadata", False),
+            keep_metadata=described.get("keep_metadata"),
             uploaded=described.get("uploaded", lambda _: None),
         )
         content = {
@@ -200,7 +207,7 @@ class DocumentsClient(ActionsClient):
         documents: Sequence[DocumentFile],
         progress: Progress = lambda _, __: None,
         *,
-        keep_metadata: bool = False,
+        keep_metadata: bool | None = None,
         uploaded: Uploaded = lambda _: None,
     ) -> Sequence[tuple[UUID, Action]]:
         """Upload the documents of an action, and return the acts to sign, each with its id.
@@ -302,13 +309,13 @@ class DocumentsClient(ActionsClient):
         title: str,
         language: str | None,
         progress: Progress,
-        keep_metadata: bool,
+        keep_metadata: bool | None,
         uploaded: Uploaded,
     ) -> CaseDocument:
         """Upload a file, and describe it with the media type that the node found."""
         state = self.upload(case_id, file, progress=progress)
         uploaded(state)
-        if not keep_metadata:
+        if keep_metadata is False or (keep_metadata is None and state.media_type in PICTURES):
             state = self.without_metadata(case_id, state)
         document = {
             "sha256": state.sha256,
@@ -326,14 +333,20 @@ class DocumentsClient(ActionsClient):
         return self._get(path, FileMetadata)
 
     def without_metadata(self, case_id: UUID, state: UploadState) -> UploadState:
-        """Return an upload of the same picture without its metadata, in the place of the first.
+        """Return an upload of the same file without its metadata, in the place of the first.
 
-        An upload that is no picture is returned as it is. Raises ``RefusedError``.
+        A file that is no picture is returned as it is if the node cannot make a copy of it: it is
+        signed, has a password or is damaged. Raises ``RefusedError``.
         """
-        if state.media_type not in PICTURES:
+        if state.media_type not in WITHOUT_METADATA:
             return state
         path = f"/v1/cases/{case_id}/documents/uploads/{state.id}"
-        made = self._request("POST", f"{path}/without-metadata")
+        try:
+            made = self._request("POST", f"{path}/without-metadata")
+        except RefusedError as refused:
+            if state.media_type in PICTURES or refused.problem.rule not in NO_COPY:
+                raise
+            return state
         copy = UploadState.model_validate_json(made.content)
         if copy.id != state.id:
             self._request("DELETE", path, headers={"Tus-Resumable": "1.0.0"})

@@ -48,7 +48,7 @@ def main(task: Task, media_type: str, page: int) -> None:
     from api.sandbox import found_metadata, marking, pictures, redaction, without_metadata
 
     pictures.prepare(media_type)
-    is_whole = task in (Task.WITHOUT_PAGES, Task.MARKED)
+    is_whole = task in (Task.WITHOUT_PAGES, Task.MARKED, Task.WITHOUT_METADATA)
     try:
         seconds = WHOLE_CPU_SECONDS if is_whole else CPU_SECONDS
         lock_down(memory_bytes=MEMORY_BYTES, cpu_seconds=seconds)

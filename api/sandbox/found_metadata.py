@@ -10,7 +10,9 @@ from typing import Any, Final
 from PIL import ExifTags, Image
 
 from api.sandbox import pictures
-from api.sandbox.without_metadata import jpeg, png, tiff
+from api.sandbox.found_office import found_in_office
+from api.sandbox.without_metadata import jpeg, pdf, png, tiff
+from ledger.vault.documents.office_files import DOCX, ODT
 
 Found = dict[str, Any]
 """The fields of :class:`api.client.schemas.case_documents.FileMetadata` that were found."""
@@ -40,6 +42,10 @@ def found_metadata(content: bytes, media_type: str) -> Found:
     """Return the metadata of a content. Raises ``FailureError``."""
     if media_type == "application/pdf":
         return _of_pdf(content)
+    if media_type in (DOCX, ODT):
+        found = found_in_office(content)
+        texts = {name: _text(value) for name, value in found.items() if name != "other"}
+        return {name: value for name, value in texts.items() if value} | {"other": found["other"]}
     image = pictures.opened(content, media_type)
     found = _of_exif(image.getexif())
     xmp = _bytes(image.info.get("xmp"))
@@ -171,6 +177,7 @@ def _of_pdf(content: bytes) -> Found:
         "scripts": pypdfium2.raw.FPDFDoc_GetJavaScriptActionCount(document) > 0,
         "xmp": b"<x:xmpmeta" in content,
         "exif": b"Exif\x00\x00" in content,
+        "signature": pdf.is_signed(content),
     }
     found["other"] = sorted(name for name, is_here in other.items() if is_here)
     return {name: value for name, value in found.items() if value is not None}

@@ -47,10 +47,18 @@ def prepare(media_type: str) -> None:
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     Image.preinit()
     # Pillow and pypdfium2 import these when a content first needs them.
-    for module in ("PIL.MpoImagePlugin", "PIL.TiffImagePlugin", "encodings.utf_16_le"):
+    # zipfile reads names by the code page 437 where nothing says that they are UTF-8.
+    for module in (
+        "PIL.MpoImagePlugin",
+        "PIL.TiffImagePlugin",
+        "encodings.utf_16_le",
+        "encodings.cp437",
+    ):
         importlib.import_module(module)
     if media_type == "application/pdf":
         importlib.import_module("pypdfium2")
+        for module in ("pypdf", "pypdf.filters", "pypdf.generic", "pypdf.xmp"):
+            importlib.import_module(module)
     elif media_type == "image/heic":
         import pi_heif
 

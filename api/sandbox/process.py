@@ -109,7 +109,8 @@ def without_metadata(content: Iterable[bytes], media_type: str) -> Iterator[Copy
 
     Raises ``FailureError``, also while the copy is read.
     """
-    with _answer(Task.WITHOUT_METADATA, media_type, content, _CopyHead) as (head, rest):
+    answer = _answer(Task.WITHOUT_METADATA, media_type, content, _CopyHead, seconds=WHOLE_SECONDS)
+    with answer as (head, rest):
         yield Copy(head.bytes, head.sha256, rest)
 
 

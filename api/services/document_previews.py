@@ -1,11 +1,11 @@
 """Pictures and metadata of documents, read by a locked process of their own each time."""
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from api.client.schemas.case_documents import PICTURES, FileMetadata
+from api.client.schemas.case_documents import PICTURES, WITHOUT_METADATA, FileMetadata
 from api.runtime.problem import problem
 from api.sandbox import process
 from api.sandbox.failures import Failure, FailureError
@@ -18,7 +18,7 @@ from ledger.vault.documents.uploads import Upload
 PICTURE_TYPE: Final = "image/jpeg"
 _QUALITY: Final = 85
 _SHOWN: Final = PICTURES | {"application/pdf"}
-"""The media types that have a preview and metadata; the others are for download only."""
+"""The media types that have a preview; the others are for download only."""
 _REFUSALS: Final = {
     Failure.DAMAGED: Refusal(
         Ground.INVALID,
@@ -44,8 +44,8 @@ _REFUSALS: Final = {
     Failure.NOT_REMOVABLE: Refusal(
         Ground.INVALID,
         "metadata-not-removable",
-        "Metadata are removed from photographs and other pictures alone. Remove them from this"
-        " file before the upload, or keep them.",
+        "The file has a digital signature, which a changed file would break, or it is stored in an"
+        " unusual way. Remove the metadata with the program that made it, or keep them.",
     ),
 }
 
@@ -93,21 +93,21 @@ class UploadPreviews:
 
     def metadata(self, agency: Agency, upload: Upload) -> FileMetadata:
         """Return the metadata of an upload. Raises as :func:`preview` does."""
-        with _refusals(upload.metadata.media_type) as shown:
+        with _refusals(upload.metadata.media_type, WITHOUT_METADATA) as shown:
             found = process.metadata(self._content(agency, upload), shown)
-        return FileMetadata(**dict(found), is_removable=shown in PICTURES)
+        return FileMetadata(**dict(found), is_removable="signature" not in found.other)
 
     def without_metadata(self, agency: Agency, upload: Upload, protocol: Protocol) -> Upload:
-        """Return an upload of the same picture without its metadata.
+        """Return an upload of the same file without its metadata.
 
-        The picture itself is not changed, and keeps its orientation and colour profile. The first
+        A picture itself is not changed, and keeps its orientation and colour profile. The first
         upload stays as it is. Raises ``Refusal`` as :func:`preview` does, as
         ``DocumentUploads.begin`` does, and (``metadata-not-removable``).
         """
         case_id = upload.place.case_id
         content = self._content(agency, upload)
         with (
-            _refusals(upload.metadata.media_type) as shown,
+            _refusals(upload.metadata.media_type, WITHOUT_METADATA) as shown,
             process.without_metadata(content, shown) as copy,
         ):
             return stored(
@@ -137,9 +137,12 @@ class UploadPreviews:
 
 
 @contextmanager
-def _refusals(media_type: str | None) -> Iterator[str]:
-    """Give the media type, and turn a failure of the process into a refusal or a problem."""
-    if media_type not in _SHOWN:
+def _refusals(media_type: str | None, read: Collection[str] = _SHOWN) -> Iterator[str]:
+    """Give the media type, and turn a failure of the process into a refusal or a problem.
+
+    ``read`` has the types that the process reads.
+    """
+    if media_type is None or media_type not in read:
         raise Refusal(
             Ground.INVALID,
             "no-preview",

@@ -94,11 +94,10 @@ def test_metadata_are_told_and_a_copy_without_them_is_one_upload(served: Server)
     assert ask(served, "POST", f"{copy}/without-metadata").json() == made.json()
 
 
-def test_an_office_file_and_a_damaged_one_are_not_opened(served: Server) -> None:
+def test_an_office_file_has_no_preview_and_a_damaged_one_is_not_opened(served: Server) -> None:
     damaged = scan()[:-200] + bytes(200)
     for content, way, rule in (
         (docx(), "preview", "no-preview"),
-        (docx(), "metadata", "no-preview"),
         (photographs()["image/png"][:-40], "preview", "document-not-readable"),
         (scan(), "preview?page=9", "document-page"),
         (b"%PDF-1.7\n" + damaged[:50], "metadata", "document-not-readable"),
@@ -109,6 +108,14 @@ def test_an_office_file_and_a_damaged_one_are_not_opened(served: Server) -> None
     path = begun(served, uuid4(), content := scan(author=AUTHOR))
     part(served, path, 0, content)
     assert ask(served, "GET", f"{path}/metadata").json()["author"] == AUTHOR
+    copy = ask(served, "POST", f"{path}/without-metadata")
+    assert copy.status_code == 201
+    told = ask(served, "GET", f"{copy.headers['location']}/metadata").json()
+    assert (told["author"], told["is_removable"]) == (None, True)
+    path = begun(served, uuid4(), content := docx(**{"_xmlsignatures/sig1.xml": "<Signature/>"}))
+    part(served, path, 0, content)
+    told = ask(served, "GET", f"{path}/metadata").json()
+    assert (told["other"], told["is_removable"]) == (["signature"], False)
     refused = ask(served, "POST", f"{path}/without-metadata")
     assert (refused.status_code, refused.json()["rule"]) == (422, "metadata-not-removable")
 

@@ -3,15 +3,22 @@
 import io
 import subprocess
 import sys
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pi_heif
 import pytest
 from PIL import Image
+from pypdf import PdfReader, PdfWriter
+from pypdf.generic import DecodedStreamObject, NameObject, TextStringObject
 
+from api.client.schemas.case_documents import FoundMetadata
 from api.sandbox import process
 from api.sandbox.failures import Failure, FailureError
+from ledger.vault.documents.office_files import office_type
 from tests.support import unlocked
+from tests.support.papers import DOCX, ODT, docx, odt
 from tests.support.pictures import (
     AUTHOR,
     LATITUDE,
@@ -132,9 +139,156 @@ def test_metadata_of_a_pdf_are_told() -> None:
     found = process.metadata([content], "application/pdf")
     assert (found.author, found.title) == (AUTHOR, "zqTitle")
     assert "zqProgram" in (found.program or "")
+
+
+def test_a_pdf_is_written_anew_without_its_metadata() -> None:
+    photograph = photographs()["image/jpeg"]
+    writer = PdfWriter(clone_from=io.BytesIO(scan(2, author=AUTHOR, title="zqTitle")))
+    xmp = DecodedStreamObject()
+    xmp.set_data(b"<x:xmpmeta>zqXmp</x:xmpmeta>")
+    writer.root_object[NameObject("/Metadata")] = writer._add_object(xmp)
+    picture = DecodedStreamObject()
+    picture.set_data(photograph)
+    named = {"Type": "XObject", "Subtype": "Image", "Filter": "DCTDecode"}
+    picture.update({NameObject(f"/{k}"): NameObject(f"/{v}") for k, v in named.items()})
+    page = writer.pages[0]
+    page[NameObject("/LastModified")] = TextStringObject("zqTime")
+    page["/Resources"]["/XObject"][NameObject("/Photo")] = writer._add_object(picture)  # type: ignore[index]
+    writer.add_attachment("notes.txt", b"zqNotes")
+    written = io.BytesIO()
+    writer.write(written)
+    content = written.getvalue()
+    with process.without_metadata([content], "application/pdf") as copy:
+        cleaned = b"".join(copy.content)
+    words = (AUTHOR.encode(), b"zqTitle", b"zqXmp", b"zqTime", b"Acme", b"SN-31415", b"pypdf")
+    assert [word for word in words if word in cleaned] == []
+    assert process.metadata([cleaned], "application/pdf") == FoundMetadata(other=("attachments",))
+    assert process.picture([cleaned], "application/pdf", 2) == process.picture(
+        [content], "application/pdf", 2
+    )
+    assert PdfReader(io.BytesIO(cleaned)).attachments["notes.txt"] == [b"zqNotes"]
+    assert unlocked.cleaned(content, "application/pdf") == cleaned
+
+
+@pytest.mark.parametrize("way", ["signed", "locked"])
+def test_a_pdf_with_a_signature_or_a_password_is_not_changed(way: str) -> None:
+    writer = PdfWriter(clone_from=io.BytesIO(scan()))
+    if way == "locked":
+        writer.encrypt("", "owner", algorithm="RC4-128")
+    else:
+        writer.root_object[NameObject("/ByteRange")] = TextStringObject("0 1 2 3")
+    written = io.BytesIO()
+    writer.write(written)
     with pytest.raises(FailureError) as failed:
-        process.without_metadata([content], "application/pdf").__enter__()
-    assert failed.value.failure is Failure.NOT_REMOVABLE
+        process.without_metadata([written.getvalue()], "application/pdf").__enter__()
+    expected = Failure.PASSWORD if way == "locked" else Failure.NOT_REMOVABLE
+    assert failed.value.failure is expected
+
+
+WORD = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+TEXT = (
+    f'<w:document {WORD}><w:p><w:ins w:id="1" w:author="{AUTHOR}" w:date="2026-01-02T03:04:05Z">'
+    '<w:t>w:author="stays" in the text</w:t></w:ins></w:p></w:document>'
+)
+CORE = (
+    '<cp:coreProperties xmlns:cp="http://schemas.openxmlformats.org/package/2006/metadata/'
+    'core-properties" xmlns:dc="http://purl.org/dc/elements/1.1/"'
+    f' xmlns:dcterms="http://purl.org/dc/terms/"><dc:creator>{AUTHOR}</dc:creator>'
+    "<dc:title>zqTitle</dc:title><dcterms:created>2026-01-02T03:04:05Z</dcterms:created>"
+    "</cp:coreProperties>"
+)
+APP = "<Properties><Application>zqWord</Application><Company>zqShelter</Company></Properties>"
+LINKS = '<Relationships><Relationship Id="1" Target="docProps/thumbnail.png"/></Relationships>'
+META = (
+    f'<office:document-meta xmlns:office="{"urn:oasis:names:tc:opendocument:xmlns:office:1.0"}"'
+    ' xmlns:dc="http://purl.org/dc/elements/1.1/"><office:meta>'
+    f"<dc:creator>{AUTHOR}</dc:creator><dc:title>zqTitle</dc:title></office:meta>"
+    "</office:document-meta>"
+)
+CHANGED = (
+    f'<document xmlns:dc="d"><change><dc:creator>{AUTHOR}</dc:creator>'
+    "<dc:date>2026-01-02T03:04:05</dc:date></change><p>The text</p></document>"
+)
+
+
+def office_files() -> Mapping[str, bytes]:
+    """A DOCX and an ODT that tell who made them, by every part that may."""
+    photograph = photographs()["image/jpeg"]
+    word = docx(
+        **{
+            "word/document.xml": TEXT,
+            "docProps/core.xml": CORE,
+            "docProps/app.xml": APP,
+            "_rels/.rels": LINKS,
+        }
+    )
+    more = {"docProps/thumbnail.png": b"zqThumb", "word/media/image1.jpeg": photograph}
+    text = {"meta.xml": META, "content.xml": CHANGED, "Thumbnails/thumbnail.png": b"zqThumb"}
+    return {
+        DOCX: with_parts(word, more),
+        ODT: with_parts(odt(), {**text, "Pictures/1.jpg": photograph}),
+    }
+
+
+def with_parts(content: bytes, more: Mapping[str, str | bytes]) -> bytes:
+    """Return an office file with further parts, or with others in their place."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(file, "w") as new:
+        for one in old.infolist():
+            if one.filename not in more:
+                new.writestr(one, old.read(one))
+        for name, part in more.items():
+            new.writestr(name, part, zipfile.ZIP_DEFLATED)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("media_type", [DOCX, ODT])
+def test_metadata_of_an_office_file_are_told_and_removed(media_type: str) -> None:
+    content = office_files()[media_type]
+    found = process.metadata([content], media_type)
+    assert (found.author, found.title) == (AUTHOR, "zqTitle")
+    assert {"comment", "exif", "thumbnail"} <= set(found.other)
+    if media_type == DOCX:
+        assert (found.program, found.made_at) == ("zqWord", "2026-01-02T03:04:05")
+    with process.without_metadata([content], media_type) as copy:
+        cleaned = b"".join(copy.content)
+    assert process.metadata([cleaned], media_type) == FoundMetadata()
+    assert (
+        office_type(len(cleaned), lambda first, size: cleaned[first : first + size]) == media_type
+    )
+    with zipfile.ZipFile(io.BytesIO(cleaned)) as made:
+        assert made.testzip() is None
+        left = b"".join(made.read(one) for one in made.namelist())
+        assert not any("humbnail" in name for name in made.namelist())
+    words = (AUTHOR.encode(), b"zqTitle", b"zqWord", b"zqShelter", b"zqThumb", b"Acme", b"2026-")
+    assert [word for word in words if word in left] == []
+    assert (b'w:author="stays" in the text' if media_type == DOCX else b"<p>The text</p>") in left
+    assert b"humbnail" not in left
+    assert unlocked.cleaned(cleaned, media_type) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("part", "content", "failure"),
+    [
+        ("_xmlsignatures/sig1.xml", "<Signature/>", Failure.NOT_REMOVABLE),
+        ("word/comments.xml", "<c/>".encode("utf-16"), Failure.NOT_REMOVABLE),
+        ("word/footnotes.xml", b"<" * (70 * 2**20), Failure.TOO_LARGE),
+    ],
+)
+def test_an_office_file_that_cannot_be_changed_is_refused(
+    part: str, content: str | bytes, failure: Failure
+) -> None:
+    file = with_parts(docx(), {part: content})
+    with pytest.raises(FailureError) as failed:
+        process.without_metadata([file], DOCX).__enter__()
+    assert failed.value.failure is failure
+
+
+def test_an_office_file_with_entities_is_not_parsed() -> None:
+    bomb = '<!DOCTYPE a [<!ENTITY b "b"><!ENTITY c "&b;&b;">]><a>&c;</a>'
+    with pytest.raises(FailureError) as failed:
+        process.metadata([with_parts(docx(), {"docProps/core.xml": bomb})], DOCX)
+    assert failed.value.failure is Failure.DAMAGED
 
 
 def test_every_page_has_a_picture() -> None:

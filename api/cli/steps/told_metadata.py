@@ -8,7 +8,12 @@ from rich.markup import escape
 from api.cli.output import err
 from api.client import LedgerClient
 from api.client.errors import RefusedError
-from api.client.schemas.case_documents import PICTURES, FileMetadata, UploadState
+from api.client.schemas.case_documents import (
+    PICTURES,
+    STAYING,
+    FileMetadata,
+    UploadState,
+)
 
 _UNREADABLE = ("document-not-readable", "document-locked", "document-too-complex", "no-preview")
 
@@ -34,7 +39,7 @@ def _tell(client: LedgerClient, case_id: UUID, state: UploadState, *, keep: bool
     try:
         found = client.metadata(case_id, state.id)
     except RefusedError as refused:
-        can_go_on = keep or state.media_type not in PICTURES
+        can_go_on = keep or state.media_type not in PICTURES  # a picture is not sent as it is
         if can_go_on and refused.problem.rule in _UNREADABLE:
             return
         raise
@@ -46,8 +51,10 @@ def _tell(client: LedgerClient, case_id: UUID, state: UploadState, *, keep: bool
     for line in metadata_lines(found):
         err.print(f"  {escape(line)}", soft_wrap=True)
     if not is_removed and not keep:
-        err.print("Metadata are removed from pictures alone. Remove them with the program that made"
-                  " the file, if nobody needs them.")  # fmt: skip
+        err.print("The file is signed, so the node does not change it. Remove them with the program"
+                  " that made the file, if nobody needs them.")  # fmt: skip
+    elif is_removed and (stays := sorted(STAYING.intersection(found.other))):
+        err.print(f"These stay in the file: {', '.join(stays)}.")
 
 
 def metadata_lines(found: FileMetadata) -> Iterator[str]:

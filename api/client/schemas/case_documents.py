@@ -40,7 +40,15 @@ class DocumentSignature(Document):
 
 
 PICTURES = frozenset(("image/heic", "image/jpeg", "image/png", "image/tiff"))
+"""The media types of pictures. A client sends a picture without its metadata."""
+WITHOUT_METADATA = PICTURES | {
+    "application/pdf",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "application/vnd.oasis.opendocument.text",
+}
 """The media types of which a node makes copies without metadata."""
+STAYING: frozenset[str] = frozenset(("attachments", "scripts", "signature"))
+"""Parts that a copy without metadata keeps: they are content. A signed file has no such copy."""
 MetadataPart = Literal[
     "after_the_picture",
     "attachments",
@@ -49,6 +57,7 @@ MetadataPart = Literal[
     "iptc",
     "other",
     "scripts",
+    "signature",
     "thumbnail",
     "xmp",
 ]
@@ -88,7 +97,7 @@ class FileMetadata(FoundMetadata):
     """The metadata of an upload."""
 
     is_removable: bool
-    """True if the node makes copies without metadata of files of this type: pictures."""
+    """True if the node makes a copy of the file without metadata. Of a signed one it makes none."""
 
     @property
     def carries_any(self) -> bool:

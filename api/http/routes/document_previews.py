@@ -118,11 +118,11 @@ async def copy_without_metadata(
     caller: TheCaller,
     response: Response,
 ) -> UploadState:
-    """Make an upload of the same picture without its metadata, and return it.
+    """Make an upload of the same file without its metadata, and return it.
 
-    For JPEG, PNG, HEIC and TIFF. The coded picture, its orientation and its colour profile are not
-    changed. Sign the digest of the copy, and remove the first upload. Asked again, the same copy is
-    returned.
+    For JPEG, PNG, HEIC, TIFF, PDF, DOCX and ODT. A coded picture, its orientation and its colour
+    profile are not changed. A PDF is written anew; attachments, scripts and comments stay. Sign the
+    digest of the copy, and remove the first upload. Asked again, the same copy is returned.
     """
 
     def made() -> Upload:

@@ -12,6 +12,8 @@ const THUMB = 320;
 const DESCRIBED = ["title", "document_kind", "language", "group"];
 const REPEATED = ["document_kind", "language"];
 const LONGEST_TITLE = 200;
+/** Parts of a file that a copy without metadata keeps. */
+const STAYING = ["attachments", "scripts", "signature"];
 /** Characters of direction and format, which nobody can see: a title may not have them. */
 const UNSEEN = /[\p{Cc}\p{Zl}\p{Zp}]|(?![\u200c\u200d])\p{Cf}/gu; // joiners stand between letters
 
@@ -154,6 +156,9 @@ export function begin(place, { draft, caseId, most = Infinity, changed = () => {
     partOf(item, "keep-label").textContent = text(unread ? "docs.as_it_is" : "docs.keep_metadata");
   }
 
+  const hasRemovable = ({ other, is_removable: _, ...rest }) =>
+    other.some((part) => !STAYING.includes(part)) || Object.values(rest).some((value) => value !== null);
+
   function toldBy({ latitude, longitude, other, ...rest }) {
     const lines = [];
     if (latitude !== null && longitude !== null) {
@@ -165,7 +170,12 @@ export function begin(place, { draft, caseId, most = Infinity, changed = () => {
       const value = rest[name]?.replace(/^(\d{4}-\d\d-\d\d)T/, "$1 ");
       if (value) lines.push(text(`docs.meta.${name}`, { value }));
     }
-    if (!lines.length && other.length) lines.push(text("docs.meta.other"));
+    if (!lines.length && other.some((part) => !STAYING.includes(part))) {
+      lines.push(text("docs.meta.other"));
+    }
+    if (other.includes("attachments") || other.includes("scripts")) {
+      lines.push(text("docs.meta.staying"));
+    }
     return lines;
   }
 
@@ -177,7 +187,7 @@ export function begin(place, { draft, caseId, most = Infinity, changed = () => {
     );
     try {
       item.metadata = await (await asked("metadata")).json();
-      if (item.metadata.is_removable && toldBy(item.metadata).length) {
+      if (item.metadata.is_removable && hasRemovable(item.metadata)) {
         item.copy = await (await asked("without-metadata", { method: "POST" })).json();
       }
     } catch (error) {
