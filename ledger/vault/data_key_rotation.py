@@ -32,6 +32,7 @@ from ledger.vault.documents.documents import rewrapped
 from ledger.vault.field_encryption import seal, unseal
 from ledger.vault.inventory import InventoryRow, key_id, list_mac, row_mac
 from ledger.vault.ownership import NotOwnerError, check_owner
+from ledger.vault.working_notes import note_sealed_again
 
 _LOCK_SECONDS = 60
 """For so long a chunk of an import, which holds the same lock, is waited for."""
@@ -52,6 +53,8 @@ SELECT * FROM {schema}.documents WHERE case_id = %s AND action_id IS NOT NULL FO
 """
 _AGENCY_VALUES = "SELECT * FROM {schema}.agency_values WHERE case_id = %s FOR UPDATE"
 _VALUE_SEALED = "UPDATE {schema}.agency_values SET sealed = %s WHERE id = %s"
+_NOTES = "SELECT * FROM {schema}.working_notes WHERE case_id = %s FOR UPDATE"
+_NOTE_SEALED = "UPDATE {schema}.working_notes SET sealed = %s WHERE id = %s"
 _REWRAPPED = "UPDATE {schema}.documents SET content_key = %s WHERE document_id = %s"
 _AUTHENTICATED = """
 UPDATE {schema}.deposits SET macs = %(macs)s, mac = %(mac)s
@@ -82,7 +85,7 @@ class Replacement:
     disclosures: int
     """How many were sealed again."""
     damaged: int
-    """The number of these, of keys of documents, and of values of agencies, that open with neither
+    """How many of these, of keys of documents, of values of agencies and of notes open with neither
     key. They stay."""
     kept: int
     """Persons whose replaced key was kept: a disclosure does not open, or no new key is there."""
@@ -257,6 +260,13 @@ class _Run:
                 damaged += 1
             else:
                 connection.execute(self._named(_VALUE_SEALED), (again, value["id"]))
+        for note in connection.execute(self._named(_NOTES), (case_id,)).fetchall():
+            try:
+                again = note_sealed_again(note, old, new)
+            except SealError:
+                damaged += 1
+            else:
+                connection.execute(self._named(_NOTE_SEALED), (again, note["id"]))
         self.disclosures += len(sealed)
         return False, damaged
 

@@ -40,7 +40,9 @@ SELECT EXISTS (SELECT FROM {schema}.erased WHERE case_id = %(case)s) AS erased,
         SELECT FROM {schema}.deposits WHERE case_id = %(case)s AND octet_length(mac) > 0
         UNION ALL
         SELECT FROM {schema}.agency_values
-        WHERE case_id = %(case)s AND kind = 'file_number') AS held
+        WHERE case_id = %(case)s AND kind = 'file_number'
+        UNION ALL
+        SELECT FROM {schema}.working_notes WHERE case_id = %(case)s) AS held
 """
 _DEPOSIT = """
 SELECT * FROM {schema}.deposit(%(persons)b::uuid[], %(actions)b::uuid[], %(deposits)b::uuid[],

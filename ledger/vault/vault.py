@@ -37,6 +37,7 @@ from ledger.vault.search.search_index import SearchIndex
 from ledger.vault.search.search_tokens import SearchKey, SearchKeys
 from ledger.vault.sent_parcels import SentParcels
 from ledger.vault.vault_tables import AnnulledActions
+from ledger.vault.working_notes import WorkingNotes
 from ledger.vocabulary.documents import CaseDocument, document_fields
 from ledger.vocabulary.types import RECORDED
 
@@ -96,6 +97,7 @@ class Vault(Disclosures):
         self.missing = MissingParts(database, party)
         self.quotas = DailyQuotas(database, party)
         self.destroyed = DestroyedDisclosures(database, party, keys)
+        self.notes = WorkingNotes(database, party, keys, self._deposits.data_key)
 
     def deposit(
         self,
@@ -168,7 +170,8 @@ class Vault(Disclosures):
         persons = SQL(
             "SELECT case_id FROM {} UNION SELECT case_id FROM {} WHERE octet_length(mac) > 0"
             " UNION SELECT case_id FROM {} WHERE kind = 'file_number'"
-        ).format(self._table, self._inventory, self._agency_values)
+            " UNION SELECT case_id FROM {}"
+        ).format(self._table, self._inventory, self._agency_values, self._working_notes)
         erased = SQL("SELECT case_id FROM {}").format(self._erased)
         with self._database.transaction(role=self._role) as connection:
             held = {row["case_id"] for row in connection.execute(persons).fetchall()}
@@ -260,6 +263,7 @@ class Vault(Disclosures):
             for case_id in lost:
                 self.documents.remove_of_case(connection, case_id)
                 self.file_numbers.remove_of_case(connection, case_id)
+                self.notes.forget(connection, case_id)
         return removed
 
     def erase(self, case_id: UUID, *, is_confirmed: bool = False) -> bool:
@@ -287,6 +291,7 @@ class Vault(Disclosures):
             self.file_numbers.remove_of_case(connection, case_id)
             self.given.forget(connection, case_id)
             self.duplicates.forget(connection, case_id)
+            removed += self.notes.forget(connection, case_id)
         return had_key or removed > 0
 
     def remove(self, subject: UUID) -> bool:
@@ -300,6 +305,7 @@ class Vault(Disclosures):
             removed = connection.execute(delete.format(self._table), (subject,)).rowcount
             connection.execute(delete.format(self._inventory), (subject,))
             self.documents.remove_of_case(connection, subject)
+            self.notes.forget(connection, subject)
         return had_key or removed > 0
 
     def erase_received(self, case_id: UUID) -> int:
