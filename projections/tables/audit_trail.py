@@ -9,6 +9,7 @@ from psycopg.rows import DictRow
 from pydantic_core import to_json
 
 from ledger.procedure.registry import Registry, SignatureState, ended_keys
+from projections.folds.arrivals import arrivals
 from projections.folds.audit_trail import RegistryDocuments, trail_document
 from projections.folds.case_folder import CaseStep, RegistryStep, Step
 from projections.folds.registry_history import RegistryHistory
@@ -37,6 +38,7 @@ class AuditTrails(View):
         "position": "int8",
         "key_id": "text",
         "signature": "text",
+        "arrives": "text[]",
         "document": "jsonb",
     }
     identity: ClassVar[tuple[str, ...]] = ("slot", "case_id", "version")
@@ -72,6 +74,7 @@ class AuditTrails(View):
             event.position,
             event.action.key_id,
             signature.value,
+            list(_arrivals(step)),
             _storable(trail_document(event, _signing(step), signature, before, after, step.mark)),
         )
 
@@ -92,6 +95,16 @@ class AuditTrails(View):
         if since is not None:
             compromised = SignatureState.KEY_COMPROMISED_THEN.value
             curs.execute(_MARK, key | {"before": [revoked], "state": compromised, "since": since})
+
+
+def _arrivals(step: Step) -> tuple[str, ...]:
+    """Return the receivers of an event. An event without effect comes to nobody."""
+    if not isinstance(step, CaseStep) or step.after is None:
+        return ()
+    if step.mark is not None and not step.mark.has_effect:
+        return ()
+    protocol = step.registry.agreement.of_event(step.event)
+    return arrivals(step.before, step.after, step.event.as_act(), protocol)
 
 
 def _storable(document: Document) -> bytes:

@@ -112,9 +112,9 @@ class BoardMark(StrEnum):
     """A mark of a case on the board."""
 
     REQUEST = "requests"
-    """A request for information that waits for its answer."""
+    """A request for information that waits for its answer, in a case of several countries."""
     BASIS = "bases"
-    """A consent or a decision that names data, or consent to a return."""
+    """A consent or a decision that names data, or consent to a return; of several countries."""
     DANGER = "danger"
     """An access in danger to life that is not reviewed by every party."""
 
@@ -179,8 +179,8 @@ SELECT document FROM views.case_views
 WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s
 """
 _MARKED: dict[BoardMark, LiteralString] = {
-    BoardMark.REQUEST: " AND has_request",
-    BoardMark.BASIS: " AND has_basis",
+    BoardMark.REQUEST: " AND has_request AND cardinality(parties) > 1",
+    BoardMark.BASIS: " AND has_basis AND cardinality(parties) > 1",
     BoardMark.DANGER: " AND has_danger",
 }
 _RETAINED = """

@@ -40,6 +40,10 @@ class ObligationViews(View):
         "opened_at": "timestamptz",
         "due": "timestamptz",
         "closed_at": "timestamptz",
+        "action": "text",
+        "roles": "text[]",
+        "creditor_agency": "text",
+        "expected_by": "timestamptz",
         "document": "jsonb",
     }
     key: ClassVar[tuple[str, ...]] = ("slot", "id")
@@ -95,6 +99,10 @@ class ObligationViews(View):
             obligation.opened.acted_at,
             obligation.due,
             closed.acted_at if closed is not None else None,
+            obligation.action,
+            list(obligation.roles),
+            obligation.creditor_agency,
+            obligation.expected_by,
             to_json(document(obligation)),
         )
 

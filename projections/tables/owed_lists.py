@@ -1,4 +1,7 @@
-"""Open obligations of one debtor as a viewer sees them: by date, a page at a time, and how many."""
+"""Open obligations of one debtor to other countries: by date, a page at a time, and how many.
+
+A viewer sees those of its cases. What is owed within one country alone is in no list here.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +23,8 @@ WHERE o.slot = views.live_slot('obligations') AND o.state = 'open'
   AND EXISTS (
       SELECT FROM views.case_views v
       WHERE v.slot = views.live_slot('case_views') AND v.viewer = %(viewer)s
-        AND v.case_id = o.case_id)
+        AND v.case_id = o.case_id
+        AND (cardinality(o.creditors) > 0 OR o.debtor IS NULL AND cardinality(v.parties) > 1))
   AND (NOT o.document ->> 'action' = ANY(%(ending)s)
        OR coalesce(o.due, (o.document ->> 'expected_by')::timestamptz, 'infinity') >= %(now)s)
 """

@@ -11,6 +11,7 @@ from projections.folds.case_view import CaseView
 from projections.folds.caseload_indicators import Figures, figures
 from projections.folds.indicator_key import tally
 from projections.tables.case_lists import CaseLists
+from projections.tables.duty_lists import DutyLists
 from projections.tables.meeting_queries import MeetingQueries
 from projections.tables.obligation_queries import ObligationQueries
 from projections.tables.owed_lists import OwedLists
@@ -103,6 +104,7 @@ class ViewReader(ObligationQueries, MeetingQueries):
         super().__init__(database)
         self.lists = CaseLists(database, self.documents)
         self.owed = OwedLists(database, self.documents)
+        self.duties = DutyLists(database, self.documents)
         self._figures: dict[str, tuple[int, Figures]] = {}
 
     def case(self, viewer: str, case_id: UUID) -> CaseView | None:

@@ -1,0 +1,135 @@
+"""Open obligations as one agency sees them: its own, its country's others, and what others owe.
+
+Each list is one query along the index of open obligations by date, whatever number of cases there
+is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, LiteralString
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import DictRow
+
+from ledger.procedure.protocol import COORDINATOR, OVERSIGHT, Agency
+from ledger.store.database import Database
+from ledger.store.postgres_arrays import Uuids
+from projections.folds.case_view import OVERSIGHT_VIEWER
+from projections.folds.obligations import Obligation
+from projections.tables.obligation_queries import read_at
+from projections.tables.owed_lists import AT_MOST
+from projections.tables.stored_documents import StoredDocuments
+
+
+class Duties(StrEnum):
+    """The side that owes the obligations of a list."""
+
+    MINE = "mine"
+    """The agency itself may discharge them."""
+    COUNTRY = "country"
+    """Other agencies of its country owe them: for coordinators."""
+    OTHERS = "others"
+    """Others owe them: to the agency, in a case that it leads, or, for a coordinator, to its
+    country. For oversight: every country."""
+
+
+@dataclass(frozen=True, slots=True)
+class DutyList:
+    """The first obligations of a list, the longest overdue first, and how many there are."""
+
+    obligations: Sequence[Obligation]
+    number: int
+    """At most :data:`AT_MOST` + 1."""
+    overdue: int
+
+
+_ACTS: LiteralString = """coalesce(o.debtor_agency = %(agency)s
+    OR o.debtor_agency IS NULL AND %(by_role)s AND o.roles @> ARRAY[%(role)s]
+       AND (o.debtor = %(party)s OR o.debtor IS NULL), false)"""
+_FOUND: LiteralString = """
+SELECT o.id, o.due FROM views.obligations o
+JOIN views.case_views v ON v.slot = views.live_slot('case_views') AND v.viewer = %(viewer)s
+  AND v.case_id = o.case_id
+WHERE o.slot = views.live_slot('obligations') AND o.state = 'open'
+  AND (NOT o.action = ANY(%(ending)s) OR coalesce(o.due, o.expected_by, 'infinity') >= %(now)s)
+"""
+_OF: Mapping[Duties, LiteralString] = {
+    Duties.MINE: " AND " + _ACTS,
+    Duties.COUNTRY: " AND o.debtor = %(party)s AND NOT " + _ACTS,
+    Duties.OTHERS: " AND NOT "
+    + _ACTS
+    + """ AND (o.creditor_agency = %(agency)s OR v.lead_agency = %(agency)s
+       OR %(coordinates)s AND o.debtor IS DISTINCT FROM %(party)s
+          AND (%(party)s = ANY(o.creditors) OR o.debtor IS NULL AND v.shares_with <> '{}')
+       OR %(oversees)s)""",
+}
+_DUE_FROM: LiteralString = " AND o.due >= %(first)s AND o.due < %(before)s"
+_IN_ORDER: LiteralString = " ORDER BY o.due, o.id LIMIT %(limit)s"
+_DOCUMENTS: LiteralString = """
+SELECT o.id, o.document FROM views.obligations o
+WHERE o.slot = views.live_slot('obligations') AND o.id = ANY(%(ids)s)
+"""
+
+
+class DutyLists:
+    """Reads the live slots of obligations and case views."""
+
+    def __init__(self, database: Database, documents: StoredDocuments | None = None) -> None:
+        self._database = database
+        self._documents = documents or StoredDocuments()
+
+    def of(
+        self, agency: Agency, viewer: str, duties: Duties, now: datetime, *, limit: int
+    ) -> DutyList:
+        """Return the first obligations of a list, and their number."""
+        asked = _asked(agency, viewer, now) | {"limit": AT_MOST + 1}
+        with self._database.connection() as connection:
+            found = connection.execute(_FOUND + _OF[duties] + _IN_ORDER, asked).fetchall()
+            shown = self._documents_of(connection, [row["id"] for row in found[:limit]])
+        overdue = sum(row["due"] is not None and row["due"] < now for row in found)
+        return DutyList(shown, len(found), overdue)
+
+    def between(
+        self,
+        agency: Agency,
+        viewer: str,
+        first: datetime,
+        before: datetime,
+        now: datetime,
+        limit: int,
+    ) -> Sequence[Obligation]:
+        """Return the agency's own obligations that are due in a range of time."""
+        asked = _asked(agency, viewer, now) | {"limit": limit, "first": first, "before": before}
+        statement: LiteralString = _FOUND + _OF[Duties.MINE] + _DUE_FROM + _IN_ORDER
+        with self._database.connection() as connection:
+            found = connection.execute(statement, asked).fetchall()
+            return self._documents_of(connection, [row["id"] for row in found])
+
+    def _documents_of(
+        self, connection: Connection[DictRow], ids: Sequence[UUID]
+    ) -> Sequence[Obligation]:
+        rows = connection.execute(_DOCUMENTS, {"ids": Uuids(ids)}).fetchall()
+        by_id = {row["id"]: row for row in rows}
+        in_order = [by_id[one] for one in ids if one in by_id]
+        return self._documents.read(Obligation, "obligations", in_order)
+
+
+def viewer_of(agency: Agency) -> str:
+    """Return whose view of cases the lists of an agency are joined with."""
+    return OVERSIGHT_VIEWER if agency.role == OVERSIGHT else agency.party
+
+
+def _asked(agency: Agency, viewer: str, now: datetime) -> dict[str, Any]:
+    return {
+        "agency": agency.id,
+        "role": agency.role,
+        "party": agency.party,
+        "viewer": viewer,
+        "by_role": not agency.international,
+        "coordinates": agency.role == COORDINATOR,
+        "oversees": agency.role == OVERSIGHT,
+        **read_at(now),
+    }
