@@ -42,8 +42,10 @@ from tests.support.agencies import Agencies
 RESULTS = Path(__file__).parent / "results" / "pages.json"
 CASEWORKER, COORDINATOR, OVERSIGHT = "xk-dhtqnj", "xk-nac", "xk-ombudsperson"
 PAGES = (
+    (CASEWORKER, "/today"),
     (CASEWORKER, "/cases"),
     (CASEWORKER, "/cases?show=all"),
+    (COORDINATOR, "/today"),
     (COORDINATOR, "/cases"),
     (OVERSIGHT, "/cases"),
     (CASEWORKER, "/cases/{case}"),

@@ -25,7 +25,8 @@ from api.keys.country_keys import country_keys, parcel_keys, person_keys, search
 from api.keys.log_keys import OwnLogKeys, own_parties, policy_at, trusted_policy
 from api.node.joined_parties import restart_troubles
 from api.node.newer_events import newer_troubles
-from api.notifying.notifier import check_notifications
+from api.notifying.mail_choices import MailChoices
+from api.notifying.notifier import check_notifications, mailed_agencies
 from api.paper.languages.catalogue import check_named_languages
 from api.runtime.clamd import ClamdScanner
 from api.runtime.disk import Room
@@ -43,6 +44,7 @@ from api.services.append_service import (
     GuardedAppend,
     OutboxAppend,
 )
+from api.services.arrived import ArrivedLists
 from api.services.case_search import CaseSearch
 from api.services.decisions import Decisions, ForwardedDecisions, SignedDecisions
 from api.services.document_previews import UploadPreviews
@@ -112,6 +114,9 @@ class Node:
         self.views = ViewReader(self.database)
         self.agency_files = AgencyFiles(self.ledger, self.vaults)
         self.case_search = CaseSearch(self.views, self.agency_files, self.finding)
+        self.mail_choices = MailChoices(self.database)
+        self.mailed = mailed_agencies(settings)
+        self.arrived = ArrivedLists(self.database, self.views.documents)
         self.assertions = Assertions(self.database, settings.audience, self.clock.moments)
         self.sessions = Sessions(self.database)
         self.members = Members(self.database, data_keys)

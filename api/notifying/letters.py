@@ -1,7 +1,7 @@
 """Notices as e-mails in plain words, in the language and the local time of the agency's party."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from email.message import EmailMessage
 from typing import Any
 from uuid import UUID
@@ -10,6 +10,7 @@ from api.notifying.subscriptions import Subscription
 from api.paper.languages.found import SOURCE, languages
 from api.paper.subject_access.wording import Wording, wording
 from ledger.procedure.protocol import Protocol
+from ledger.vocabulary.case_reference import case_reference
 from projections.folds.obligation_terms import ObligationKind
 
 Said = tuple[str, Sequence[str], Sequence[tuple[str, str]], str]
@@ -66,6 +67,10 @@ def _said(message: Mapping[str, Any], words: Wording) -> Said:
             return _of_erasure(data, words)
         case "actions.waiting":
             return _of_waiting(data, words)
+        case "digest.daily":
+            return _of_digest(data, words)
+        case "case.danger" | "case.handover" as kind:
+            return _of_urgent(kind, data, words)
         case kind:
             return _of_obligation(kind, data, words)
 
@@ -114,6 +119,43 @@ def _of_waiting(data: Mapping[str, Any], words: Wording) -> Said:
             (text("mail.waiting.others"), str(data["others_recorded_since"])),
         ],
         text("mail.waiting.do"),
+    )
+
+
+def _of_digest(data: Mapping[str, Any], words: Wording) -> Said:
+    text = words.text
+    counts = ("due", "overdue", "overdue_in_country", "unread", "reminders")
+    listed = [_line(one, words) for one in data["first"]]
+    day = words.day(date.fromisoformat(data["day"]))
+    return (
+        text("mail.digest.subject", day=day),
+        [text("mail.digest.what", agency=words.agency_name(data["agency"])), *listed],
+        [(text(f"mail.digest.{name}"), str(data[name])) for name in counts if data[name]],
+        text("mail.digest.do"),
+    )
+
+
+def _line(one: Mapping[str, Any], words: Wording) -> str:
+    """Return an obligation of a digest: day, step and reference of its case."""
+    what = f"{words.owed(one['action'])}, {case_reference(UUID(one['case_id']))}"
+    if one["due"] is None:
+        return f"- {what}"
+    return f"- {words.due_day(datetime.fromisoformat(one['due']), one['debtor'])}: {what}"
+
+
+def _of_urgent(kind: str, data: Mapping[str, Any], words: Wording) -> Said:
+    text, what = words.text, words.kind(data["kind"])
+    reference = case_reference(UUID(data["case_id"]))
+    sort = text("mail.danger" if kind == "case.danger" else "mail.handover")
+    return (
+        f"{sort}: {what}, {reference}",
+        [f"{sort}: {what}"],
+        [
+            (text("mail.case"), reference),
+            (text("mail.by"), words.agency_name(data["agency"])),
+            (text("mail.recorded"), words.moment(datetime.fromisoformat(data["recorded_at"]))),
+        ],
+        text("mail.urgent.do"),
     )
 
 

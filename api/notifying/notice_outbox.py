@@ -64,6 +64,7 @@ DELETE FROM notifications.outbox n
 WHERE n.sent_at IS NULL AND (
     NOT n.subscription = ANY(%(known)s)
     OR n.obligation_id IS NULL AND NOT n.id = ANY(%(standing)s)
+    OR n.obligation_id IS NOT NULL AND NOT n.subscription = ANY(%(told_each)s)
     OR n.obligation_id IS NOT NULL AND NOT EXISTS (
         SELECT FROM views.obligations o
         WHERE o.slot = views.live_slot('obligations') AND o.id = n.obligation_id
@@ -138,6 +139,12 @@ class NoticeOutbox:
                 cursor.executemany(_PUT, rows)
             return max(cursor.rowcount, 0)
 
+    def known(self, ids: Collection[UUID]) -> set[UUID]:
+        """Return those of ``ids`` that are here, sent or not."""
+        select = "SELECT id FROM notifications.outbox WHERE id = ANY(%s)"
+        with self._database.connection() as connection:
+            return {row["id"] for row in connection.execute(select, (list(ids),)).fetchall()}
+
     def due(self) -> set[UUID]:
         """Return the subscriptions that have a notice to be sent now."""
         with self._database.connection() as connection:
@@ -170,14 +177,24 @@ class NoticeOutbox:
                 (pause, notice_id),
             )
 
-    def drop(self, known: Collection[UUID], standing: Collection[UUID] = ()) -> int:
+    def drop(
+        self,
+        known: Collection[UUID],
+        standing: Collection[UUID] = (),
+        told_each: Collection[UUID] | None = None,
+    ) -> int:
         """Remove the notices that must not be sent any more, and return how many.
 
         ``known`` are the subscriptions that there are, ``standing`` the notices of no obligation
-        that still hold: of keys, and of announced erasures.
+        that still hold: of keys, of announced erasures, of dangers, and of today's digests.
+        ``told_each`` are the subscriptions that get a notice of each obligation; without it, all.
         """
         with self._database.connection() as connection:
-            wanted = {"known": list(known), "standing": list(standing)}
+            wanted = {
+                "known": list(known),
+                "standing": list(standing),
+                "told_each": list(known if told_each is None else told_each),
+            }
             return connection.execute(_DROP, wanted).rowcount
 
     def forget(self, age: timedelta) -> int:

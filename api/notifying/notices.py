@@ -153,8 +153,13 @@ def notices(
     protocol: Protocol,
     now: datetime,
     ahead: timedelta,
+    since: Mapping[UUID, datetime] | None = None,
 ) -> Iterator[Notice]:
-    """Yield the notices ``now`` of obligations, once for each occasion and deadline."""
+    """Yield the notices ``now`` of obligations, once for each occasion and deadline.
+
+    ``since`` has the time from which on a subscription gets notices: none of an occasion that began
+    before.
+    """
     for one in owed:
         told_from = one.obligation.told_from or _ahead_of(one.due, ahead)
         occasion = _occasion(one.due, now, told_from)
@@ -162,6 +167,9 @@ def notices(
             continue
         for subscription in subscriptions:
             agency = protocol.agencies_by_id[subscription.agency]
+            began = one.due if occasion is Occasion.OVERDUE else told_from
+            if since is not None and began < since.get(subscription.id, began):
+                continue
             if owes(agency, one):
                 yield _notice(one, subscription, occasion, now)
 

@@ -2,8 +2,8 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Self
 from uuid import UUID
 
@@ -18,6 +18,9 @@ from api.notifying.channels import (
     NotReceivedError,
     WebhookChannel,
 )
+from api.notifying.digests import Reminders, digest_ids, digest_notices, urgent_notices
+from api.notifying.mail_choices import Begun, MailChoice, MailChoices, choice_of, in_language
+from api.notifying.mail_choices import Duties as ToldOf
 from api.notifying.notice_outbox import NoticeOutbox, TakenNotice
 from api.notifying.notices import (
     LONGEST_OVERDUE,
@@ -29,11 +32,14 @@ from api.notifying.notices import (
 )
 from api.notifying.subscriptions import Subscription, read_subscriptions
 from api.runtime.settings import Settings
+from api.services.arrived import ArrivedLists
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.registry import Registry
 from ledger.store.database import Database
 from ledger.system import clock
 from ledger.system.periodic_worker import PeriodicWorker
+from projections.tables.duty_lists import DutyLists
+from projections.tables.stored_documents import StoredDocuments
 
 LEASE = timedelta(minutes=5)
 """For so long nobody else sends what one process is sending; it takes seconds."""
@@ -59,13 +65,21 @@ class Notifier(PeriodicWorker):
         lease: timedelta = LEASE,
         registry: Callable[[], Registry | None] = lambda: None,
         waiting: Callable[[], Iterable[Notice]] = tuple,
+        reminders: Reminders = lambda _, __: 0,
+        digest_hour: int = 7,
     ) -> None:
         """Prepare the notifier.
 
         ``protocol`` counts while there is no ``registry``; then its version of today does.
-        ``waiting`` returns the notices of this country's actions that wait.
+        ``waiting`` returns the notices of this country's actions that wait. ``digest_hour`` is the
+        hour of local time from which on a day's digest is sent.
         """
         self._outbox = NoticeOutbox(database)
+        self._choices = MailChoices(database)
+        self._duties = DutyLists(database)
+        self._arrived = ArrivedLists(database, StoredDocuments())
+        self._reminders = reminders
+        self._digest_hour = digest_hour
         self._protocol = protocol
         self._subscriptions = {one.id: one for one in subscriptions}
         self._channels = channels
@@ -83,6 +97,7 @@ class Notifier(PeriodicWorker):
         database: Database,
         registry: Callable[[], Registry | None],
         waiting: Callable[[], WaitingTimes] | None = None,
+        reminders: Reminders = lambda _, __: 0,
     ) -> Self | None:
         """Return the notifier of the settings, or ``None`` if nobody is told.
 
@@ -111,6 +126,8 @@ class Notifier(PeriodicWorker):
             ahead,
             registry=registry,
             waiting=of_waiting,
+            reminders=reminders,
+            digest_hour=settings.digest_hour,
         )
 
     @staticmethod
@@ -134,13 +151,49 @@ class Notifier(PeriodicWorker):
         parties = {agencies[one.agency].party for one in subscriptions}
         announced = self._outbox.announced(parties, now)
         of_erasures = list(retention_notices(announced, subscriptions, protocol, now))
-        of_waiting = list(self._waiting())
-        standing = [notice.id for notice in (*of_keys, *of_erasures, *of_waiting)]
-        self._outbox.drop(self._subscriptions.keys(), standing)
+        choices = self._choices.every()
+        begun = self._choices.begun([one.id for one in subscriptions], now)
+        daily = [one for one in subscriptions if choice_of(one, choices).duties is ToldOf.DIGEST]
+        today = digest_ids(daily, protocol, self._digest_hour, now)
+        made = self._outbox.known(today.values())
+        of_choice = [
+            *self._urgent(subscriptions, choices, begun, protocol, now),
+            *self._digests(daily, {s: n for s, n in today.items() if n not in made}, protocol, now),
+        ]
+        others = [*of_keys, *of_erasures, *self._waiting(), *of_choice]
+        each = [one for one in subscriptions if choice_of(one, choices).duties is ToldOf.EACH]
+        told_each = [one.id for one in each]
+        self._outbox.drop(
+            self._subscriptions.keys(), [*made, *(one.id for one in others)], told_each
+        )
         self._outbox.forget(_SENT_KEPT)
         owed = self._outbox.owed(now - LONGEST_OVERDUE, now + self._ahead, now)
-        of_obligations = notices(owed, subscriptions, protocol, now, self._ahead)
-        return self._outbox.put([*of_keys, *of_erasures, *of_waiting, *of_obligations])
+        # A person gets no letters of the past. A program gets what is overdue, and compares.
+        since = {one.id: begun[one.id].since for one in each if one.email is not None}
+        of_obligations = notices(owed, each, protocol, now, self._ahead, since)
+        return self._outbox.put([*others, *of_obligations])
+
+    def _urgent(
+        self,
+        subscriptions: Sequence[Subscription],
+        choices: Mapping[str, MailChoice],
+        begun: Mapping[UUID, Begun],
+        protocol: Protocol,
+        now: datetime,
+    ) -> Iterator[Notice]:
+        urgent = [one for one in subscriptions if choice_of(one, choices).urgent]
+        return urgent_notices(urgent, begun, protocol, self._arrived, now)
+
+    def _digests(
+        self,
+        daily: Sequence[Subscription],
+        due: Mapping[UUID, UUID],
+        protocol: Protocol,
+        now: datetime,
+    ) -> Iterator[Notice]:
+        return digest_notices(
+            daily, protocol, self._duties, self._arrived, self._reminders, due, now
+        )
 
     def send(self) -> int:
         """Send the notices that wait, and return how many were received.
@@ -198,6 +251,7 @@ class Notifier(PeriodicWorker):
         subscription = self._subscriptions.get(taken.subscription)
         if subscription is None:
             return False  # another process's, or taken out at the next look
+        subscription = in_language(subscription, self._choices.every())
         way = "webhook" if subscription.webhook is not None else "email"
         try:
             self._channels[way].send(subscription, taken.id, taken.message, self._agreed())
@@ -246,3 +300,12 @@ def pause_after(attempts: int) -> timedelta:
     """Return the pause after so many attempts: twice as long each time, six hours at most."""
     doubled: int = 2 ** min(attempts - 1, 20)
     return min(_FIRST_PAUSE * doubled, _LONGEST_PAUSE)
+
+
+def mailed_agencies(settings: Settings) -> frozenset[str]:
+    """Return the agencies that have an e-mail address in the settings' file.
+
+    Raises ``OSError``, and ``ValueError`` as :func:`check_notifications` does.
+    """
+    _, subscriptions = _configured(settings)
+    return frozenset(one.agency for one in subscriptions if one.email is not None)

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -14,6 +15,15 @@ from api.authentication.sign_in import is_safe
 from ledger.procedure.protocol import NODE, Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import AgencyId, LanguageTag
+
+
+class Send(StrEnum):
+    """The e-mails on what is due, where the agency chose nothing itself."""
+
+    DIGEST = "digest"
+    EACH = "each"
+    NONE = "none"
+
 
 _LEAST_SECRET = 24
 """Bytes, by the Standard Webhooks specification."""
@@ -30,6 +40,8 @@ class _Written(LedgerModel):
     secret_file: Path | None = None
     language: LanguageTag | None = None
     """Of e-mails. Without it: that of the agency's party in the protocol."""
+    send: Send | None = None
+    """Of e-mails. Without it: a daily digest."""
 
     @model_validator(mode="after")
     def _has_one_way(self) -> Self:
@@ -37,6 +49,8 @@ class _Written(LedgerModel):
             raise ValueError("a subscription has either an email or a webhook")
         if (self.webhook is None) != (self.secret_file is None):
             raise ValueError("a webhook, and nothing else, has a secret_file")
+        if self.webhook is not None and self.send is not None:
+            raise ValueError("a webhook gets each notice: send is for e-mail")
         if self.webhook is not None and not is_safe(self.webhook):
             raise ValueError("a webhook is https, or http on this machine")
         return self
@@ -57,6 +71,8 @@ class Subscription:
     webhook: str | None = None
     secret: SecretStr | None = None
     language: str | None = None
+    send: Send = Send.DIGEST
+    """Of e-mails."""
 
     @property
     def id(self) -> UUID:
@@ -92,7 +108,12 @@ def _subscription(
     if agency is None or agency.party not in parties or agency.role == NODE:
         raise ValueError(f"{file}: {written.agency} is no agency of this node's countries")
     if written.secret_file is None:
-        return Subscription(agency.id, email=written.email, language=written.language)
+        return Subscription(
+            agency.id,
+            email=written.email,
+            language=written.language,
+            send=written.send or Send.DIGEST,
+        )
     secret = written.secret_file.read_text(encoding="ascii").strip()
     if not _is_secret(secret):
         raise ValueError(

@@ -33,6 +33,7 @@ from api.http.routes import (
     accountability,
     case_documents,
     cases,
+    desk,
     document_previews,
     document_uploads,
     duplicates,
@@ -127,7 +128,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     )
     for resource in (
         cases, case_documents, document_uploads, document_previews, replay, personal, finding,
-        duplicates, retention, accountability, events, protocol, members, outbox, mailbox,
+        duplicates, retention, accountability, desk, events, protocol, members, outbox, mailbox,
         submissions, log, sign_in, health,
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.

@@ -7,7 +7,7 @@ it goes on where it was whenever it ends.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -80,6 +80,7 @@ from ledger.vault.documents.content_messages import CONTENT_MESSAGES
 from ledger.vault.sealed_parcels import Content, Parcel
 from ledger.vault.sent_parcels import SentParcel
 from ledger.vault.vault import Vault
+from ledger.vault.working_notes import Desk
 from ledger.verification.policy_history import keep_trusted
 from projections.upkeep.runner import ViewRunner
 
@@ -197,7 +198,11 @@ class NodeWorker:
             start(stamper)
         if (
             notifier := Notifier.of(
-                node.settings, node.database, node.ledger.registry, node.waiting.now
+                node.settings,
+                node.database,
+                node.ledger.registry,
+                node.waiting.now,
+                self._reminders,
             )
         ) is not None:
             start(notifier)
@@ -212,6 +217,13 @@ class NodeWorker:
                 lock=WORK_LOCK,
             )
         )
+
+    def _reminders(self, agency: Agency, day: date) -> int:
+        """Return how many reminders of an agency are due by a day."""
+        vaults = self._node.vaults
+        if not vaults.has(agency.party):
+            return 0
+        return vaults.of(agency.party).notes.count_due(Desk(agency.id), day)
 
     def _ledger_grew(self) -> None:
         """Wake the workers that follow the ledger, each as soon as it must be.

@@ -82,6 +82,8 @@ class Settings(BaseSettings):
     """A TOML file: which agency is told of what it owes, by e-mail or webhook. Unset: none is."""
     notify_days_before: Annotated[int, Field(ge=0, le=365)] = 2
     """So many days before it is due."""
+    digest_hour: Annotated[int, Field(ge=0, le=23)] = 7
+    """The hour of a country's local time from which on its agencies get the daily digest."""
     smtp_host: str | None = None
     """The mail server for notifications. Unset: there is no e-mail."""
     smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587

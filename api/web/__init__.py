@@ -28,6 +28,7 @@ from api.web.routes import (
     parcels,
     printing,
     saved_filters,
+    today,
 )
 
 __all__ = ["as_page", "in_language", "routes"]
@@ -54,6 +55,7 @@ _ROUTERS = (
     finding.router,
     file_numbers.router,
     saved_filters.router,
+    today.router,
 )
 
 

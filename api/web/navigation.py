@@ -17,6 +17,7 @@ class NavigationEntry:
     """Whether the line of the header has it, where the screen is wide. The menu has all."""
 
 
+TODAY = NavigationEntry("nav.today", "/today", in_line=True)
 CASES = NavigationEntry("nav.cases", "/cases", in_line=True)
 BOARD = NavigationEntry("nav.board", "/board", in_line=True)
 MEETING = NavigationEntry("nav.meeting", "/meeting", in_line=True)
@@ -39,6 +40,7 @@ def sections(caller: Caller) -> Sequence[NavigationEntry]:
         return ()
     opens = role in caller.protocol.actions["case_opened"].roles
     return (
+        TODAY,
         CASES,
         *((NEW,) if opens else ()),
         *((BOARD,) if role in (COORDINATOR, OVERSIGHT) else ()),

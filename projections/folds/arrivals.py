@@ -13,6 +13,7 @@ from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Prot
 from ledger.vocabulary.circumstances import WentMissing
 from ledger.vocabulary.communication_forms import FormSent
 from ledger.vocabulary.coordination import (
+    AgencyAdmitted,
     InformationDeclined,
     InformationProvided,
     InformationRequested,
@@ -37,13 +38,19 @@ class ArrivalSort(StrEnum):
     ANSWER = "answer"
     RELEASE = "release"
     CASE = "case"
-    """A case that is new to the country."""
+    """A case that is new to the country, or to an agency that was admitted to it."""
 
 
-def receiving_keys(agency: Agency, sorts: Iterable[ArrivalSort] = ArrivalSort) -> Sequence[str]:
-    """Return the keys of :func:`arrivals` under which something comes to an agency."""
+def receiving_keys(
+    agency: Agency, sorts: Iterable[ArrivalSort] = ArrivalSort, *, is_bound: bool = False
+) -> Sequence[str]:
+    """Return the keys of :func:`arrivals` under which something comes to an agency.
+
+    ``is_bound``: whether the agency sees only cases that it has to know of. Then only what names
+    the agency comes to it.
+    """
     receivers = [agency.id]
-    if not agency.international:
+    if not agency.international and not is_bound:
         receivers += [agency.party, _role(agency.party, agency.role)]
     return [f"{sort.value} {receiver}" for sort in sorts for receiver in receivers]
 
@@ -84,8 +91,8 @@ def _nobody(act: Act, case: Case, protocol: Protocol) -> Iterator[str]:  # noqa:
     return iter(())
 
 
-def _agency_and_coordinator(agency: str | None, protocol: Protocol) -> Iterator[str]:
-    known = protocol.agencies_by_id.get(agency or "")
+def _agency_and_coordinator(agency: object, protocol: Protocol) -> Iterator[str]:
+    known = protocol.agencies_by_id.get(agency) if isinstance(agency, str) else None
     if known is not None:
         yield known.id
         yield _role(known.party, COORDINATOR)
@@ -96,6 +103,12 @@ def _named(field: str) -> "Receivers":
         return _agency_and_coordinator(act.fields.get(field), protocol)
 
     return receivers
+
+
+def _admitted(act: Act, case: Case, protocol: Protocol) -> Iterator[str]:  # noqa: ARG001
+    named = act.fields.get("agency")
+    if isinstance(named, str):
+        yield named
 
 
 def _answered(field: str) -> "Receivers":
@@ -143,12 +156,15 @@ def _taking_part(case: Case, protocol: Protocol, parties: Sequence[str]) -> Iter
 
 
 def _action(act: Act, field: str, case: Case) -> Act | None:
-    named = act.fields.get(field)
-    return case.history.get(UUID(str(named))) if named is not None else None
+    try:
+        return case.history.get(UUID(str(act.fields.get(field))))
+    except ValueError:
+        return None
 
 
 Receivers = Callable[[Act, Case, Protocol], Iterator[str]]
 _RECEIVERS: Mapping[str, tuple[ArrivalSort, Receivers]] = {
+    AgencyAdmitted.kind: (ArrivalSort.CASE, _admitted),
     BreakGlassOpened.kind: (ArrivalSort.DANGER, _every_side),
     WentMissing.kind: (ArrivalSort.DANGER, _every_side),
     LeadTransferOffered.kind: (ArrivalSort.HANDOVER, _named("to_agency")),

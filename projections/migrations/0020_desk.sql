@@ -4,11 +4,13 @@
 TRUNCATE views.audit_trail;
 DELETE FROM views.tracking WHERE projection = 'audit_trail';
 
-ALTER TABLE views.audit_trail ADD COLUMN arrives text[] NOT NULL;
+ALTER TABLE views.audit_trail
+    ADD COLUMN action_id uuid NOT NULL,
+    ADD COLUMN arrives text[] NOT NULL;
 COMMENT ON COLUMN views.audit_trail.arrives IS
     'Sort and receiver, such as "form me-police": an agency, a country, or a role of a country.';
 CREATE INDEX audit_trail_arrivals ON views.audit_trail (slot, position DESC)
-    INCLUDE (arrives, case_id) WHERE arrives <> '{}';
+    INCLUDE (arrives, case_id, action_id) WHERE arrives <> '{}';
 
 -- By which the lists of one agency's duties are found along an index alone.
 TRUNCATE views.obligations;

@@ -38,6 +38,7 @@ class AuditTrails(View):
         "position": "int8",
         "key_id": "text",
         "signature": "text",
+        "action_id": "uuid",
         "arrives": "text[]",
         "document": "jsonb",
     }
@@ -74,6 +75,7 @@ class AuditTrails(View):
             event.position,
             event.action.key_id,
             signature.value,
+            event.action.id,
             list(_arrivals(step)),
             _storable(trail_document(event, _signing(step), signature, before, after, step.mark)),
         )

@@ -47,7 +47,8 @@ class DutyList:
 
 
 _ACTS: LiteralString = """coalesce(o.debtor_agency = %(agency)s
-    OR o.debtor_agency IS NULL AND %(by_role)s AND o.roles @> ARRAY[%(role)s]
+    OR o.debtor_agency IS NULL AND %(by_role)s
+       AND (NOT %(is_bound)s OR v.lead_agency = %(agency)s) AND o.roles @> ARRAY[%(role)s]
        AND (o.debtor = %(party)s OR o.debtor IS NULL), false)"""
 _FOUND: LiteralString = """
 SELECT o.id, o.due FROM views.obligations o
@@ -82,10 +83,21 @@ class DutyLists:
         self._documents = documents or StoredDocuments()
 
     def of(
-        self, agency: Agency, viewer: str, duties: Duties, now: datetime, *, limit: int
+        self,
+        agency: Agency,
+        viewer: str,
+        duties: Duties,
+        now: datetime,
+        *,
+        limit: int,
+        is_bound: bool = False,
     ) -> DutyList:
-        """Return the first obligations of a list, and their number."""
-        asked = _asked(agency, viewer, now) | {"limit": AT_MOST + 1}
+        """Return the first obligations of a list, and their number.
+
+        ``is_bound``: whether the agency sees only cases that it has to know of. Then its role's
+        obligations are those of the cases that it leads.
+        """
+        asked = _asked(agency, viewer, now, is_bound=is_bound) | {"limit": AT_MOST + 1}
         with self._database.connection() as connection:
             found = connection.execute(_FOUND + _OF[duties] + _IN_ORDER, asked).fetchall()
             shown = self._documents_of(connection, [row["id"] for row in found[:limit]])
@@ -100,9 +112,15 @@ class DutyLists:
         before: datetime,
         now: datetime,
         limit: int,
+        *,
+        is_bound: bool = False,
     ) -> Sequence[Obligation]:
         """Return the agency's own obligations that are due in a range of time."""
-        asked = _asked(agency, viewer, now) | {"limit": limit, "first": first, "before": before}
+        asked = _asked(agency, viewer, now, is_bound=is_bound) | {
+            "limit": limit,
+            "first": first,
+            "before": before,
+        }
         statement: LiteralString = _FOUND + _OF[Duties.MINE] + _DUE_FROM + _IN_ORDER
         with self._database.connection() as connection:
             found = connection.execute(statement, asked).fetchall()
@@ -122,13 +140,14 @@ def viewer_of(agency: Agency) -> str:
     return OVERSIGHT_VIEWER if agency.role == OVERSIGHT else agency.party
 
 
-def _asked(agency: Agency, viewer: str, now: datetime) -> dict[str, Any]:
+def _asked(agency: Agency, viewer: str, now: datetime, *, is_bound: bool) -> dict[str, Any]:
     return {
         "agency": agency.id,
         "role": agency.role,
         "party": agency.party,
         "viewer": viewer,
         "by_role": not agency.international,
+        "is_bound": is_bound,
         "coordinates": agency.role == COORDINATOR,
         "oversees": agency.role == OVERSIGHT,
         **read_at(now),

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from structlog.testing import capture_logs
 
 from api.node.node import check_settings
 from api.notifying.channels import MailChannel, MailServer, NotReceivedError
-from api.notifying.letters import email_of
+from api.notifying.letters import email_of, words_for
+from api.notifying.mail_choices import Duties, MailChoice, MailChoices
 from api.notifying.notice_outbox import NoticeOutbox
 from api.notifying.notices import LONGEST_OVERDUE, Notice, OwedNotice, notices, owes
 from api.notifying.notifier import LEASE, Notifier, check_notifications, pause_after
-from api.notifying.subscriptions import Subscription, read_subscriptions
+from api.notifying.subscriptions import Send, Subscription, read_subscriptions
 from api.paper.subject_access.wording import wording
 from api.runtime.settings import Settings
 from ledger.application import Ledger
@@ -36,9 +37,12 @@ from ledger.procedure.registry import Registry
 from ledger.signing import signed_action
 from ledger.store.database import Database
 from ledger.vocabulary import Action
+from ledger.vocabulary.case_reference import case_reference
 from ledger.vocabulary.coordination import InformationProvided, InformationRequested
+from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.person import IdentityRecorded
-from ledger.vocabulary.picklists import InformationTopic, Purpose
+from ledger.vocabulary.picklists import Danger, InformationTopic, Purpose
+from ledger.vocabulary.sharing import BreakGlassOpened
 from projections.folds.obligation_terms import ObligationKind, ObligationState
 from projections.folds.obligations import Deed, Obligation
 from projections.tables.view_queries import ViewReader
@@ -112,6 +116,10 @@ class Case:
         with self.pool.connection() as connection:
             return connection.execute("SELECT * FROM notifications.outbox ORDER BY id").fetchall()
 
+    def known_for(self, subscription: Subscription, time: timedelta) -> None:
+        """As if the node had this subscription for so long."""
+        MailChoices(self.pool).begun([subscription.id], NOW - time)
+
     def hurry(self) -> None:
         """As if the pause were over."""
         with psycopg.connect(self.database) as connection:
@@ -162,7 +170,8 @@ def test_a_version_that_moves_a_role_counts_without_a_start(case: Case) -> None:
     first = Agreement.of(PROTOCOL)
     later = ProtocolVersion(amended(PROTOCOL, agencies=moved), adopted_at=2)
     current = [Registry(first, {}, 1)]
-    police = Subscription("me-police-thb", email="thb@office.example")
+    police = Subscription("me-police-thb", email="thb@office.example", send=Send.EACH)
+    case.known_for(police, 30 * DAY)
     notifier = Notifier(case.pool, PROTOCOL, [police], {}, 2 * DAY, registry=lambda: current[-1])
     assert notifier.look() == 0
     current.append(Registry(first.followed_by(later), {}, 2))
@@ -548,7 +557,9 @@ def test_a_mail_server_that_is_not_believed_is_told_nothing(directory: Path) -> 
 def test_what_a_mail_server_refuses_is_tried_again(case: Case, directory: Path) -> None:
     case.ask(NOW - 3 * DAY)
     with mailing(directory) as (channel, post):
-        notifier = Notifier(case.pool, PROTOCOL, [TO_DUTY], {"email": channel}, 2 * DAY)
+        each = replace(TO_DUTY, send=Send.EACH)
+        notifier = Notifier(case.pool, PROTOCOL, [each], {"email": channel}, 2 * DAY)
+        case.known_for(each, 30 * DAY)
         notifier.look()
         post.refuses = True
         with capture_logs() as said:
@@ -559,6 +570,130 @@ def test_what_a_mail_server_refuses_is_tried_again(case: Case, directory: Path) 
         case.hurry()
         assert notifier.send() == 2
         assert len({letter["Message-ID"] for letter in post.letters}) == len(post.letters) == 2
+
+
+@dataclass
+class Recorded:
+    """A channel that keeps what it is given."""
+
+    came: list[dict[str, Any]] = field(default_factory=list)
+
+    def send(
+        self, subscription: Subscription, notice_id: UUID, message: Any, _: Any = None
+    ) -> None:
+        self.came.append(dict(message) | {"to": subscription, "id": notice_id})
+
+
+def sent_by(notifier: Notifier, channel: Recorded) -> list[dict[str, Any]]:
+    """What is sent at one look."""
+    channel.came.clear()
+    notifier.look()
+    notifier.send()
+    return channel.came
+
+
+def mailer(case: Case, *subscriptions: Subscription, hour: int = 0) -> tuple[Notifier, Recorded]:
+    channel = Recorded()
+    made = Notifier(
+        case.pool, PROTOCOL, subscriptions, {"email": channel}, 2 * DAY, digest_hour=hour,
+        reminders=lambda agency, _: 3 if agency.id == "me-nac" else 0,
+    )  # fmt: skip
+    return made, channel
+
+
+def test_the_first_start_mails_no_history(case: Case) -> None:
+    """One digest, and no letter for each of what was due before; later it is told what begins."""
+    for days in range(1, 6):
+        case.ask(NOW - days * DAY)
+    each = replace(TO_DUTY, email="each@example.org", send=Send.EACH)
+    notifier, channel = mailer(case, TO_DUTY, each)
+    assert [m["type"] for m in sent_by(notifier, channel)] == ["digest.daily"]
+    assert sent_by(notifier, channel) == []
+    case.known_for(each, timedelta())
+    with psycopg.connect(case.database) as connection:
+        connection.execute("UPDATE notifications.subscriptions SET since = now() - interval '30 d'")
+    told = sent_by(notifier, channel)
+    assert {(m["type"], m["to"].email) for m in told} == {
+        ("obligation.overdue", "each@example.org")
+    }
+
+
+def test_a_digest_is_sent_once_a_day_in_the_readers_language(case: Case) -> None:
+    """From its hour on; it names cases by their reference, and nothing of a person."""
+    case.ask(NOW - 3 * DAY)
+    early, channel = mailer(case, TO_DUTY, hour=23)
+    if datetime.now(UTC).hour < 20:
+        assert sent_by(early, channel) == []
+    notifier, channel = mailer(case, TO_DUTY)
+    (digest,) = sent_by(notifier, channel)
+    assert digest["data"] | {"first": [], "day": ""} == {
+        "agency": "me-nac", "due": 2, "overdue": 2, "overdue_in_country": 0, "unread": 2,
+        "reminders": 3, "first": [], "day": "",
+    }  # fmt: skip
+    MailChoices(case.pool).choose("me-nac", MailChoice(Duties.DIGEST, True, "sq"))
+    with psycopg.connect(case.database) as connection:
+        connection.execute("DELETE FROM notifications.outbox")
+    (digest,) = sent_by(notifier, channel)
+    words = words_for(digest["to"], PROTOCOL)
+    letter = email_of("ledger@example.org", "duty@example.org", digest["id"], digest, words)
+    assert letter["Content-Language"] == "sq"
+    text = text_of(letter)
+    for part in ("Sot", "Rikujtesa deri sot", case_reference(case.case_id)):
+        assert part in f"{letter['Subject']} {text}"
+    for part in (str(case.case_id), NOBODY):
+        assert part not in text
+
+
+def test_an_agency_that_has_nothing_to_do_gets_no_digest(case: Case) -> None:
+    """Nothing is due from a shelter, and what came is read."""
+    notifier, channel = mailer(case, Subscription("al-nac", email="a@example.org"))
+    assert sent_by(notifier, channel) == []
+
+
+def test_an_agency_chooses_its_emails(case: Case) -> None:
+    """None at all, or each; unsent letters of the former choice are dropped."""
+    case.ask(NOW - 3 * DAY)
+    choices = MailChoices(case.pool)
+    notifier, channel = mailer(case, TO_DUTY)
+    case.known_for(TO_DUTY, 30 * DAY)
+    choices.choose("me-nac", MailChoice(Duties.NONE, urgent=False))
+    assert sent_by(notifier, channel) == []
+    choices.choose("me-nac", MailChoice(Duties.EACH, urgent=False))
+    notifier.look()
+    assert len(case.rows()) == 2
+    choices.choose("me-nac", MailChoice(Duties.DIGEST, urgent=False))
+    assert [m["type"] for m in sent_by(notifier, channel)] == ["digest.daily"]
+
+
+def test_dangers_and_handovers_are_told_at_once(case: Case) -> None:
+    """Those that came after the subscription; each once, to those whom it concerns."""
+    subscriptions = [
+        Subscription(f"{one}-nac", email="a@example.org") for one in ("xk", "me", "al")
+    ]
+    notifier, channel = mailer(case, *subscriptions, hour=23)
+
+    def opened() -> None:
+        case.take(
+            "xk-dhtqnj",
+            BreakGlassOpened(
+                acted_at=datetime.now(UTC), danger=next(iter(Danger)),
+                groups=(FieldGroup.IDENTITY,), until=datetime.now(UTC) + timedelta(hours=1),
+                circumstances=NOBODY,
+            ),
+        )  # fmt: skip
+        case.fold()
+
+    opened()
+    urgent = [m for m in sent_by(notifier, channel) if m["type"].startswith("case.")]
+    assert urgent == []
+    opened()
+    for _ in range(2):
+        urgent += [m for m in sent_by(notifier, channel) if m["type"].startswith("case.")]
+    assert sorted(m["to"].agency for m in urgent) == ["me-nac", "xk-nac"]
+    assert {m["type"] for m in urgent} == {"case.danger"}
+    assert NOBODY not in str(urgent)
+    letter = email_of("a@example.org", "b@example.org", urgent[0]["id"], urgent[0], wording("en"))
+    assert case_reference(case.case_id) in letter["Subject"]
 
 
 def test_a_node_notifies(case: Case, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -605,6 +740,13 @@ WRONG = {
     "two recipients": '[[subscription]]\nagency = "xk-nac"\nemail = "a@example.org,b@example.org"',
     "a header": '[[subscription]]\nagency = "xk-nac"\nemail = "a@example.org\\nBcc: b@c"',
     "another field": '[[subscription]]\nagency = "xk-nac"\nemail = "a@example.org"\nname = "zq"',
+    "a webhook that is sent digests": (
+        '[[subscription]]\nagency = "xk-nac"\nwebhook = "https://example.org"\n'
+        'secret_file = "SECRET"\nsend = "digest"'
+    ),
+    "another way of sending": (
+        '[[subscription]]\nagency = "xk-nac"\nemail = "a@example.org"\nsend = "hourly"'
+    ),
     "twice": '[[subscription]]\nagency = "xk-nac"\nemail = "a@example.org"\n' * 2,
     "no TOML": "[[subscription",
 }

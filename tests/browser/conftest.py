@@ -109,7 +109,7 @@ class Person:
             with self.server.client(other) as coordinator:
                 coordinator.append_to_registry(confirmed)
         page.click("#enter")
-        page.wait_for_url("**/cases")
+        page.wait_for_url("**/today")
 
     def sees_no_barrier(self) -> None:
         """No violation of WCAG 2.2 AA that axe can find."""

@@ -76,7 +76,7 @@ def test_a_coordinator_registers_a_persons_key(person: People, stranger: Person)
     desk.get_by_role("button", name="Sign and register").click()
     expect(desk.locator("#key-said")).to_contain_text("Registered")
     page.click("#enter")
-    page.wait_for_url("**/cases")
+    page.wait_for_url("**/today")
 
 
 def test_a_private_key_is_not_taken(person: People) -> None:

@@ -384,7 +384,7 @@ def test_an_action_takes_its_document_in_the_same_act(
     desk = person(POLICE)
     desk.goto("/sign-in").select_option("#agency", POLICE)
     desk.page.click("#enter")
-    desk.page.wait_for_url("**/cases")
+    desk.page.wait_for_url("**/today")
     page = desk.goto(f"/cases/{case}/act/risk_assessed")
     (report := tmp_path / "Risk in June.pdf").write_bytes(pdf(3_000))
     page.locator("#f-risk_level").select_option("high")

@@ -20,6 +20,16 @@ from api.client.schemas.actions import (
     SubmissionPage,
 )
 from api.client.schemas.cases import Case, CasePage, DisclosedFields, TrailPage
+from api.client.schemas.desk import (
+    ArrivalDocument,
+    ArrivalPage,
+    DutyPage,
+    FlagPage,
+    NewNote,
+    NoteDocument,
+    NotePage,
+    ReadUpto,
+)
 from api.client.schemas.document import Document
 from api.client.schemas.duplicates import DuplicateAssessment, DuplicateDocument, DuplicatePage
 from api.client.schemas.events import Event, EventPage
@@ -88,6 +98,8 @@ __all__ = [
     "AgencyWithKeys",
     "AmendmentDocument",
     "AnnouncedAbsence",
+    "ArrivalDocument",
+    "ArrivalPage",
     "Case",
     "CasePage",
     "ContactCardDocument",
@@ -99,18 +111,23 @@ __all__ = [
     "DuplicateAssessment",
     "DuplicateDocument",
     "DuplicatePage",
+    "DutyPage",
     "Effect",
     "ErasedCase",
     "ErasedPage",
     "Event",
     "EventPage",
     "FieldError",
+    "FlagPage",
     "Following",
     "Health",
     "KeyProposalDocument",
     "Language",
     "MissedPublications",
     "MissingParcels",
+    "NewNote",
+    "NoteDocument",
+    "NotePage",
     "ObligationPage",
     "OutboxPage",
     "Outcome",
@@ -126,6 +143,7 @@ __all__ = [
     "ProblemDetails",
     "ProtocolDocument",
     "ProtocolVersionDocument",
+    "ReadUpto",
     "Readiness",
     "ReadinessTrouble",
     "ReadingPage",

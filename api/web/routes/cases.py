@@ -32,6 +32,7 @@ from api.web.refusal_text import fact
 from api.web.releasing import Release, releasable, releases
 from api.web.rendering import PAGE_HEADERS, Words, page
 from api.web.timeline import handovers, timeline
+from api.web.today import opened_case, opened_released
 from ledger.procedure.destruction_review import reviewed_action
 from ledger.procedure.erasures import ErasedData
 from ledger.procedure.protocol import OVERSIGHT, Operation
@@ -62,6 +63,7 @@ def show_case(
     for projection in ("case_views", "audit_trail"):
         wait_for(node, projection, at_least)
     view = own_case(node, caller, case_id)
+    opened_case(node, caller, case_id)
     trail, words = trail_of(node, caller, case_id), Words.of(request).things
     protocol, held = caller.protocol, case_fields(node, caller, case_id)
     return page(
@@ -92,6 +94,8 @@ def show_case(
 @router.get("/cases/{case_id}/personal")
 def personal(request: Request, node: TheNode, caller: TheCaller, case_id: CaseId) -> Response:
     """Show the form that asks for personal fields, and the readings so far."""
+    own_case(node, caller, case_id)
+    opened_released(node, caller, case_id)
     return _personal(request, node, caller, case_id)
 
 

@@ -30,6 +30,7 @@ from api.web.refusal_text import reason
 from api.web.rendering import Words, page, printed
 from api.web.routes.acts import recorded_case
 from api.web.routes.cases import case_fields, own_case
+from api.web.today import opened_form
 from ledger.log.merkle import leaf_hash
 from ledger.log.paper_code import is_code_of, paper_code
 from ledger.procedure.available_actions import Offer, offer_of
@@ -173,6 +174,7 @@ def show_sent(
         Words.of(request),
     )
     sent = known.sent(caller, action)
+    opened_form(node, caller, case_id, action)
     case = recorded_case(node, case_id)
     named = dict(names(protocol, known.trail, words.things))
     kind = FormAcknowledged.kind

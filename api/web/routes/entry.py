@@ -26,11 +26,11 @@ _MAX_FORM = 2_000
 def first(request: Request, node: TheNode) -> Response:
     """Redirect to the caller's work, or to the sign-in."""
     signed_in = session_secret(node, request) is not None
-    return RedirectResponse("/cases" if signed_in else "/sign-in", 303, dict(PAGE_HEADERS))
+    return RedirectResponse("/today" if signed_in else "/sign-in", 303, dict(PAGE_HEADERS))
 
 
 @router.get("/sign-in")
-def sign_in(request: Request, node: TheNode, return_to: ReturnTo = "/cases") -> Response:
+def sign_in(request: Request, node: TheNode, return_to: ReturnTo = "/today") -> Response:
     """Sign in at the agency's provider, or by its key in this browser."""
     protocol = node.ledger.adopted().protocol_today(clock.now())
     request.state.protocol = protocol

@@ -24,7 +24,7 @@ button.addEventListener("click", async () => {
       return;
     }
     await keys.enter(key, audience);
-    location.assign("/cases");
+    location.assign("/today");
   } catch {
     say(text("sign_in.no_ed25519"));
   }
