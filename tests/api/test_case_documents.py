@@ -673,8 +673,17 @@ def test_all_documents_of_a_person_are_one_archive(
         action = f"/cases/{case}/subject-access/documents"
         assert action in browser.get(f"/cases/{case}/personal").text
         saved = browser.post(action, headers=FROM_HERE)
+        choice = browser.post(action.replace("/documents", "/choice"), headers=FROM_HERE)
+        assert f'name="held-{back.action_id}"' in choice.text
+        chosen = {f"held-{back.action_id}": "danger"}
+        held_back = browser.post(action, data=chosen, headers=FROM_HERE)
+        wrong = browser.post(action, data={"held-x": "danger"}, headers=FROM_HERE)
+        assert wrong.status_code == 422
     with zipfile.ZipFile(io.BytesIO(saved.content)) as archive:
         assert len(archive.namelist()) == 5
+    with zipfile.ZipFile(io.BytesIO(held_back.content)) as archive:
+        assert len(archive.namelist()) == 4
+        assert "not given: it would put somebody in danger" in archive.read("index.html").decode()
     with signed_in(served, AGENCY) as browser:
         assert action not in browser.get(f"/cases/{case}/personal").text
         assert browser.post(action, headers=FROM_HERE).status_code == 403

@@ -1,6 +1,6 @@
 """The archive of a person's documents, of the case and of those that were merged with it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
 
 from api.client.schemas.case_documents import ListedDocument
@@ -18,6 +18,21 @@ from ledger.vault.documents.media_types import SUFFIXES
 from ledger.vault.vault import Vault
 
 
+def subject_documents(
+    ledger: Ledger, vault: Vault, disclosing: PersonalDataAccess, reader: Reader, case_id: UUID
+) -> Sequence[ListedDocument]:
+    """Return the documents of a person that the vault names, of merged cases too.
+
+    The request is written down. Raises ``Refusal`` (``access-matrix``).
+    """
+    documents: list[ListedDocument] = []
+    for case in (case_id, *merged_with(ledger, reader.agency, case_id)):
+        opened = disclosing.subject_access(reader, case)
+        held = [*vault.case_fields(case), *opened.fields]
+        documents += listed_documents(vault, opened.case, held, ledger.adopted().directory)
+    return documents
+
+
 def subject_archive(
     ledger: Ledger,
     vault: Vault,
@@ -33,11 +48,7 @@ def subject_archive(
     The request is written down at once, and the opening of each document before it is opened.
     Raises ``Refusal`` (``access-matrix``, ``unknown-document`` for one that is to be held back).
     """
-    documents: list[ListedDocument] = []
-    for case in (case_id, *merged_with(ledger, reader.agency, case_id)):
-        opened = disclosing.subject_access(reader, case)
-        held = [*vault.case_fields(case), *opened.fields]
-        documents += listed_documents(vault, opened.case, held, ledger.adopted().directory)
+    documents = subject_documents(ledger, vault, disclosing, reader, case_id)
     if held_back.keys() - {one.id for one in documents}:
         raise Refusal(
             Ground.UNKNOWN,

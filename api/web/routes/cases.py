@@ -1,6 +1,6 @@
 """For caseworkers: their cases by what is due, one case with its timeline, and personal fields."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -13,16 +13,17 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from api.client.schemas import PersonalField, ReadingRequest
+from api.client.schemas.personal import HeldBackGround
 from api.http.access import Caller, TheCaller, TheNode, viewer_of_case
 from api.http.documents import personal_fields
 from api.http.parameters import AtLeast, CaseId, wait_for
 from api.http.routes.personal import trail_of
 from api.node.node import Node
-from api.paper.subject_access.gathering_documents import subject_archive
+from api.paper.subject_access.gathering_documents import subject_archive, subject_documents
 from api.services.personal_data_access import OpenedFields
 from api.web.case_managers import case_managers
 from api.web.case_text import FieldText, case_values, dues, names, of_fact, rows, told
-from api.web.documents import case_level_documents
+from api.web.documents import case_level_documents, document_rows
 from api.web.errors import PageRoute
 from api.web.indicators import assessed_indicators
 from api.web.linked import linked, seen_links
@@ -51,6 +52,8 @@ from projections.folds.case_view import CaseView
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 MAX_FORM = 4_000
 """The most bytes of a form that are read."""
+_HELD = "held-"
+"""The name of a form's choice for a document begins so."""
 PURPOSES = tuple(p for p in Purpose if p is not Purpose.SUBJECT_ACCESS)
 """The purposes for which a person may open fields. The person's own file is another matter."""
 
@@ -156,16 +159,61 @@ async def open_personal(
     return await run_in_threadpool(read)
 
 
+@router.post("/cases/{case_id}/subject-access/choice")
+def choose_documents(
+    request: Request, node: TheNode, caller: TheCaller, case_id: CaseId
+) -> Response:
+    """List the documents of a person, to hold some back from the archive. It is written down."""
+    view, words = own_case(node, caller, case_id), Words.of(request)
+    vault = node.vaults.of(caller.agency.party)
+    listed = subject_documents(node.ledger, vault, node.disclosing, caller.reader, case_id)
+    trail = trail_of(node, caller, case_id)
+    named = names(caller.protocol, trail, words.things)
+    return page(
+        request,
+        "subject_archive.html",
+        caller,
+        case=view,
+        rows=document_rows(listed, trail, named, words.things, words.texts),
+        grounds=[*HeldBackGround],
+    )
+
+
+async def held_back_form(request: Request) -> Mapping[UUID, HeldBackGround]:
+    """Return the documents that a form holds back, each with its ground.
+
+    Raises ``Refusal``.
+    """
+    # Never cut: a document that is not in a cut form would be given.
+    form = parse_qs((await request.body()).decode("ascii", "replace"))
+    try:
+        return {
+            UUID(name.removeprefix(_HELD)): HeldBackGround(ground)
+            for name, (ground, *_) in form.items()
+            if name.startswith(_HELD)
+        }
+    except ValueError:
+        raise Refusal(
+            Ground.INVALID, "request", "Choose a ground for each document that is held back.", _HELD
+        ) from None
+
+
 @router.post("/cases/{case_id}/subject-access/documents")
-def give_documents(request: Request, node: TheNode, caller: TheCaller, case_id: CaseId) -> Response:
-    """Save all documents of a person in one archive, with an index in the language of the page."""
+def give_documents(
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    case_id: CaseId,
+    held_back: Annotated[Mapping[UUID, HeldBackGround], Depends(held_back_form)],
+) -> Response:
+    """Save the documents of a person in one archive, with an index in the language of the page."""
     parts = subject_archive(
         node.ledger,
         node.vaults.of(caller.agency.party),
         node.disclosing,
         caller.reader,
         case_id,
-        {},
+        held_back,
         caller.protocol,
         Words.of(request).things,
     )
