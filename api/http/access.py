@@ -111,6 +111,14 @@ class Caller:
         return OVERSIGHT_VIEWER if self.agency.role == OVERSIGHT else self.agency.party
 
     @property
+    def bound_to(self) -> str | None:
+        """Return the caller's agency where it sees only the cases that it has to know of.
+
+        Lists of the country's cases are limited to those of this agency. ``None``: no limit.
+        """
+        return self.agency.id if is_bound(self.agency, self.protocol) else None
+
+    @property
     def sees_every_event(self) -> bool:
         """Return whether the caller follows the whole ledger, which holds no disclosure."""
         return self.agency.role in (COORDINATOR, OVERSIGHT, NODE)
@@ -123,7 +131,7 @@ def viewer_of_case(node: Node, caller: Caller, case_id: UUID) -> str:
     international body that the case does not name, and for an agency that does not have to know of
     it where the protocol asks for that.
     """
-    if not caller.agency.international and not is_bound(caller.agency, caller.protocol):
+    if not caller.agency.international and caller.bound_to is None:
         return caller.viewer
     case = node.ledger.case(case_id)
     if case is None or not has_part(caller.agency, case.state, case.history, caller.protocol):

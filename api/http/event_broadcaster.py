@@ -116,9 +116,15 @@ class EventBroadcaster:
                 self._wanted.clear()
 
     def tail(self, follower: Subscriber) -> EventBuffer | None:
-        """Return the buffer that a follower shares with others, or ``None`` before it exists."""
+        """Return the buffer that a follower shares with others.
+
+        Returns ``None`` before it exists, and for an agency that sees only the cases that it has to
+        know of: it shares no buffer, and reads pages.
+        """
         if follower.viewer is None:
             return self._all
+        if follower.caller.bound_to is not None:
+            return None
         return self._countries.get(follower.viewer)
 
     async def __aenter__(self) -> Self:

@@ -57,9 +57,18 @@ class CaseSearch:
         self._persons = persons
 
     def find(
-        self, reader: Reader, viewer: str, text: str, purpose: Purpose | None, zone: str
+        self,
+        reader: Reader,
+        viewer: str,
+        text: str,
+        purpose: Purpose | None,
+        zone: str,
+        *,
+        seen_by: str | None,
     ) -> SearchAnswer:
         """Return the cases that a text means. A person is searched for with a purpose alone.
+
+        ``seen_by`` is the reader's agency if it sees only the cases that it has to know of.
 
         A file number is found like a reference: its own country's agencies see it in their lists.
         Days are those of the time zone. Raises as :meth:`PersonSearch.find` does.
@@ -67,26 +76,33 @@ class CaseSearch:
         sought = read_sought(text)
         if sought is None:
             return SearchAnswer(None)
+        of_cases = self._views.lists.of_cases
         if isinstance(sought, SoughtCase):
-            return SearchAnswer(sought, self._views.lists.of_cases(viewer, [sought.case_id]))
-        numbered = self._views.lists.of_cases(viewer, self._files.find(reader.agency, text))
+            return SearchAnswer(sought, of_cases(viewer, [sought.case_id], seen_by=seen_by))
+        numbered = of_cases(viewer, self._files.find(reader.agency, text), seen_by=seen_by)
         by_number = frozenset(view.case_id for view in numbered)
         others: Sequence[CaseView] = ()
         has_more = False
         if isinstance(sought, SoughtReference):
-            others = self._views.cases(viewer, limit=MOST_CASES, reference=sought.reference)
+            others = self._views.cases(
+                viewer, limit=MOST_CASES, reference=sought.reference, seen_by=seen_by
+            )
             if not others and not numbered and sought.may_be_name:
                 sought = SoughtPerson(text)
         elif isinstance(sought, SoughtDay):
-            others, has_more = self._of_day(viewer, sought.day, zone)
+            others, has_more = self._of_day(viewer, sought.day, zone, seen_by)
         if isinstance(sought, SoughtPerson) and not numbered:
             return self._of_person(reader, viewer, sought, purpose)
         cases = [*numbered, *(view for view in others if view.case_id not in by_number)]
         return SearchAnswer(sought, cases, by_number, has_more=has_more)
 
-    def _of_day(self, viewer: str, day: date, zone: str) -> tuple[Sequence[CaseView], bool]:
+    def _of_day(
+        self, viewer: str, day: date, zone: str, seen_by: str | None
+    ) -> tuple[Sequence[CaseView], bool]:
         only = CaseFilter(
-            opened_from=start_of(day, zone), opened_before=start_of(day + timedelta(days=1), zone)
+            opened_from=start_of(day, zone),
+            opened_before=start_of(day + timedelta(days=1), zone),
+            seen_by=seen_by,
         )
         lists = self._views.lists
         views, following = lists.in_order(viewer, CaseOrder.NEWEST, limit=MOST_CASES, only=only)

@@ -106,6 +106,8 @@ class CaseFilter:
     opened_before: datetime | None = None
     awaits_us: bool | None = None
     """True if some step is the viewer's."""
+    seen_by: str | None = None
+    """An agency that sees only the cases that it has to know of; ``None`` for every other."""
 
 
 class BoardMark(StrEnum):
@@ -134,6 +136,7 @@ _FILTERS: dict[str, LiteralString] = {
     "opened_from": " AND opened_at >= %(opened_from)s",
     "opened_before": " AND opened_at < %(opened_before)s",
     "awaits_us": " AND awaits_us = %(awaits_us)s",
+    "seen_by": " AND agencies @> ARRAY[%(seen_by)s]",
 }
 _ORDERED: dict[CaseOrder, tuple[LiteralString, LiteralString]] = {
     CaseOrder.NEWEST: (
@@ -170,7 +173,7 @@ _OF_SECTION: dict[CaseListSection, LiteralString] = {
 }
 _NOTHING_BEHIND: LiteralString = """ AND -opened_position > -%(opened)s::bigint
 """
-_DOCUMENTS = """
+_DOCUMENTS: LiteralString = """
 SELECT case_id, document FROM views.case_views
 WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s AND case_id = ANY(%(cases)s)
 """
@@ -198,6 +201,7 @@ _EXPECTED = """
 SELECT DISTINCT unnest(our_steps) AS kind FROM (
     SELECT our_steps FROM views.case_views
     WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s
+      AND (%(seen_by)s::text IS NULL OR agencies @> ARRAY[%(seen_by)s])
     ORDER BY opened_position DESC LIMIT %(limit)s) AS newest
 """
 _OPENED_BY = """
@@ -287,13 +291,19 @@ class CaseLists:
             shown[-1][0] if len(places) > limit else None,
         )
 
-    def of_cases(self, viewer: str, case_ids: Collection[UUID]) -> list[CaseView]:
-        """Return the views of some cases in the order of ``case_ids``, without unseen cases."""
+    def of_cases(
+        self, viewer: str, case_ids: Collection[UUID], *, seen_by: str | None = None
+    ) -> list[CaseView]:
+        """Return the views of some cases in the order of ``case_ids``, without unseen cases.
+
+        ``seen_by`` is an agency that sees only the cases that it has to know of.
+        """
         if not case_ids:
             return []
-        asked = {"viewer": viewer, "cases": Uuids(case_ids)}
+        conditions, filtered = _conditions(CaseFilter(seen_by=seen_by))
+        asked = filtered | {"viewer": viewer, "cases": Uuids(case_ids)}
         with self._database.transaction() as connection:
-            rows = connection.execute(_DOCUMENTS, asked, prepare=True).fetchall()
+            rows = connection.execute(_DOCUMENTS + conditions, asked, prepare=True).fetchall()
         by_id = {
             row["case_id"]: view
             for row in rows
@@ -338,12 +348,12 @@ class CaseLists:
         last = views[-1]
         return views, last.position if order is CaseOrder.LATEST else last.opened_position
 
-    def expected_kinds(self, viewer: str) -> Sequence[str]:
+    def expected_kinds(self, viewer: str, *, seen_by: str | None = None) -> Sequence[str]:
         """Return the kinds of actions that the viewer's agencies are expected to take.
 
         It looks at the newest ``_NEWEST_CASES`` cases.
         """
-        asked = {"viewer": viewer, "limit": _NEWEST_CASES}
+        asked = {"viewer": viewer, "limit": _NEWEST_CASES, "seen_by": seen_by}
         with self._database.connection() as connection:
             return [row["kind"] for row in connection.execute(_EXPECTED, asked).fetchall()]
 

@@ -8,6 +8,7 @@ from psycopg import Cursor
 from psycopg.rows import DictRow
 from pydantic_core import to_json
 
+from ledger.procedure.case_access import agencies_with_access
 from ledger.procedure.retention import is_owed_erasure, period_end
 from ledger.vocabulary.case_reference import case_reference
 from projections.folds.case_folder import CaseStep, Step
@@ -55,6 +56,7 @@ class CaseViews(View):
         "age_group": "text",
         "parties": "text[]",
         "our_steps": "text[]",
+        "agencies": "text[]",
         "document": "jsonb",
     }
     key: ClassVar[tuple[str, ...]] = ("slot", "viewer", "case_id")
@@ -79,6 +81,7 @@ class CaseViews(View):
             state, step.registry.agreement, step.after.history, step.document_after
         )
         reference = case_reference(state.case_id)
+        agencies = sorted(agencies_with_access(step.after.history.values()))
         alike, met = counted_as(state), state.facts.get("meeting_held")
         due = period_end(state, step.registry.agreement.of_event(step.event))
         for viewer in viewers(state):
@@ -110,6 +113,7 @@ class CaseViews(View):
                 view["age_group"],
                 list(state.parties),
                 sorted({s["action"] for s in view["expected"] if s["turn"] != Turn.THEIRS}),
+                agencies,
                 to_json(view),
             )
 

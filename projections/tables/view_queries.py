@@ -33,6 +33,7 @@ WHERE slot = views.live_slot(%(projection)s) AND viewer = %(viewer)s
   AND (%(lead_agencies)s::text[] IS NULL OR lead_agency = ANY(%(lead_agencies)s))
   AND (%(awaits_us)s::boolean IS NULL OR awaits_us = %(awaits_us)s)
   AND (%(reference)s::text IS NULL OR reference = %(reference)s)
+  AND (%(seen_by)s::text IS NULL OR agencies @> ARRAY[%(seen_by)s])
 ORDER BY opened_position DESC LIMIT %(limit)s
 """
 
@@ -65,7 +66,8 @@ WHERE e.notification_id > %(after)s AND e.notification_id <= %(upto)s
   AND (e.originator_id = %(ledger_id)s OR EXISTS (
       SELECT FROM views.case_views v
       WHERE v.slot = views.live_slot(%(projection)s) AND v.viewer = %(viewer)s
-        AND v.case_id = e.originator_id))
+        AND v.case_id = e.originator_id
+        AND (%(seen_by)s::text IS NULL OR v.agencies @> ARRAY[%(seen_by)s])))
 ORDER BY e.notification_id LIMIT %(limit)s
 """
 
@@ -128,8 +130,12 @@ class ViewReader(ObligationQueries, MeetingQueries):
         lead_agencies: Sequence[str] | None = None,
         awaits_us: bool | None = None,
         reference: str | None = None,
+        seen_by: str | None = None,
     ) -> list[CaseView]:
-        """Return the viewer's cases, newest first, below the opening position ``before``."""
+        """Return the viewer's cases, newest first, below the opening position ``before``.
+
+        ``seen_by`` is an agency that sees only the cases that it has to know of.
+        """
         filters = {
             "viewer": viewer,
             "limit": limit,
@@ -140,6 +146,7 @@ class ViewReader(ObligationQueries, MeetingQueries):
             "lead_agencies": None if lead_agencies is None else [*lead_agencies],
             "awaits_us": awaits_us,
             "reference": reference,
+            "seen_by": seen_by,
         }
         rows = self._rows(_CASES, "case_views", filters)
         return self.documents.read(CaseView, "case_views", rows)
@@ -162,11 +169,22 @@ class ViewReader(ObligationQueries, MeetingQueries):
         return int(rows[0]["notification_id"]) if rows else 0
 
     def positions_seen_by(
-        self, viewer: str, ledger_id: UUID, *, after: int, upto: int, limit: int
+        self,
+        viewer: str,
+        ledger_id: UUID,
+        *,
+        after: int,
+        upto: int,
+        limit: int,
+        seen_by: str | None = None,
     ) -> list[int]:
-        """Return the positions of the events that a country sees: its cases' and the protocol's."""
+        """Return the positions of the events that a country sees: its cases' and the protocol's.
+
+        ``seen_by`` is an agency of the country that sees only the cases that it has to know of.
+        """
         page = {
             "viewer": viewer,
+            "seen_by": seen_by,
             "ledger_id": ledger_id,
             "after": after,
             "upto": upto,

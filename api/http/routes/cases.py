@@ -22,7 +22,6 @@ from api.http.routes.outbox import ACCEPTED, answer
 from api.http.routes.personal import at_levels_of, damaged_fields
 from api.node.node import Node
 from api.runtime.problem import problem
-from ledger.procedure.checks.taking_part import is_bound
 from ledger.refusals import Ground, Refusal
 from ledger.vault.vault import Vault
 from ledger.vocabulary.case_reference import read_reference
@@ -96,6 +95,7 @@ def list_cases(
         lead_agencies=None if lead_agency is None else caller.protocol.answers_for(lead_agency),
         awaits_us=awaits_us,
         reference=None if reference is None else _reference(reference),
+        seen_by=caller.bound_to,
     )
     more = cases[-1].opened_position if len(cases) == limit else None
     return CasePage(cases=tuple(cases), next=more)
@@ -134,7 +134,7 @@ async def get_case(
         )
     if at_least is not None:
         await run_in_threadpool(wait_for, node, "case_views", at_least)
-    if caller.agency.international or is_bound(caller.agency, caller.protocol):
+    if caller.agency.international or caller.bound_to is not None:
         viewer = await run_in_threadpool(viewer_of_case, node, caller, case_id)
     else:
         viewer = caller.viewer

@@ -89,7 +89,12 @@ def _page(node: Node, caller: Caller, after: int, limit: int) -> EventPage:
     # No further than the view that says which cases are this country's.
     upto = node.views.position("case_views")
     positions = node.views.positions_seen_by(
-        caller.viewer, caller.registry.ledger_id, after=after, upto=upto, limit=limit
+        caller.viewer,
+        caller.registry.ledger_id,
+        after=after,
+        upto=upto,
+        limit=limit,
+        seen_by=caller.bound_to,
     )
     rows = node.ledger.rows_at(positions)
     full = len(positions) == limit

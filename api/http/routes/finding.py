@@ -41,7 +41,9 @@ def search(
     country, with a purpose alone: the access log has the search and each case that it shows.
     """
     zone = wording("en", caller.protocol, caller.agency.party).zone()
-    answer = node.case_search.find(caller.reader, caller.viewer, asked.text, asked.purpose, zone)
+    answer = node.case_search.find(
+        caller.reader, caller.viewer, asked.text, asked.purpose, zone, seen_by=caller.bound_to
+    )
     ids = [view.case_id for view in answer.cases]
     numbers = node.agency_files.of_listed(caller.agency, ids)
     opened_by = node.views.lists.opened_by(ids)

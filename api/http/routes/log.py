@@ -300,7 +300,12 @@ def _sees(node: Node, caller: TheCaller, position: int) -> bool:
         return True
     ledger_id = caller.registry.ledger_id
     seen = node.views.positions_seen_by(
-        caller.viewer, ledger_id, after=position - 1, upto=position, limit=1
+        caller.viewer,
+        ledger_id,
+        after=position - 1,
+        upto=position,
+        limit=1,
+        seen_by=caller.bound_to,
     )
     return seen == [position]
 

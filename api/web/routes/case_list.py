@@ -131,7 +131,10 @@ def _list(
         cases=[(view, dues(view, caller.agency, protocol, now)) for view in cases],
         after=after, following=following, choice=choice, orders=list(CaseOrder),
         statuses=list(CaseStatus), stages=list(Stage), age_groups=list(AgeGroup),
-        kinds=sorted((words.owed(one), one) for one in node.views.lists.expected_kinds(viewer)),
+        kinds=sorted(
+            (words.owed(one), one)
+            for one in node.views.lists.expected_kinds(viewer, seen_by=caller.bound_to)
+        ),
         agencies=sorted(
             (words.agency(one), one.id)
             for one in protocol.agencies
@@ -217,6 +220,7 @@ def _page(
 ) -> tuple[list[CaseView], str | None]:
     """Return some cases and the place behind them. Raises ``Refusal`` if ``after`` is no place."""
     lists, viewer = node.views.lists, caller.viewer
+    only = replace(only, seen_by=caller.bound_to)
     order = choice.case_order
     try:
         if order is CaseOrder.DUE:

@@ -89,7 +89,9 @@ def _searched(node: Node, caller: Caller, asked: Question, zone: str) -> SearchA
             if refusal.rule != "unknown-case":
                 raise
             return SearchAnswer(sought)
-    return node.case_search.find(caller.reader, caller.viewer, asked.text, asked.purpose, zone)
+    return node.case_search.find(
+        caller.reader, caller.viewer, asked.text, asked.purpose, zone, seen_by=caller.bound_to
+    )
 
 
 def _answer(
