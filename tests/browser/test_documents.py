@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageChops
 from playwright.sync_api import Browser, Page, Route, expect
 
+from api.cli.steps.moving_documents import redacted
 from ledger.vocabulary.coordination import ConsentGiven, ConsentWithdrawn
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import (
@@ -24,7 +25,7 @@ from tests.browser.conftest import Person, at_a_browser, open_menu
 from tests.browser.test_acts import kept
 from tests.support.actions import START, opening
 from tests.support.papers import pdf
-from tests.support.pictures import drawn, encoded, exif, scan
+from tests.support.pictures import AUTHOR, drawn, encoded, exif, photographs, scan
 from tests.support.serving import Server
 from tests.support.story import Told
 from tests.support.waiting import until
@@ -222,6 +223,52 @@ def test_a_document_is_listed_and_opened_with_a_purpose_and_not_without(
     assert width == 1500
     phone.sees_no_barrier()
     phone.pictures("documents")
+
+
+def test_heic_tiff_and_pdf_are_cleaned_shown_and_marked(
+    phone: Person, node: Server, tmp_path: Path
+) -> None:
+    with node.client(POLICE) as client:
+        case = client.open_case(opening()).case_id
+    files = []
+    for name, content in (
+        ("photograph.heic", photographs()["image/heic"]),
+        ("scan.tiff", photographs()["image/tiff"]),
+        ("report.pdf", scan(2, author=AUTHOR)),
+    ):
+        files.append(tmp_path / name)
+        files[-1].write_bytes(content)
+    page = phone.goto(f"/cases/{case}/act/document_added")
+    page.locator("input[multiple]").set_input_files(files)
+    listed = page.locator("li.file")
+    for number, file in enumerate(files):
+        row = listed.nth(number)
+        expect(row.locator("[data-part=metadata]")).to_contain_text("It was removed")
+        expect(row.locator("[data-part=picture]")).to_be_visible()
+        row.get_by_label(re.compile("^Title")).fill(file.name)
+        row.get_by_label(re.compile("^Kind of document")).select_option("report")
+        row.get_by_label(re.compile("^Who may read it")).select_option("case")
+    phone.picture("document-types")
+    sign(page)
+    page.wait_for_url(re.compile(r"/documents\?at_least=\d+$"))
+    with node.client(POLICE) as client:
+        documents = client.documents(case).documents
+        (report,) = (one for one in documents if one.document.title == "report.pdf")
+        left = redacted(client, report, "2", "without page 2", None, Purpose.PROTECTION, None)
+        client.case(case, at_least=client.append(left, case, 1 + len(documents)).position)
+    page = phone.goto(f"/cases/{case}/documents")
+    expect(page.locator("main")).to_contain_text("This is the statement of")
+    page.select_option("#open-purpose", "protection")
+    for title, start in {"photograph.heic": b"\xff\xd8", "scan.tiff": b"%PDF-"}.items():
+        row = page.locator("ul.papers li").filter(has=page.get_by_text(title, exact=True))
+        row.get_by_role("button", name="View").click()
+        expect(page.locator("#preview-picture")).not_to_have_js_property("width", 0)
+        page.get_by_role("button", name="Close").click()
+        with page.expect_download() as coming:
+            row.get_by_role("button", name="Download").click()
+        assert Path(coming.value.path()).read_bytes().startswith(start)
+    phone.sees_no_barrier()
+    phone.picture("document-versions")
 
 
 def test_an_upload_goes_on_after_the_browser_was_closed(
