@@ -46,7 +46,8 @@ _FROM_SOUGHT: LiteralString = """ AS is_unread
 FROM sought s JOIN views.audit_trail t ON t.position = s.position AND t.arrives <> '{}'
 WHERE t.slot = views.live_slot('audit_trail') AND t.document ->> 'agency' <> %(agency)s
   AND EXISTS (SELECT FROM views.case_views v WHERE v.slot = views.live_slot('case_views')
-      AND v.viewer = %(viewer)s AND v.case_id = t.case_id)
+      AND v.viewer = %(viewer)s AND v.case_id = t.case_id
+      AND (NOT %(is_bound)s OR v.agencies @> ARRAY[%(agency)s]))
 """
 _ARRIVED: LiteralString = _READ + _IS_MARKED + " AND t.position > " + _READ_FROM + _FROM_SOUGHT
 _SINCE: LiteralString = " AND (t.document ->> 'recorded_at')::timestamptz >= %(since)s"
@@ -103,7 +104,7 @@ class ArrivedLists:
     ) -> Sequence[Arrived]:
         """Return what came and is unread, the newest first.
 
-        ``is_bound``: as of :func:`~projections.folds.arrivals.receiving_keys`.
+        ``is_bound``: whether the agency sees only cases that it has to know of.
         """
         of_case: LiteralString = _OF_CASE if case_id is not None else ""
         statement: LiteralString = _SOUGHT + _UNREAD + of_case + _ARRIVED + _NEWEST
@@ -188,7 +189,7 @@ class ArrivedLists:
             "agency": agency.id,
             "member": desk.member,
             "viewer": viewer,
-            "keys": Texts(receiving_keys(agency, sorts, is_bound=asked["is_bound"])),
+            "keys": Texts(receiving_keys(agency, sorts)),
         }
         with self._database.connection() as connection:
             rows = connection.execute(statement, asked).fetchall()

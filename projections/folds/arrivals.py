@@ -41,16 +41,10 @@ class ArrivalSort(StrEnum):
     """A case that is new to the country, or to an agency that was admitted to it."""
 
 
-def receiving_keys(
-    agency: Agency, sorts: Iterable[ArrivalSort] = ArrivalSort, *, is_bound: bool = False
-) -> Sequence[str]:
-    """Return the keys of :func:`arrivals` under which something comes to an agency.
-
-    ``is_bound``: whether the agency sees only cases that it has to know of. Then only what names
-    the agency comes to it.
-    """
+def receiving_keys(agency: Agency, sorts: Iterable[ArrivalSort] = ArrivalSort) -> Sequence[str]:
+    """Return the keys of :func:`arrivals` under which something comes to an agency."""
     receivers = [agency.id]
-    if not agency.international and not is_bound:
+    if not agency.international:
         receivers += [agency.party, _role(agency.party, agency.role)]
     return [f"{sort.value} {receiver}" for sort in sorts for receiver in receivers]
 

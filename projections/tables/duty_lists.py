@@ -48,12 +48,12 @@ class DutyList:
 
 _ACTS: LiteralString = """coalesce(o.debtor_agency = %(agency)s
     OR o.debtor_agency IS NULL AND %(by_role)s
-       AND (NOT %(is_bound)s OR v.lead_agency = %(agency)s) AND o.roles @> ARRAY[%(role)s]
+       AND o.roles @> ARRAY[%(role)s]
        AND (o.debtor = %(party)s OR o.debtor IS NULL), false)"""
 _FOUND: LiteralString = """
 SELECT o.id, o.due FROM views.obligations o
 JOIN views.case_views v ON v.slot = views.live_slot('case_views') AND v.viewer = %(viewer)s
-  AND v.case_id = o.case_id
+  AND v.case_id = o.case_id AND (NOT %(is_bound)s OR v.agencies @> ARRAY[%(agency)s])
 WHERE o.slot = views.live_slot('obligations') AND o.state = 'open'
   AND (NOT o.action = ANY(%(ending)s) OR coalesce(o.due, o.expected_by, 'infinity') >= %(now)s)
 """
@@ -94,8 +94,8 @@ class DutyLists:
     ) -> DutyList:
         """Return the first obligations of a list, and their number.
 
-        ``is_bound``: whether the agency sees only cases that it has to know of. Then its role's
-        obligations are those of the cases that it leads.
+        ``is_bound``: whether the agency sees only cases that it has to know of. Obligations of
+        other cases are left out.
         """
         asked = _asked(agency, viewer, now, is_bound=is_bound) | {"limit": AT_MOST + 1}
         with self._database.connection() as connection:

@@ -91,7 +91,9 @@ def test_no_list_has_it(bound: Target) -> None:
     with signed_in(bound.server, SOCIAL) as browser:
         for path in (
             "/v1/cases", "/v1/cases?limit=200", "/v1/events?limit=500", "/cases", "/cases?show=all",
-            "/cases?order=newest", "/cases/list.csv", "/v1/outbox",
+            "/cases?order=newest", "/cases/list.csv", "/v1/outbox", "/today", "/today?show=mine",
+            "/today?show=arrived", "/today/calendar", "/v1/duties", "/v1/arrivals",
+            "/v1/calendar.ics",
         ):  # fmt: skip
             answer = browser.get(path)
             assert answer.status_code == 200, path
