@@ -110,7 +110,7 @@ class Node:
         self.disclosing = PersonalDataAccess(
             self.ledger, self.vaults, self.outbox, self.clock.moments
         )
-        self.finding = PersonSearch(self.ledger, self.vaults, self.disclosing, self.clock.moments)
+        self.finding = PersonSearch(self.ledger, self.vaults, self.clock.moments)
         self.views = ViewReader(self.database)
         self.agency_files = AgencyFiles(self.ledger, self.vaults)
         self.case_search = CaseSearch(self.views, self.agency_files, self.finding)

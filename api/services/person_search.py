@@ -9,17 +9,17 @@ from api.runtime.problem import problem
 from api.runtime.rate_limit import STATUS, TITLE, Rate
 from api.services.case_participation import sees_case
 from api.services.personal_data_access import (
-    PersonalDataAccess,
+    OpenedFields,
     Reader,
     asked_by,
     await_matrix,
     bases_of,
     check_matrix,
+    opened_together,
 )
 from ledger.application import Ledger
 from ledger.procedure.case import Case
 from ledger.procedure.protocol import Operation, Protocol
-from ledger.procedure.readings import Reading
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vault.access_log import NO_CASE, NewEntry
@@ -73,12 +73,10 @@ class PersonSearch:
         self,
         ledger: Ledger,
         vaults: Vaults,
-        disclosing: PersonalDataAccess,
         moments: Callable[[], Sequence[datetime]] = lambda: (clock.now(),),
     ) -> None:
         self._ledger = ledger
         self._vaults = vaults
-        self._disclosing = disclosing
         self._moments = moments
         self._rate = Rate(SEARCHES_A_MINUTE)
 
@@ -243,17 +241,20 @@ class PersonSearch:
             await_matrix(vault, asked_by(reader, NO_CASE, Operation.READ, groups, purpose))
         written = vault.readings.record_all(entries) if entries else ()
         opening = [one for one in written if one.bases]
-        named = ((one.asked.case_id, self._name(vault, one)) for one in opening)
+        by_id = {case.id: case for case in cases}
+        opened = opened_together(vault, opening, by_id, _NAMES)
+        named = ((one.case.id, _name(one)) for one in opened)
         return {case_id: name for case_id, name in named if name is not None}
 
-    def _name(self, vault: Vault, reading: Reading) -> str | None:
-        """Return the name that counts, as the reading opens it."""
-        opened = self._disclosing.opened_by(vault, reading)
-        stated: dict[str, str] = {}
-        for one in opened.fields:
-            if one.field in _NAMES and (one.action_id, one.field) not in opened.ended:
-                stated[one.field] = str(one.value)
-        return " ".join(stated[name] for name in _NAMES if name in stated) or None
+
+def _name(opened: OpenedFields) -> str | None:
+    """Return the name that counts."""
+    stated = {
+        one.field: str(one.value)
+        for one in opened.fields
+        if (one.action_id, one.field) not in opened.ended
+    }
+    return " ".join(stated[name] for name in _NAMES if name in stated) or None
 
 
 RETRACTED = "retracted"

@@ -1,7 +1,7 @@
 """Opens personal fields to who may read them, and writes down who asked, granted or refused."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,7 +28,7 @@ from ledger.signing.signed_action import SignedAction
 from ledger.system import clock
 from ledger.vault.access_log import CaseReadings
 from ledger.vault.documents.documents import OpenedDocument
-from ledger.vault.held_fields import Damaged, Held
+from ledger.vault.held_fields import Damaged, Held, HeldFields
 from ledger.vault.held_statements import ended_statements
 from ledger.vault.vault import Vault, Vaults
 from ledger.vocabulary.levels import FieldGroup
@@ -325,17 +325,28 @@ class PersonalDataAccess:
     def _open(self, reader: Reader, reading: Reading, case: Case) -> OpenedFields:
         return _opened(self._vaults.of(reader.agency.party), reading, case)
 
-    def opened_by(self, vault: Vault, reading: Reading) -> OpenedFields:
-        """Open the fields that a granted entry of the access log opens.
 
-        Raises ``KeyError`` if the ledger does not have the entry's case.
-        """
-        case_id = reading.asked.case_id
-        return _opened(vault, reading, self._ledger.cases([case_id], keep=False)[case_id])
+def opened_together(
+    vault: Vault,
+    readings: Sequence[Reading],
+    cases: Mapping[UUID, Case],
+    fields: Collection[str],
+) -> Sequence[OpenedFields]:
+    """Open some fields of several persons, each as a granted entry of the access log opens them.
+
+    The entries have the same role, operation and groups; ``cases`` has the case of each.
+    """
+    return [
+        _counted(vault, reading, cases[reading.asked.case_id], held)
+        for reading, held in zip(readings, vault.personal_fields_of(readings, fields), strict=True)
+    ]
 
 
 def _opened(vault: Vault, reading: Reading, case: Case) -> OpenedFields:
-    held = vault.personal_fields(reading)
+    return _counted(vault, reading, case, vault.personal_fields(reading))
+
+
+def _counted(vault: Vault, reading: Reading, case: Case, held: HeldFields) -> OpenedFields:
     recorded = case.history.keys()
     return OpenedFields(
         reading,

@@ -61,9 +61,11 @@ def serving(conninfo: str, agencies: Agencies) -> Iterator[Server]:
 
 
 @contextmanager
-def running(settings: Settings, conninfo: str, agencies: Agencies) -> Iterator[Server]:
-    """A node with these settings, for as long as the block runs."""
-    app = create_app(settings, conninfo)
+def running(
+    settings: Settings, conninfo: str, agencies: Agencies, *, works: bool = True
+) -> Iterator[Server]:
+    """A node with these settings, for as long as the block runs; it may leave its jobs undone."""
+    app = create_app(settings, conninfo, works=works)
     listening = listen(settings)
     serving = http_server(app, settings, grace=2)
     thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]})
