@@ -197,7 +197,7 @@ def measure(server: Server, texts: Sequence[str]) -> dict[str, float]:
                 took.append((ended - began) * 1000)
                 cases = answer.text.count('href="/cases/')
                 found += cases > 0
-                names += answer.text.count("<td><b>")
+                names += answer.text.count("<span><b>")
     key = server.node.vaults.of("XK").search_key()
     if key is None:
         raise RuntimeError("the index does not open")

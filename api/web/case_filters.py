@@ -1,7 +1,7 @@
 """The filters and the order of the list of cases, as a form sends them and a link names them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import date, timedelta
 from urllib.parse import urlencode
 
@@ -46,9 +46,9 @@ class ListChoice:
         return urlencode({name: value for name, value in asdict(self).items() if value})
 
     @property
-    def is_filtered(self) -> bool:
-        """Return whether the list leaves cases out by this choice."""
-        return replace(self, order="") != ListChoice()
+    def chosen(self) -> int:
+        """Return how many values were chosen, the order among them."""
+        return sum(bool(value) for value in asdict(self).values())
 
     @property
     def wrong(self) -> tuple[str, ...]:
