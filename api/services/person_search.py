@@ -35,6 +35,8 @@ MOST_SHOWN = 10
 MOST_NAMED = 50
 """Cases of a list whose names are opened at once."""
 _CANDIDATES = 40
+_AT_ONCE = MOST_SHOWN + 2
+"""Candidates whose cases are read at once."""
 SEARCHES_A_MINUTE = 20
 SEARCHES_A_DAY = 200
 """Of one person, or of one key of an agency's system."""
@@ -170,11 +172,30 @@ class PersonSearch:
         self, vault: Vault, key: SearchKey, words: Sequence[SoughtWord], reader: Reader
     ) -> list[tuple[FoundPerson, Case]]:
         matches = vault.search.find(key, words, _CANDIDATES)
+        ids = list(matches)
+        found: list[tuple[FoundPerson, Case]] = []
+        # The best come first. Reading a case takes longer than finding its id.
+        for first in range(0, len(ids), _AT_ONCE):
+            some = {case_id: matches[case_id] for case_id in ids[first : first + _AT_ONCE]}
+            found += self._counting(vault, words, reader, some)
+            if len(found) > MOST_SHOWN:
+                break
+        # The best first is the index's order; statements that do not count may have changed it.
+        return sorted(found, key=lambda one: (not one[0].is_exact, one[0].is_earlier))
+
+    def _counting(
+        self,
+        vault: Vault,
+        words: Sequence[SoughtWord],
+        reader: Reader,
+        matches: Mapping[UUID, Sequence[MatchedStatement]],
+    ) -> list[tuple[FoundPerson, Case]]:
+        """Return those of the cases that the reader sees, and whose matching statements count."""
         cases = self._ledger.cases(matches.keys(), keep=False)
         withheld = vault.withheld(matches.keys())
         held = vault.search.statements(matches.keys())
         needed = len(words) - (len(words) >= 3)
-        found = []
+        found: list[tuple[FoundPerson, Case]] = []
         for case_id, statements in matches.items():
             case = cases.get(case_id)
             if case is None or not sees_case(self._ledger, reader.agency, case):
@@ -203,8 +224,7 @@ class PersonSearch:
                 is_earlier=len(present) < len(by_word),
             )
             found.append((person, case))
-        # The best first is the index's order; statements that do not count may have changed it.
-        return sorted(found, key=lambda one: (not one[0].is_exact, one[0].is_earlier))
+        return found
 
     def _names(
         self,
