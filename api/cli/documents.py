@@ -1,9 +1,11 @@
 """Commands on documents: adding a file to a case, listing documents, downloading one."""
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID, uuid4
 
 import typer
@@ -12,6 +14,10 @@ from api.cli.connection import AsAgencyOrJson, CaseName, asks
 from api.cli.output import fail, failures, out, print_json
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import DocumentKind, LegalBasis, Purpose
+
+if TYPE_CHECKING:
+    from api.client import LedgerClient
+    from ledger.vocabulary import Action
 
 app = typer.Typer(
     name="document",
@@ -163,12 +169,10 @@ def move(
     the wrong one, where it does not open any more. Run it again if it was stopped.
     """
 
-    from api.cli.steps.moving_documents import found_document, recorder
+    from api.cli.steps.moving_documents import found_document
     from api.cli.steps.moving_documents import move as moved
 
-    with failures(asked.as_json), asked.client() as client:
-        case_id = client.case_named(case)
-        record = recorder(client, asked.url, asked.as_json)
+    with _recording(asked, case) as (client, case_id, record):
         if new_group is not None and new_case_level:
             fail("say --new-group or --new-case-level, not both")
         target = None if new_case_level else new_group or group
@@ -242,13 +246,23 @@ def redact(
     left: no text, thumbnail, attachment or metadata. It is released like another document.
     """
 
-    from api.cli.steps.moving_documents import found_document, recorder, redacted
+    from api.cli.steps.moving_documents import found_document, redacted
 
-    with failures(asked.as_json), asked.client() as client:
-        case_id = client.case_named(case)
+    with _recording(asked, case) as (client, case_id, record):
         document = found_document(client, case_id, document_id, group, purpose, basis)
         added = redacted(client, document, leave_out, title, new_group or group, purpose, basis)
-        recorder(client, asked.url, asked.as_json)(document.case_id, added)
+        record(document.case_id, added)
+
+
+@contextmanager
+def _recording(
+    asked: AsAgencyOrJson, case: str
+) -> "Iterator[tuple[LedgerClient, UUID, Callable[[UUID, Action], None]]]":
+    """Give a client, the case and a function that signs and sends an action on a case."""
+    from api.cli.steps.moving_documents import recorder
+
+    with failures(asked.as_json), asked.client() as client:
+        yield client, client.case_named(case), recorder(client, asked.url, asked.as_json)
 
 
 @app.command("list")

@@ -404,8 +404,7 @@ class DocumentsClient(ActionsClient):
         It is a reading, which is written down. Raises ``RefusedError``.
         """
         asked = RedactionRequest(leave_out=leave_out, purpose=purpose, basis=basis)
-        path = f"/v1/cases/{case_id}/documents/{document_id}/redactions"
-        return UploadState.model_validate_json(self._send_document(path, asked).content)
+        return self._made_of(case_id, document_id, "redactions", asked)
 
     def copy_document(
         self,
@@ -421,7 +420,17 @@ class DocumentsClient(ActionsClient):
         It is a reading, which is written down. Raises ``RefusedError``.
         """
         asked = DocumentCopyRequest(to=to, purpose=purpose, basis=basis)
-        path = f"/v1/cases/{case_id}/documents/{document_id}/copies"
+        return self._made_of(case_id, document_id, "copies", asked)
+
+    def _made_of(
+        self,
+        case_id: UUID,
+        document_id: UUID,
+        way: str,
+        asked: RedactionRequest | DocumentCopyRequest,
+    ) -> UploadState:
+        """Return the upload that the node makes of a document. Raises ``RefusedError``."""
+        path = f"/v1/cases/{case_id}/documents/{document_id}/{way}"
         return UploadState.model_validate_json(self._send_document(path, asked).content)
 
     def document_inventory(self, case_id: UUID) -> DocumentInventory:
