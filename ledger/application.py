@@ -176,6 +176,10 @@ class Ledger(Application[UUID]):
         """Return the case, or the protocol, of each event of these kinds from ``after + 1`` on."""
         return self.rows.originators_of(kinds, after=after, upto=upto)
 
+    def acceptances(self) -> list[RecordedRow]:
+        """Return the rows of the acceptances of merges, in order."""
+        return self.rows.select_acceptances(upto=self.head())
+
     def subjects_changed(self, after: int, upto: int) -> Sequence[UUID]:
         """Return the cases, and the protocol, that have events from ``after + 1`` to ``upto``."""
         return self.rows.changed_since(after, upto)

@@ -53,7 +53,8 @@ def case(
 
     from api.cli.steps.replay_tables import agreement_of, show_case, show_corrections, source_of
     from projections.folds.case_view import OVERSIGHT_VIEWER, case_view
-    from projections.time.bitemporal import Moment, acts_of, state_at
+    from projections.folds.joined_cases import cases_then
+    from projections.time.bitemporal import Moment, acts_at, acts_of, state_at
 
     with failures(asked.as_json):
         moment = Moment.parse(at, valid_at)
@@ -74,7 +75,11 @@ def case(
             if state is None:
                 fail("no such case was open at that moment")
             by_id = {act.id: act for act in acts}
-            show_case(case_view(state, OVERSIGHT_VIEWER, agreement, by_id), asked.as_json)
+            joined = source.joined(events).items()
+            others = cases_then(
+                {one: acts_at(acts_of(found), moment) for one, found in joined}, agreement
+            )
+            show_case(case_view(state, OVERSIGHT_VIEWER, agreement, by_id, others), asked.as_json)
             if not asked.as_json:
                 show_corrections(events, moment)
 

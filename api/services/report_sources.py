@@ -20,9 +20,10 @@ from ledger.procedure.parties_of_time import protocol_at
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.registry import Registry, applied
 from ledger.publication.publisher import published
-from ledger.store.copy_reader import rows_by_case
+from ledger.store.copy_reader import acceptances, rows_by_case, rows_of
 from ledger.store.database import Database, set_role
 from ledger.store.event_rows import RecordedRow
+from projections.folds.joined_cases import JoinedActs, JoinedCases
 from projections.reports.annual_report import AnnualReport, ReportedCheckpoint, Year, annual_report
 
 Progress = Callable[[int], None]
@@ -62,13 +63,21 @@ def report_of_database(
     until = Year.of(year, ends[-1].recorded_at, registry.agreement)
     ledger_id = registry.ledger_id
     reported = ReportedCheckpoint(size=size, root=write_hash(root))
-    with psycopg.connect(conninfo) as connection:
+    with psycopg.connect(conninfo) as connection, psycopg.connect(conninfo) as beside:
         set_role(connection)
+        set_role(beside)
+        merges = JoinedCases(row.event().as_act() for row in acceptances(beside, upto=size))
+
+        def joined(case_id: UUID) -> JoinedActs:
+            # The whole report reads these rows too, and checks that they are those of the tree.
+            others = merges.others(case_id)
+            return {one: _acts(rows_of(beside, one, upto=size)) for one in others}
+
         # Whatever ends this, the stream ends first: the connection is its own until then.
         with closing(rows_by_case(connection, upto=size)) as rows:
             by_case = groupby(_whole(rows, progress), attrgetter("originator_id"))
             cases = (_acts(of_one) for case_id, of_one in by_case if case_id != ledger_id)
-            report = annual_report(cases, registry.agreement, until, reported)
+            report = annual_report(cases, registry.agreement, until, reported, joined)
     return SourcedReport(report, protocol_at(registry.agreement, until.last))
 
 
@@ -100,7 +109,12 @@ def report_of_export(
     _check_root(checkpoint, size, root)
     reported = ReportedCheckpoint(size=size, root=write_hash(root))
     until = Year.of(year, row.recorded_at, registry.agreement)
-    report = annual_report(cases.values(), registry.agreement, until, reported)
+    merges = JoinedCases(act for acts in cases.values() for act in acts)
+
+    def joined(case_id: UUID) -> JoinedActs:
+        return {one: cases[one] for one in merges.others(case_id) if one in cases}
+
+    report = annual_report(cases.values(), registry.agreement, until, reported, joined)
     return SourcedReport(report, protocol_at(registry.agreement, until.last))
 
 

@@ -6,6 +6,8 @@ copy, which judges the action by all events before it, comes to the same decisio
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import takewhile
 from typing import Any, TypeVar
 from typing import Protocol as Interface
@@ -144,12 +146,65 @@ def all_concluded(state: CaseState, others: OtherCases) -> bool:
     )
 
 
+def stands_free(state: CaseState, others: OtherCases) -> bool:
+    """Return whether no other case forbids to erase this one: by a hold or by a half-done merge."""
+    return all_concluded(state, others) and not held_elsewhere(state, others)
+
+
+def accepted_by(case_id: UUID, proposal: UUID, others: OtherCases) -> str | None:
+    """Return the agency that accepted a proposed end of a case, in the case that continues.
+
+    ``None`` is returned where no case has the acceptance, or it was undone.
+    """
+    for other in others.values():
+        for taken in other.state.taken_in.values():
+            if taken.case == case_id and taken.proposal == proposal:
+                return taken.by
+    return None
+
+
 def held_elsewhere(state: CaseState, others: OtherCases) -> bool:
     """Return whether a legal hold of another case holds this one too.
 
+    A case that is not known counts as held.
+    """
+    return any(joined is None or joined.is_in_force() for joined in _holding(state, others))
+
+
+def lifted_elsewhere(state: CaseState, others: OtherCases) -> datetime | None:
+    """Return when the last hold of another case that held this one too was lifted."""
+    lifted = [
+        at for joined in _holding(state, others) if joined is not None for at in joined.liftings()
+    ]
+    return max(lifted, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Holding:
+    """A case whose holds hold another one: all, or those placed by one of some actions."""
+
+    case: KnownCase
+    before: Collection[UUID] | None
+
+    def is_in_force(self) -> bool:
+        """Return whether such a hold is in force."""
+        if self.before is None:
+            return bool(self.case.state.holds)
+        placed, lifted = _holds(self.before, self.case.history)
+        return not placed <= lifted.keys()
+
+    def liftings(self) -> Iterator[datetime]:
+        """Yield when such holds were lifted."""
+        placed, lifted = _holds(self.before, self.case.history)
+        yield from (at for hold, at in lifted.items() if hold in placed)
+
+
+def _holding(state: CaseState, others: OtherCases) -> Iterator[_Holding | None]:
+    """Yield the cases whose holds hold this one too; ``None`` for one that is not known.
+
     Every case that was ever joined counts: the cases that were taken in, with all that had joined
     them before, and the cases that one was merged into until that merge was undone. Of the latter,
-    the holds count that were placed before the undoing. A case that is not known counts as held.
+    the holds count that were placed before the undoing.
     """
     seen: set[tuple[UUID, UUID | None]] = set()
     waiting: list[tuple[CaseState, Collection[UUID] | None]] = [(state, None)]
@@ -157,9 +212,8 @@ def held_elsewhere(state: CaseState, others: OtherCases) -> bool:
         joined, before = waiting.pop()
         for acceptance, taken in joined.taken_in.items():
             ended = others.get(taken.case)
-            if ended is None or ended.state.holds:
-                return True
-            if (taken.case, acceptance) not in seen:
+            yield None if ended is None else _Holding(ended, None)
+            if ended is not None and (taken.case, acceptance) not in seen:
                 seen.add((taken.case, acceptance))
                 waiting.append((ended.state, None))
         for action, parted in joined.parted.items():
@@ -167,12 +221,13 @@ def held_elsewhere(state: CaseState, others: OtherCases) -> bool:
                 continue
             other = others.get(parted.case)
             earlier = _before(parted.undoing, other.history) if other is not None else None
-            if other is None or earlier is None or _held_since(earlier, other.history):
-                return True
+            if other is None or earlier is None:
+                yield None
+                continue
+            yield _Holding(other, earlier)
             if (parted.case, parted.undoing) not in seen:
                 seen.add((parted.case, parted.undoing))
                 waiting.append((other.state, earlier))
-    return False
 
 
 def held_by_continuing(state: CaseState, read: Callable[[UUID], KnownCase | None]) -> bool:
@@ -218,19 +273,22 @@ def _before(action: UUID, history: Mapping[UUID, Act]) -> frozenset[UUID]:
     return frozenset(takewhile(lambda one: one != action, history))
 
 
-def _held_since(placed_among: Collection[UUID], history: Mapping[UUID, Act]) -> bool:
-    """Return whether a hold that is among some actions of a case is in force still.
+def _holds(
+    placed_among: Collection[UUID] | None, history: Mapping[UUID, Act]
+) -> tuple[set[UUID], Mapping[UUID, datetime]]:
+    """Return the holds that were placed, and when each hold of the case was lifted.
 
-    An annulled action neither places nor lifts a hold.
+    ``placed_among`` limits the placed ones to some actions. An annulled action neither places nor
+    lifts a hold.
     """
     annulled = annulled_ids(history.values())
     placed: set[UUID] = set()
-    lifted: set[UUID] = set()
+    lifted: dict[UUID, datetime] = {}
     for act in history.values():
         if act.id in annulled:
             continue
-        if act.kind == "legal_hold_placed" and act.id in placed_among:
+        if act.kind == "legal_hold_placed" and (placed_among is None or act.id in placed_among):
             placed.add(act.id)
         elif act.kind == "legal_hold_lifted":
-            lifted.add(UUID(act.fields["hold"]))
-    return not placed <= lifted
+            lifted[UUID(act.fields["hold"])] = act.recorded_at
+    return placed, lifted

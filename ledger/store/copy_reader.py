@@ -40,6 +40,11 @@ def rows_by_position(
     return _stream(connection, where, _BY_POSITION)
 
 
+def acceptances(connection: Connection[Any], *, upto: int) -> Iterator[RecordedRow]:
+    """Yield the rows of the acceptances of merges, by position, at positions up to ``upto``."""
+    return rows_by_position(connection, upto=upto, kinds=["merge_accepted"])
+
+
 def rows_by_case(
     connection: Connection[Any],
     *,

@@ -56,6 +56,13 @@ def _was_cut_off(error: BaseException) -> bool:
     return not isinstance(error.__cause__, PoolTimeout | PoolClosed | TooManyRequests)
 
 
+# The index of these events is partial: its condition must stand here as it is.
+_ACCEPTANCES = """
+SELECT * FROM ledger.events WHERE topic = 'merge_accepted' AND notification_id <= %s
+ORDER BY notification_id
+"""
+
+
 class EventReader(PostgresApplicationRecorder):
     """The reading half of the ledger's recorder. Nothing here writes."""
 
@@ -112,6 +119,11 @@ class EventReader(PostgresApplicationRecorder):
             (after, upto, list(kinds)),
         )
         return [row["originator_id"] for row in rows]
+
+    def select_acceptances(self, *, upto: int) -> list[RecordedRow]:
+        """Return the rows of the acceptances of merges at positions up to ``upto``, in order."""
+        rows = self._rows(_ACCEPTANCES, (upto,))
+        return [RecordedRow.of(row) for row in rows]
 
     def having_kinds(
         self, originator_ids: Collection[UUID], kinds: Collection[str]

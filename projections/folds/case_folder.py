@@ -1,8 +1,8 @@
 """Events in ledger order become steps: each event with its case before and after it."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Protocol as Interface
 from uuid import UUID
@@ -14,6 +14,7 @@ from ledger.procedure.case import Case, after_event
 from ledger.procedure.protocol import NewerTextError
 from ledger.procedure.registry import Registry
 from ledger.signing.signed_action import Mark
+from projections.folds.joined_cases import ACCEPTANCE, REACHING, JoinedCases
 from projections.folds.state_json import Document, StateDocuments
 
 
@@ -29,6 +30,9 @@ class EarlierEvents(Interface):
         Only one page is in memory.
         """
 
+    def acceptances(self, *, before: int) -> Iterable[ActionRecorded]:
+        """Return the acceptances of merges at positions below ``before``."""
+
 
 @dataclass(frozen=True, slots=True)
 class CaseStep:
@@ -43,6 +47,13 @@ class CaseStep:
     """Of the case's states, so that they are made once for all views."""
     mark: Mark | None = None
     """The marks on the event."""
+    joined: Mapping[UUID, Case] = field(default_factory=dict)
+    """The other cases that were ever joined with it by a merge, as far as the fold has come."""
+
+    @property
+    def reaches_joined(self) -> bool:
+        """Return whether the event may change what is owed in the joined cases."""
+        return bool(self.joined) and self.event.action.kind in REACHING
 
     @property
     def document_before(self) -> Document:
@@ -78,6 +89,7 @@ class Folder:
         self._cases: OrderedDict[UUID, Case] = OrderedDict()
         self._documents = StateDocuments(keep)
         self._registry: Registry | None = None
+        self._joined = JoinedCases()
 
     def steps(self, events: Sequence[ActionRecorded]) -> list[Step]:
         """Fold the next events in ledger order; the histories they need are read at once.
@@ -137,13 +149,26 @@ class Folder:
             self._cases[case_id] = after
             while len(self._cases) > self._keep:
                 self._cases.popitem(last=False)
-        return CaseStep(event, before, after, registry, self._documents, mark)
+        joined = self._joined_with(event, position, registry)
+        return CaseStep(event, before, after, registry, self._documents, mark, joined)
+
+    def _joined_with(
+        self, event: ActionRecorded, position: int, registry: Registry
+    ) -> Mapping[UUID, Case]:
+        """Return the cases that were ever joined with that of an event, as of the event."""
+        if event.action.kind == ACCEPTANCE:
+            self._joined.add(event.as_act())
+        others = self._joined.others(event.originator_id)
+        self._load(others - self._cases.keys(), position, registry)
+        return {other: self._cases[other] for other in others if other in self._cases}
 
     def _version(self, case_id: UUID) -> int:
         case = self._cases.get(case_id)
         return case.version if case else 0
 
     def _load(self, case_ids: Collection[UUID], before: int, registry: Registry) -> None:
+        if not case_ids:
+            return
         project = Case.projector(registry.agreement)
         earlier = self._history.events(case_ids, before=before)
         for case_id, events in groupby(earlier, key=lambda event: event.originator_id):
@@ -152,6 +177,8 @@ class Folder:
 
     def _begin(self, position: int) -> None:
         if self._registry is None and position > 1:
+            earlier = self._history.acceptances(before=position)
+            self._joined = JoinedCases(event.as_act() for event in earlier)
             self._registry = self._registry_before(position)
 
     def _registry_before(self, position: int) -> Registry | None:

@@ -31,6 +31,7 @@ from ledger.procedure.case_state import (
     ShelterInForce,
     TakenIn,
 )
+from ledger.procedure.merged_cases import NO_OTHERS, OtherCases
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.picklists import (
     AgeGroup,
@@ -216,15 +217,20 @@ def viewers(state: CaseState) -> tuple[str, ...]:
 
 
 def case_view(
-    state: CaseState, viewer: str, agreement: Agreement, acts: Mapping[UUID, Act]
+    state: CaseState,
+    viewer: str,
+    agreement: Agreement,
+    acts: Mapping[UUID, Act],
+    others: OtherCases = NO_OTHERS,
 ) -> CaseView:
     """Return the view of ``viewer``, who must be one of :func:`viewers`.
 
-    ``acts`` are the case's acts by id. Raises ``ValueError`` if ``viewer`` has no view of the case.
+    ``acts`` are the case's acts by id, and ``others`` the cases that were ever joined with it.
+    Raises ``ValueError`` if ``viewer`` has no view of the case.
     """
     if viewer not in viewers(state):
         raise ValueError(f"{viewer} has no view of this case")
-    documents = CaseDocuments(state, agreement, acts, state_document(state))
+    documents = CaseDocuments(state, agreement, acts, state_document(state), others)
     return CaseView.model_validate(documents.of(viewer))
 
 
@@ -237,10 +243,12 @@ class CaseDocuments:
         agreement: Agreement,
         acts: Mapping[UUID, Act],
         told: Document,
+        others: OtherCases = NO_OTHERS,
     ) -> None:
         """Write the parts of the case's document that every viewer sees.
 
-        ``acts`` are the case's acts by id. ``told`` is the state's document.
+        ``acts`` are the case's acts by id. ``told`` is the state's document. ``others`` are the
+        cases that were ever joined with it.
         """
         self._protocol = agreement.at(state.position, state.last_recorded_at)
         self._common: Document = {
@@ -261,7 +269,7 @@ class CaseDocuments:
             (part | {"action": action}, self._parties(part["responsible"]))
             for action, part in told["joint_actions"].items()
         ]
-        self._steps = expected_steps(state, agreement, acts)
+        self._steps = expected_steps(state, agreement, acts, others)
         self._expected = [(document(step), {step.party}) for step in self._steps]
 
     def waiting(self, viewer: str) -> DueSteps:

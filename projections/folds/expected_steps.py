@@ -14,6 +14,13 @@ from ledger.procedure.communication_forms import CommunicationForm
 from ledger.procedure.conditions import Marked, Repeats, Standing
 from ledger.procedure.dates import quarter_end
 from ledger.procedure.held_parts import last_lifted
+from ledger.procedure.merged_cases import (
+    NO_OTHERS,
+    OtherCases,
+    accepted_by,
+    lifted_elsewhere,
+    stands_free,
+)
 from ledger.procedure.protocol import (
     Accountability,
     Agency,
@@ -80,13 +87,16 @@ class OwedStep:
 
 
 def expected_steps(
-    state: CaseState, agreement: Agreement, acts: Mapping[UUID, Act]
+    state: CaseState,
+    agreement: Agreement,
+    acts: Mapping[UUID, Act],
+    others: OtherCases = NO_OTHERS,
 ) -> tuple[ExpectedStep, ...]:
     """Return the next steps of a case, the one due first at the head.
 
-    ``acts`` are the case's acts by id.
+    ``acts`` are the case's acts by id, and ``others`` the cases that were ever joined with it.
     """
-    steps = [owed.step for owed in owed_steps(state, agreement, acts) if owed.is_next]
+    steps = [owed.step for owed in owed_steps(state, agreement, acts, others) if owed.is_next]
 
     def order(step: ExpectedStep) -> tuple[datetime, str, str]:
         return step.due or step.expected_by or _LAST, step.action, str(step.concerning)
@@ -95,21 +105,24 @@ def expected_steps(
 
 
 def owed_steps(
-    state: CaseState, agreement: Agreement, acts: Mapping[UUID, Act]
+    state: CaseState,
+    agreement: Agreement,
+    acts: Mapping[UUID, Act],
+    others: OtherCases = NO_OTHERS,
 ) -> Iterator[OwedStep]:
     """Yield all steps that are owed in a case, as of its last event.
 
-    ``acts`` are the case's acts by id. An answer is owed from when it was asked for, though its
-    acknowledgement is expected first. A step of the procedure is owed by the version of the
-    protocol in force when its facts were established, so that an amendment neither moves its
-    deadline nor ends it.
+    ``acts`` are the case's acts by id, and ``others`` the cases that were ever joined with it. An
+    answer is owed from when it was asked for, though its acknowledgement is expected first. A step
+    of the procedure is owed by the version of the protocol in force when its facts were
+    established, so that an amendment neither moves its deadline nor ends it.
     """
     protocol = agreement.at(state.position, state.last_recorded_at)
     when = _Deadlines(state, agreement, acts)
-    yield from _of_accountability(state, protocol, when)
+    yield from _of_accountability(state, protocol, when, others)
     yield from _of_forms(state, protocol, agreement, acts)
     yield from _rectifications(state, agreement, acts)
-    yield from _merges(state, protocol, when)
+    yield from _merges(state, protocol, when, others)
     if not state.is_closed or state.merged_into is not None:
         # What was asked for in a case that was merged is answered in it.
         yield from _of_coordination(state, protocol, when)
@@ -120,8 +133,14 @@ def owed_steps(
         yield from _coming_of_age(state, protocol, acts)
 
 
-def _merges(state: CaseState, protocol: Protocol, when: "_Deadlines") -> Iterator[OwedStep]:
-    """Yield the answer to a proposal to merge the case, and the undoing of a merge of it."""
+def _merges(
+    state: CaseState, protocol: Protocol, when: "_Deadlines", others: OtherCases
+) -> Iterator[OwedStep]:
+    """Yield the next step of a proposed merge of the case, and the undoing of a merge of it.
+
+    The agency that was asked owes the acceptance. Once the other case has it, the lead of this case
+    owes its end.
+    """
     into = state.merged_into
     undoing = into.undoing if into is not None and not state.is_erased else None
     if undoing is not None:
@@ -137,17 +156,17 @@ def _merges(state: CaseState, protocol: Protocol, when: "_Deadlines") -> Iterato
             )
             yield _asked(ObligationKind.MERGE, step)
     proposed = state.merge_proposal
-    if proposed is not None and not _has_left(proposed.addressee, protocol):
-        step = _owed(
-            "case_merged",
-            proposed.addressee,
-            proposed.answer_by,
-            proposed.proposal,
-            protocol,
-            when,
-        )
-        # The answer is recorded in the other case, and the proposing side ends this one: the day
-        # by which it was asked for makes nobody late here.
+    if proposed is None:
+        return
+    if (accepting := accepted_by(state.case_id, proposed.proposal, others)) is not None:
+        lead = protocol.leading(state.lead_agency, state.parties)
+        if lead.party not in protocol.left_parties:
+            step = _owed("case_merged", lead.id, None, proposed.proposal, protocol, when)
+            yield _asked(ObligationKind.MERGE, step, accepting)
+    elif not _has_left(proposed.addressee, protocol):
+        to, by = proposed.addressee, proposed.answer_by
+        step = _owed("merge_accepted", to, by, proposed.proposal, protocol, when)
+        # The proposing agency set this day alone: it makes nobody late.
         step = step.model_copy(update={"due": None, "expected_by": step.due or step.expected_by})
         yield _asked(ObligationKind.MERGE, step, proposed.by)
 
@@ -504,7 +523,7 @@ def _of_coordination(state: CaseState, protocol: Protocol, when: _Deadlines) -> 
 
 
 def _of_accountability(
-    state: CaseState, protocol: Protocol, when: _Deadlines
+    state: CaseState, protocol: Protocol, when: _Deadlines, others: OtherCases
 ) -> Iterator[OwedStep]:
     """Yield the steps that countries owe each other whether the case is open or closed."""
     for opened, access in state.break_glass.items():
@@ -531,22 +550,24 @@ def _of_accountability(
             )
             yield _asked(ObligationKind.ERASURE, step)
     yield from _of_destructions(state, when)
-    yield from _approvals(state, protocol, when)
+    yield from _approvals(state, protocol, when, others)
 
 
-def _approvals(state: CaseState, protocol: Protocol, when: _Deadlines) -> Iterator[OwedStep]:
+def _approvals(
+    state: CaseState, protocol: Protocol, when: _Deadlines, others: OtherCases
+) -> Iterator[OwedStep]:
     """Yield the approvals that proposed erasures and destructions wait for.
 
     Every party that may approve owes the approval, and one approval ends it for all. Nothing is
-    approved while a legal hold is in force: the period then begins anew with its lifting. A hold in
-    another case, which also forbids the approval, does not show in this case's events.
+    approved while a legal hold is in force, in this case or in one that holds it too, or while a
+    merge is half done. The period then begins anew with the lifting of the hold.
     """
-    if state.holds or state.is_erased:
+    if state.holds or state.is_erased or not stands_free(state, others):
         return
     past = [act for act in when.acts.values() if act.position <= state.position]
-    lifted = last_lifted(past)
+    lifted = [at for at in (last_lifted(past), lifted_elsewhere(state, others)) if at is not None]
     for one in _proposals(state, protocol, past):
-        since = one.since if lifted is None else max(one.since, lifted)
+        since = max([one.since, *lifted])
         proposing = protocol.agencies_by_id[one.by].party
         for party in one.parties:
             roles = protocol.reviewing_roles(one.action, party, proposing)

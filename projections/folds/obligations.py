@@ -1,11 +1,12 @@
 """Obligations of a case, with debtor and creditors, opened and discharged by events alone.
 
-A pure fold of the case's actions. The owed steps are those that :func:`owed_steps` yields for a
-state. An obligation is opened by the action after which it is owed, and closed by the action after
-which it is not. Whether an obligation is overdue depends on a moment, and is never stored.
+A pure fold of the case's actions, and of those of the cases that were joined with it by a merge
+(:mod:`projections.folds.joined_cases`). The owed steps are those that :func:`owed_steps` yields for
+a state. An obligation is opened by the action after which it is owed, and closed by the action
+after which it is not. Whether an obligation is overdue depends on a moment, and is never stored.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias
@@ -17,11 +18,13 @@ from ledger.procedure.case import Case
 from ledger.procedure.case_fold import annuls, applied, takes_back, without_effect
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.conditions import Standing
+from ledger.procedure.merged_cases import NO_OTHERS, OtherCases
 from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.linking import MergeUndone
 from ledger.vocabulary.types import UtcDatetime
 from projections.folds.expected_steps import OwedStep, owed_steps
+from projections.folds.joined_cases import NONE_JOINED, JoinedActs, timeline
 from projections.folds.obligation_terms import ObligationKind, ObligationOutcome, ObligationState
 
 _BY_RECORDING = (ObligationKind.FORM_ACKNOWLEDGEMENT, ObligationKind.FORM_ANSWER)
@@ -29,7 +32,7 @@ _DISCHARGING = (ObligationOutcome.DONE, ObligationOutcome.DECLINED)
 
 
 class Deed(LedgerModel):
-    """The event that opened or closed an obligation."""
+    """The event that opened or closed an obligation: of its case, or of a joined one."""
 
     position: int
     action: UUID
@@ -115,67 +118,86 @@ class CaseObligations:
                 yield obligation
 
 
-def obligations(acts: Sequence[Act], agreement: Agreement) -> CaseObligations:
-    """Return the obligations after a case's ``acts``, which are all acts since its opening."""
+def obligations(
+    acts: Sequence[Act], agreement: Agreement, joined: JoinedActs = NONE_JOINED
+) -> CaseObligations:
+    """Return the obligations after a case's ``acts``, which are all acts since its opening.
+
+    ``joined`` has the actions of the cases that were ever joined with it.
+    """
     folded = CaseObligations()
     state: CaseState | None = None
     told = _FoldContext(agreement, {act.id: act for act in acts})
-    for place, act in enumerate(acts):
-        if takes_back(act):
-            folded, state = _refolded(folded, acts[: place + 1], told)
+    line = tuple(timeline(acts, joined, agreement))
+    for place, (act, others) in enumerate(line):
+        if act.id in told.acts and takes_back(act):
+            folded, state = _refolded(folded, line[: place + 1], told)
         else:
-            state, is_applied = applied(state, act, agreement.of_act(act))
-            folded = _after(folded, state, act, told, is_applied=is_applied)
+            folded, state = _further(folded, state, act, others, told)
     return folded
 
 
 def after_act(
     known: CaseObligations, case: Case, act: Act, agreement: Agreement
 ) -> CaseObligations:
-    """Return the obligations of ``case``, given those before its last ``act`` in ``known``."""
+    """Return the obligations of ``case``, given those before its last ``act`` in ``known``.
+
+    No other case was ever joined with it.
+    """
     told = _FoldContext(agreement, case.history)
     if takes_back(act):
-        return _refolded(known, tuple(case.history.values()), told)[0]
+        line = tuple((one, NO_OTHERS) for one in case.history.values())
+        return _refolded(known, line, told)[0]
     return _following(known, case.state, act, told)
 
 
 @dataclass(frozen=True, slots=True)
 class _FoldContext:
-    """The inputs of the fold of obligations: the agreement, and the case's actions by id."""
+    """The inputs of the fold of obligations: the agreement, and the case's own actions by id."""
 
     agreement: Agreement
     acts: Mapping[UUID, Act]
 
-    def owed(self, state: CaseState) -> Iterator[OwedStep]:
-        return owed_steps(state, self.agreement, self.acts)
+    def owed(self, state: CaseState, others: OtherCases) -> Iterator[OwedStep]:
+        return owed_steps(state, self.agreement, self.acts, others)
 
 
-def _after(
+def _further(
     known: CaseObligations,
     state: CaseState | None,
     act: Act,
+    others: OtherCases,
     told: _FoldContext,
-    *,
-    is_applied: bool,
-) -> CaseObligations:
-    """Return the obligations after ``act``.
+    annulled: Collection[UUID] = (),
+) -> tuple[CaseObligations, CaseState | None]:
+    """Return the obligations and the case's state after ``act``, its own or of a joined case.
 
-    An act that was not applied opens and closes no obligation.
+    An own act that is annulled or was not applied opens and closes no obligation.
     """
+    if act.id not in told.acts:
+        return (known if state is None else _following(known, state, act, told, others)), state
+    is_annulled = act.id in annulled
+    state, is_applied = applied(state, act, told.agreement.of_act(act), annulled=is_annulled)
+    if is_annulled:
+        return known, state
     if state is None or not is_applied:
-        return replace(known, version=act.version)
-    return _following(known, state, act, told)
+        return replace(known, version=act.version), state
+    return _following(known, state, act, told, others), state
 
 
 def _following(
-    known: CaseObligations, state: CaseState, act: Act, told: _FoldContext
+    known: CaseObligations,
+    state: CaseState,
+    act: Act,
+    told: _FoldContext,
+    others: OtherCases = NO_OTHERS,
 ) -> CaseObligations:
-    """Return the obligations after ``act``, which annuls and undoes nothing.
+    """Return the obligations after ``act``, which annuls and undoes nothing in the case.
 
     ``state`` is the case's state after ``act``.
     """
     protocol = told.agreement.of_act(act)
-    are = dict(_keyed(told.owed(state)))
+    are = dict(_keyed(told.owed(state, others)))
     by_id = dict(known.by_id)
     gone, new = known.open.keys() - are.keys(), are.keys() - known.open.keys()
     deed = _deed(act, protocol) if gone or new else None
@@ -190,35 +212,34 @@ def _following(
             obligation = _as_it_stands(by_id[known.open[key].id], owed, state, protocol)
         by_id[obligation.id] = obligation
         opened[key] = Owing(obligation.id, owed)
-    return CaseObligations(act.version, by_id, opened)
+    return CaseObligations(state.version, by_id, opened)
 
 
 def _refolded(
-    known: CaseObligations, acts: Sequence[Act], told: _FoldContext
+    known: CaseObligations, line: Sequence[tuple[Act, OtherCases]], told: _FoldContext
 ) -> tuple[CaseObligations, CaseState | None]:
-    """Return the obligations without the actions that ``acts`` annul or undo.
+    """Return the obligations without the actions that the case's own acts annul or undo.
 
     An obligation that such an action discharged is open again, or discharged by another action.
     An obligation that stood on such an action stays, with the outcome annulled. The announced
     undoing of a merge is discharged by the undoing itself.
     """
-    annulled = without_effect(acts)
-    if acts[0].id in annulled:  # nothing was ever owed in a case whose opening is annulled
-        annulled |= {act.id for act in acts if not annuls(act)}
+    own = [act for act, _ in line if act.id in told.acts]
+    annulled = without_effect(own)
+    if own[0].id in annulled:  # nothing was ever owed in a case whose opening is annulled
+        line = [(act, others) for act, others in line if act.id in told.acts]
+        annulled |= {act.id for act in own if not annuls(act)}
     folded = CaseObligations()
     state: CaseState | None = None
-    for act in acts:
-        protocol = told.agreement.of_act(act)
-        state, is_applied = applied(state, act, protocol, annulled=act.id in annulled)
-        if act.id not in annulled:
-            folded = _after(folded, state, act, told, is_applied=is_applied)
-    deed = _deed(acts[-1], told.agreement.of_act(acts[-1]))
+    for act, others in line:
+        folded, state = _further(folded, state, act, others, told, annulled)
+    deed = _deed(own[-1], told.agreement.of_act(own[-1]))
     gone = {
         obligation_id: _taken_back(obligation, deed)
         for obligation_id, obligation in known.by_id.items()
         if obligation_id not in folded.by_id
     }
-    return CaseObligations(acts[-1].version, {**folded.by_id, **gone}, folded.open), state
+    return CaseObligations(own[-1].version, {**folded.by_id, **gone}, folded.open), state
 
 
 def _taken_back(obligation: Obligation, deed: Deed) -> Obligation:

@@ -51,6 +51,13 @@ class RegistryHistory:
                 self._marks.setdefault(key_id, []).append(_Mark(event.position, since))
             yield RegistryStep(event, before, registry, noted)
 
+    @property
+    def latest(self) -> Registry:
+        """Return the registry after all acts. Raises ``ValueError`` if there are none."""
+        if not self._registries:
+            raise ValueError("the ledger does not begin with the adoption of a protocol")
+        return self._registries[-1]
+
     def at(self, position: int) -> Registry:
         """Return the registry in force for the event at ``position``.
 

@@ -9,7 +9,7 @@ say that they acted.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal, TypeVar
@@ -32,6 +32,7 @@ from ledger.vocabulary.picklists import (
     TraffickingStatus,
 )
 from ledger.vocabulary.types import UtcDatetime
+from projections.folds.joined_cases import NONE_JOINED, JoinedActs
 from projections.folds.obligation_terms import Dimension, ObligationKind
 from projections.folds.obligations import obligations
 from projections.reports.accountability import (
@@ -253,15 +254,17 @@ def annual_report(
     agreement: Agreement,
     year: Year,
     checkpoint: ReportedCheckpoint,
+    joined: Callable[[UUID], JoinedActs] = lambda _: NONE_JOINED,
 ) -> AnnualReport:
     """Return the report on ``cases``.
 
-    Each case is all its actions up to the checkpoint, in any order.
+    Each case is all its actions up to the checkpoint, in any order. ``joined`` returns the actions
+    of the cases that were ever joined with a case by a merge.
     """
     told = _Counts(agreement, year, parties_between(agreement, year.first, year.last))
     protocol = protocol_at(agreement, year.last)
     for acts in cases:
-        told.add(acts)
+        told.add(acts, joined)
     debts = [debt for debt in told.debts if told.is_of_the_year(debt)]
     of_agencies = [debt for debt in debts if debt.agency is not None]
     return AnnualReport(
@@ -315,7 +318,7 @@ class _Counts:
     form_debts: list[tuple[int, Debt]] = field(default_factory=list)
     """The debts on forms, each with the number of the form."""
 
-    def add(self, acts: Sequence[Act]) -> None:
+    def add(self, acts: Sequence[Act], joined: Callable[[UUID], JoinedActs]) -> None:
         """Count a case. Events that are not understood, or of no agency, count as nothing."""
         acts = [act for act in acts if act.agency in self._protocol(act).agencies_by_id]
         acts = [act for act in acts if act.kind != NOT_UNDERSTOOD]
@@ -357,7 +360,8 @@ class _Counts:
                 if corridor:
                     self.standing[corridor, state.stage.value, state.status.value] += 1
         sent = {act.id: int(act.fields["form_number"]) for act in acts if act.kind == "form_sent"}
-        for owed in obligations(acts, self.agreement).by_id.values():
+        others = joined(acts[0].case_id) if acts else NONE_JOINED
+        for owed in obligations(acts, self.agreement, others).by_id.values():
             debt = Debt.of(owed)
             if debt is None or not (debt.debtor is None or debt.debtor in self.parties):
                 continue

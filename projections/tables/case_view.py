@@ -8,6 +8,7 @@ from psycopg import Cursor
 from psycopg.rows import DictRow
 from pydantic_core import to_json
 
+from ledger.procedure.case import Case
 from ledger.procedure.case_access import agencies_with_access
 from ledger.procedure.retention import is_owed_erasure, period_end
 from ledger.vocabulary.case_reference import case_reference
@@ -63,27 +64,26 @@ class CaseViews(View):
     identity: ClassVar[tuple[str, ...]] = key
 
     def write(self, curs: Cursor[DictRow], steps: Sequence[Step]) -> None:
-        last_of_case = {s.event.originator_id: s for s in steps if isinstance(s, CaseStep)}
-        left = [s for s in steps if isinstance(s, CaseStep) and _a_party_left(s)]
-        self.insert(curs, [row for step in last_of_case.values() for row in self._rows(step)])
-        for case_id in {step.event.originator_id for step in left}:
-            curs.execute(_LEAVE, self._remaining(case_id, last_of_case[case_id]))
+        of_cases = [step for step in steps if isinstance(step, CaseStep)]
+        last_of_case = {case.id: (step, case) for step in of_cases for case in _written(step)}
+        left = {step.event.originator_id for step in of_cases if _a_party_left(step)}
+        self.insert(curs, [row for last in last_of_case.values() for row in self._rows(*last)])
+        for case_id in left:
+            curs.execute(_LEAVE, self._remaining(*last_of_case[case_id]))
 
     def lasting(self, step: Step, history: RegistryHistory, *, is_last: bool) -> Iterator[Row]:  # noqa: ARG002
-        if is_last and isinstance(step, CaseStep):
-            yield from self._rows(step)
+        if is_last and isinstance(step, CaseStep) and step.after is not None:
+            yield from self._rows(step, step.after)
 
-    def _rows(self, step: CaseStep) -> Iterator[Row]:
-        if step.after is None:
-            return
-        state = step.after.state
-        documents = CaseDocuments(
-            state, step.registry.agreement, step.after.history, step.document_after
-        )
+    def _rows(self, step: CaseStep, case: Case) -> Iterator[Row]:
+        """Yield the rows of a case after an event, of its own or of a joined case."""
+        state, agreement = case.state, step.registry.agreement
+        told = step.documents.of(state)
+        documents = CaseDocuments(state, agreement, case.history, told, _others(step, case))
         reference = case_reference(state.case_id)
-        agencies = sorted(agencies_with_access(step.after.history.values()))
+        agencies = sorted(agencies_with_access(case.history.values()))
         alike, met = counted_as(state), state.facts.get("meeting_held")
-        due = period_end(state, step.registry.agreement.of_event(step.event))
+        due = period_end(state, agreement.at(state.position, state.last_recorded_at))
         for viewer in viewers(state):
             view, waits = documents.of(viewer), documents.waiting(viewer)
             yield (
@@ -117,9 +117,25 @@ class CaseViews(View):
                 to_json(view),
             )
 
-    def _remaining(self, case_id: UUID, step: CaseStep) -> dict[str, Any]:
-        remaining = list(viewers(step.after.state)) if step.after is not None else []
-        return {"slot": self.slot, "case_id": case_id, "viewers": remaining}
+    def _remaining(self, _: CaseStep, case: Case) -> dict[str, Any]:
+        return {"slot": self.slot, "case_id": case.id, "viewers": list(viewers(case.state))}
+
+
+def _written(step: CaseStep) -> Iterator[Case]:
+    """Yield the cases whose views an event may change: its own, and those joined with it."""
+    if step.after is not None:
+        yield step.after
+    if step.reaches_joined:
+        yield from step.joined.values()
+
+
+def _others(step: CaseStep, case: Case) -> Mapping[UUID, Case]:
+    """Return the cases that were joined with a case of the step."""
+    cases = dict(step.joined)
+    if step.joined and step.after is not None:
+        cases[step.after.id] = step.after
+    cases.pop(case.id, None)
+    return cases
 
 
 def _a_party_left(step: CaseStep) -> bool:

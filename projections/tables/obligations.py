@@ -10,7 +10,10 @@ from psycopg import Cursor
 from psycopg.rows import DictRow
 from pydantic_core import to_json
 
+from ledger.procedure.agreement import Agreement
+from ledger.procedure.case import Case
 from projections.folds.case_folder import CaseStep, Step
+from projections.folds.joined_cases import acts_of
 from projections.folds.obligations import CaseObligations, Obligation, after_act, obligations
 from projections.folds.registry_history import RegistryHistory
 from projections.folds.state_json import document
@@ -56,18 +59,34 @@ class ObligationViews(View):
     def write(self, curs: Cursor[DictRow], steps: Sequence[Step]) -> None:
         changed: dict[UUID, Obligation] = {}
         for step in steps:
-            if isinstance(step, CaseStep):
+            if isinstance(step, CaseStep) and step.joined:
+                changed |= {one.id: one for one in self._of_joined(step)}
+            elif isinstance(step, CaseStep):
                 before = self._before(step)
                 after = _after(before, step)
                 changed |= {obligation.id: obligation for obligation in after.since(before)}
                 self._keep(step.event.originator_id, after)
         self.insert(curs, [self._row(obligation) for obligation in changed.values()])
 
-    def lasting(self, step: Step, history: RegistryHistory, *, is_last: bool) -> Iterator[Row]:  # noqa: ARG002
+    def lasting(self, step: Step, history: RegistryHistory, *, is_last: bool) -> Iterator[Row]:
         if is_last and isinstance(step, CaseStep) and step.after is not None:
-            acts = tuple(step.after.history.values())
-            for obligation in obligations(acts, step.registry.agreement).by_id.values():
-                yield self._row(obligation)
+            agreement = history.latest.agreement if step.joined else step.registry.agreement
+            folded = _folded(step.after, step.joined, agreement)
+            yield from map(self._row, folded.by_id.values())
+
+    def _of_joined(self, step: CaseStep) -> Iterator[Obligation]:
+        """Yield all obligations of a case that was joined with others.
+
+        Those of the others come too, if the event may change them. Such cases are few, and each is
+        folded from its first event.
+        """
+        own = step.event.originator_id
+        cases = dict(step.joined) if step.after is None else {**step.joined, own: step.after}
+        for case_id, case in cases.items():
+            self._known.pop(case_id, None)
+            if case_id == own or step.reaches_joined:
+                others = {other: one for other, one in cases.items() if other != case_id}
+                yield from _folded(case, others, step.registry.agreement).by_id.values()
 
     def _before(self, step: CaseStep) -> CaseObligations:
         if step.before is None:
@@ -75,7 +94,7 @@ class ObligationViews(View):
         known = self._known.pop(step.before.id, None)
         if known is not None and known.version == step.before.version:
             return known
-        return obligations(tuple(step.before.history.values()), step.registry.agreement)
+        return _folded(step.before, {}, step.registry.agreement)
 
     def _keep(self, case_id: UUID, folded: CaseObligations) -> None:
         self._known[case_id] = folded
@@ -105,6 +124,10 @@ class ObligationViews(View):
             obligation.expected_by,
             to_json(document(obligation)),
         )
+
+
+def _folded(case: Case, others: Mapping[UUID, Case], agreement: Agreement) -> CaseObligations:
+    return obligations(tuple(case.history.values()), agreement, acts_of(others))
 
 
 def _after(before: CaseObligations, step: CaseStep) -> CaseObligations:

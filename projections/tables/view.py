@@ -87,6 +87,10 @@ class EventHistory:
                 return
             version = rows[-1].originator_version
 
+    def acceptances(self, *, before: int) -> list[ActionRecorded]:
+        rows = self._recorder.select_acceptances(upto=before - 1)
+        return [row.event() for row in rows]
+
     def ledger_id(self) -> UUID | None:
         """Return the id of the registry's events, or ``None`` while the ledger is empty."""
         first = self._recorder.select_rows(after=0, limit=1)

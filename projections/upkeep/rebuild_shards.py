@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Self
@@ -14,11 +14,12 @@ from psycopg import Connection
 from ledger.events.event import ActionRecorded
 from ledger.events.newer_event import check_understood
 from ledger.procedure.case import Case, after_event
-from ledger.store.copy_reader import rows_by_case, rows_of
+from ledger.store.copy_reader import acceptances, rows_by_case, rows_of
 from ledger.store.database import set_role
 from ledger.store.datastore import LedgerDatastore
 from ledger.store.event_rows import RecordedRow
 from projections.folds.case_folder import CaseStep, Step
+from projections.folds.joined_cases import JoinedCases
 from projections.folds.registry_history import RegistryHistory
 from projections.folds.state_json import StateDocuments
 from projections.tables.all_views import VIEWS
@@ -60,12 +61,18 @@ class ShardReader:
         ledger_id: UUID,
         target: int,
         history: RegistryHistory | None = None,
+        *,
+        beside: Connection[Any],
     ) -> None:
         """Fold the acts on the protocol up to ``target``, unless ``history`` has them.
 
-        ``connection`` may read events. Only this reader may use it while a part is read.
+        ``connection`` may read events. Only this reader may use it while a part is read. The cases
+        that are joined with one of the part are read by ``beside``.
         """
         self._connection = connection
+        self._beside = beside
+        rows = acceptances(beside, upto=target)
+        self._joined = JoinedCases(row.event().as_act() for row in rows)
         self._ledger_id = ledger_id
         self._target = target
         self._documents = StateDocuments(keep=1)
@@ -87,7 +94,7 @@ class ShardReader:
         )
         for case_id, of_case in groupby(rows, attrgetter("originator_id")):
             if case_id != self._ledger_id:
-                yield case_id, _with_last(self._steps(of_case))
+                yield case_id, self._completed(case_id, _with_last(self._steps(of_case)))
 
     def acts(self) -> Iterator[tuple[Step, bool]]:
         """Yield the acts on the protocol as steps, each with whether it is the last."""
@@ -104,6 +111,26 @@ class ShardReader:
             after, mark = after_event(before, event, registry.agreement)
             yield CaseStep(event, before, after, registry, self._documents, mark)
             before = after
+
+    def _completed(
+        self, case_id: UUID, steps: Iterable[tuple[Step, bool]]
+    ) -> Iterator[tuple[Step, bool]]:
+        """Yield the same steps, the last one with the joined cases up to the target."""
+        others = self._joined.others(case_id)
+        for step, is_last in steps:
+            if others and is_last and isinstance(step, CaseStep):
+                yield replace(step, joined=self._joined_cases(others)), True
+            else:
+                yield step, is_last
+
+    def _joined_cases(self, case_ids: Iterable[UUID]) -> Mapping[UUID, Case]:
+        found: dict[UUID, Case] = {}
+        for case_id in case_ids:
+            rows = rows_of(self._beside, case_id, upto=self._target)
+            project = Case.projector(self.history.at(self._target).agreement)
+            if (case := project(None, map(RecordedRow.event, rows))) is not None:
+                found[case_id] = case
+        return found
 
     def _registry_events(self) -> Iterator[ActionRecorded]:
         return map(RecordedRow.event, rows_of(self._connection, self._ledger_id, upto=self._target))
@@ -144,7 +171,7 @@ class ShardFolder:
             for _, connection in self._writing:
                 # What is lost with power is folded again.
                 connection.execute("SET synchronous_commit = off")
-            self._cases = ShardReader(reading, plan.ledger_id, plan.target)
+            self._cases = ShardReader(reading, plan.ledger_id, plan.target, beside=self._connect())
         except BaseException:
             self._open.close()
             raise

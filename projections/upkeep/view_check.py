@@ -272,7 +272,9 @@ class ViewChecker:
         asked = {"ledger_id": ledger_id, "target": target}
         last = self._comparing.execute(_LAST_ACT, asked).fetchone()
         key = last["notification_id"] if last else 0
-        reader = ShardReader(self._reading, ledger_id, target, self._histories.get(key))
+        reader = ShardReader(
+            self._reading, ledger_id, target, self._histories.get(key), beside=self._comparing
+        )
         # Views that stand at different positions need one each; older ones are not needed again.
         self._histories = dict([*self._histories.items(), (key, reader.history)][-len(VIEWS) :])
         return reader

@@ -22,6 +22,7 @@ from api.http.routes.outbox import ACCEPTED, answer
 from api.http.routes.personal import at_levels_of, damaged_fields
 from api.node.node import Node
 from api.runtime.problem import problem
+from api.services.joined_cases import joined_cases_at
 from ledger.refusals import Ground, Refusal
 from ledger.vault.vault import Vault
 from ledger.vocabulary.case_reference import read_reference
@@ -222,7 +223,8 @@ def _as_of(
     viewer = viewer_of_case(node, caller, case_id)
     if state is None or viewer not in viewers(state):
         raise _unknown()
-    view = case_view(state, viewer, agreement, {act.id: act for act in acts})
+    others = joined_cases_at(node.ledger, acts, agreement, moment)
+    view = case_view(state, viewer, agreement, {act.id: act for act in acts}, others)
     stored = StoredCase(view.version, view.position, view.model_dump_json())
     return stored, {act.id for act in acts}
 

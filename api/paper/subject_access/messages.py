@@ -239,7 +239,13 @@ CODES = (
 A catalogue may leave one out where CLDR has it.
 """
 
-OWED = ("case_merged", "destruction_approved", "erasure_approved", "error_closing_accepted")
+OWED = (
+    "case_merged",
+    "destruction_approved",
+    "erasure_approved",
+    "error_closing_accepted",
+    "merge_accepted",
+)
 """Kinds whose step has a name of its own while it is owed (``Wording.owed``)."""
 
 _PICKLISTS: tuple[type[StrEnum], ...] = (

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from api.http.access import TheCaller, TheNode
 from api.http.parameters import CaseId
 from api.http.routes.personal import trail_of
+from api.services.joined_cases import joined_cases_at
 from api.web.case_text import names, names_of, rows
 from api.web.errors import PageRoute
 from api.web.proving import to_prove
@@ -18,6 +19,7 @@ from ledger.vault.held_fields import HeldFields
 from ledger.vocabulary.picklists import Stage
 from ledger.vocabulary.types import AgencyId, Country
 from projections.folds.case_view import case_view, viewers
+from projections.time.bitemporal import Moment
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Kind = Annotated[str | None, Query(pattern=r"^[a-z_]{0,60}$")]
@@ -44,7 +46,9 @@ def replay(
         raise Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case.")
     then = None
     if viewer in viewers(case.state):
-        then = case_view(case.state, viewer, caller.registry.agreement, case.history)
+        agreement, moment = caller.registry.agreement, Moment(position=entry.position)
+        others = joined_cases_at(node.ledger, case.history.values(), agreement, moment)
+        then = case_view(case.state, viewer, agreement, case.history, others)
     return page(
         request,
         "replay.html",

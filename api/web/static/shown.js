@@ -186,6 +186,12 @@ function asMapping(shown, name) {
   return Object.fromEntries(shown.map(({ action, turn: _, ...part }) => [action, part]));
 }
 
+/** The kinds of events of a joined case that open and close obligations of this one. */
+const REACHING = ["merge_accepted", "case_merged", "merge_undone",
+  "legal_hold_placed", "legal_hold_lifted", "correction"];
+/** A case without an event of these kinds was never joined with another. */
+const JOINING = ["merge_proposed", "merge_accepted"];
+
 /** Compare obligations: by which proved events each was opened and closed, and what is open. */
 function compareObligations(obligations, events, state, context, findings) {
   const byAction = new Map(events.map((one) => [one.action, one]));
@@ -193,13 +199,16 @@ function compareObligations(obligations, events, state, context, findings) {
   for (const one of obligations) {
     const where = `obligation.${one.id}`;
     findings.check(where, "case_id", one.case_id, state.case_id);
-    compareDeed(where, "opened", one.opened, byAction, context, findings);
-    if (one.closed) compareDeed(where, "closed", one.closed, byAction, context, findings);
+    for (const what of ["opened", "closed"]) {
+      if (!one[what]) continue;
+      if (isOfJoined(one[what], byAction)) findings.state(where, what);
+      else compareDeed(where, what, one[what], byAction, context, findings);
+    }
     findings.check(where, "state", one.state === "open", !one.closed);
     // What is not owed any more can stand as lapsed, and be owed again by another obligation.
     const owed = one.state === "open" ? stillOwed(one, state, owing) : null;
     if (owed !== null) findings.check(where, "open", true, owed);
-    if (one.state === "discharged" && one.closed) {
+    if (one.state === "discharged" && one.closed && !isOfJoined(one.closed, byAction)) {
       const closing = byAction.get(one.closed.action);
       findings.check(where, "discharged", true, discharges(closing, one, context));
     }
@@ -210,6 +219,16 @@ function compareObligations(obligations, events, state, context, findings) {
   }
   compareOwed(obligations, owing, findings);
 }
+
+/** Whether an event that opened or closed an obligation can be of a case that a merge joined. */
+function isOfJoined(deed, byAction) {
+  return REACHING.includes(deed.kind) && !byAction.has(deed.action)
+    && [...byAction.values()].some((one) => JOINING.includes(one.kind));
+}
+
+/** Whether holds of other cases, which the browser does not read, can hold this one too. */
+const hasJoined = (state) => [state.taken_in, state.parted]
+  .some((cases) => Object.keys(cases).length > 0);
 
 function compareDeed(where, what, deed, byAction, context, findings) {
   const event = byAction.get(deed.action);
@@ -282,7 +301,7 @@ function owedBy(state, last, registry) {
   const rule = registry.protocol.actions.erasure_approved;
   const mayApprove = rule?.reviews && state.parties.some((one) => !left.has(one));
   if (mayApprove && erasure?.proposal && erasure.by && !isErased(state) && isClosed(state)
-      && state.merged_into === null && Object.keys(state.holds).length === 0) {
+      && state.merged_into === null && !hasJoined(state) && Object.keys(state.holds).length === 0) {
     owed.add(`erasure_approved ${erasure.proposal}`);
   }
   const undoing = state.merged_into?.undoing;
