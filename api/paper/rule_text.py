@@ -28,6 +28,7 @@ def rule_sentences(kind: str, protocol: Protocol, words: Wording) -> tuple[str, 
         *(_where(one, kind, words) for one in rule.where),
         *_bodies(rule, kind, words),
         *_parties(rule, protocol, words),
+        *_annulment(rule, words),
         *_reflection(rule, words),
         *([marked("", rule, words).strip()] if rule.standing is not None else []),
     )
@@ -112,6 +113,11 @@ def _value(value: FieldValue, kind: str, protocol: Protocol, words: Wording) -> 
 def _one_of(rule: ActionRule, words: Wording) -> Iterator[str]:
     if rule.requires_one_of:
         yield words.text("rule.one_of", facts=_facts(rule.requires_one_of, words))
+
+
+def _annulment(rule: ActionRule, words: Wording) -> Iterator[str]:
+    if rule.annulled_as is not None:
+        yield words.text("rule.annulled_as", action=words.kind(rule.annulled_as))
 
 
 def _where(one: ValueRule, kind: str, words: Wording) -> str:

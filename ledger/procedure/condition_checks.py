@@ -4,12 +4,13 @@ Only data of the protocol decides here: a text without these parts refuses nothi
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeGuard
 from uuid import UUID
 
 from ledger.events.act import Act
-from ledger.procedure.case_fold import annulled_ids, facts_named
+from ledger.procedure.case_fold import annulled_ids, annuls, facts_named
 from ledger.procedure.case_state import CaseState
 from ledger.procedure.conditions import Bodies, Condition, FieldValue, Persons
 from ledger.procedure.protocol import ActionRule, Agency, Protocol
@@ -17,6 +18,10 @@ from ledger.refusals import Ground, Refusal
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.picklists import ProtectionMeasureKind
 
+_RECORDED_SINCE = 2
+"""From this edition on, the time of recording counts where a decision names an earlier day."""
+_ANNULLED_TOGETHER_SINCE = 2
+"""From this edition on, bodies that lower a value together annul what had raised it together."""
 CONDITION = "condition-"
 """The head of the rule that a refusal by a condition names; the condition's name follows."""
 PROPOSED, CONFIRMED = "decision_proposed", "decision_confirmed"
@@ -186,28 +191,179 @@ def check_bodies(
 
     Raises ``Refusal`` (``deciding-body``, ``requires-…`` or ``together``).
     """
-    day = act.acted_at.date()
     bodies = [
         one
         for one in rule.bodies_of(agency.party)
-        if (one.since is None or day >= one.since)
+        if _is_in_force(one, act, history, protocol)
         and _are_asked(one, act, agency.party, state, history, protocol)
     ]
     if not bodies:
         return
     own = [one for one in bodies if agency.role in one.roles]
     if not own:
-        roles = dict.fromkeys(role for one in bodies for role in one.roles)
-        raise Refusal(
-            Ground.NOT_ALLOWED,
-            "deciding-body",
-            f"In {agency.party}, {act.kind} is for {' or '.join(roles)}; {agency.role} does not"
-            " decide it.",
-            "iss",
-        )
+        raise _not_deciding(act.kind, agency, bodies)
     refusals = [_missing(act, agency, one, state, history, protocol) for one in own]
     if all(refusals) and refusals[0] is not None:
         raise refusals[0]
+
+
+def _not_deciding(kind: str, agency: Agency, bodies: Iterable[Bodies]) -> Refusal:
+    roles = dict.fromkeys(role for one in bodies for role in one.roles)
+    return Refusal(
+        Ground.NOT_ALLOWED,
+        "deciding-body",
+        f"In {agency.party}, {kind} is for {' or '.join(roles)}; {agency.role} does not decide it.",
+        "iss",
+    )
+
+
+def _is_in_force(bodies: Bodies, act: Act, history: Mapping[UUID, Act], protocol: Protocol) -> bool:
+    """Return whether these bodies decided already on the day of an action.
+
+    An agency chooses the day that it names. So from edition 2 on, an earlier day counts only for an
+    action that was recorded before the bodies decided, or that is older than the record of its case
+    and brought in time, as by an import.
+    """
+    if bodies.since is None or act.acted_at.date() >= bodies.since:
+        return True
+    if protocol.edition < _RECORDED_SINCE or act.recorded_at.date() < bodies.since:
+        return False
+    opening = next(iter(history.values()), None)
+    is_older = opening is None or act.acted_at < opening.recorded_at
+    until = bodies.imported_until
+    return not is_older or (until is not None and act.recorded_at.date() > until)
+
+
+def check_annulment(
+    act: Act,
+    mistaken: Act,
+    agency: Agency,
+    state: CaseState,
+    history: Mapping[UUID, Act],
+    protocol: Protocol,
+) -> None:
+    """Check that no agency takes back alone what it may not lower alone.
+
+    The annulment of an action that stands is judged as the action that the rule names, with the
+    value that stands afterwards. Any body of the party proposes that action, and the others confirm
+    it. Raises ``Refusal`` (``deciding-body`` or ``together``).
+    """
+    rule = protocol.actions.get(mistaken.kind)
+    kind = rule.annulled_as if rule is not None else None
+    if kind is None or protocol.edition < _ANNULLED_TOGETHER_SINCE:
+        return
+    annulled = annulled_ids(history.values())
+    kinds = {name for name, one in protocol.actions.items() if one.annulled_as == kind} | {kind}
+    stated = [
+        one
+        for one in history.values()
+        if one.id not in annulled and one.kind in (*kinds, "case_opened")
+    ]
+    own = [one for one in stated if protocol.agencies_by_id[one.agency].party == agency.party]
+    newest = [one for one in own if one.kind == mistaken.kind][-1:]
+    in_force = {fact.action for fact in state.facts.values()} | {one.id for one in newest}
+    if mistaken.id not in in_force:
+        return  # a later statement stands, and goes on to stand
+    asked: list[tuple[Bodies, Act]] = []
+    for bodies in protocol.actions[kind].bodies_of(agency.party):
+        value = _left(bodies, own, mistaken) or (
+            None if bodies.lowers else _left(bodies, stated, mistaken)
+        )
+        fields = {} if bodies.field is None or value is None else {bodies.field: value}
+        lowering = replace(act, kind=kind, fields=fields)
+        if _is_in_force(bodies, act, history, protocol) and _are_asked(
+            bodies, lowering, agency.party, state, history, protocol
+        ):
+            asked.append((bodies, lowering))
+    if not asked:
+        return
+    alone = [one for one, _ in asked if not together(one, state)]
+    if any(agency.role in one.roles for one in alone):
+        return
+    if any(_are_agreed(one, to, mistaken, agency, state, history, protocol) for one, to in asked):
+        return
+    jointly = next((pair for pair in asked if together(pair[0], state)), None)
+    if jointly is None:
+        raise _not_deciding(f"the annulment of {mistaken.kind}", agency, alone)
+    bodies, to = jointly
+    value = to.fields.get(bodies.field or "")
+    named = f" with {bodies.field} {value}" if _is_proposed(bodies.field) and value else ""
+    raise Refusal(
+        Ground.OUT_OF_PROCEDURE,
+        "together",
+        f"In {agency.party}, the annulment of this {mistaken.kind} is decided as {kind}{named}:"
+        f" {' or '.join(bodies.roles)} records {PROPOSED} of {kind}; then"
+        f" {' and '.join(together(bodies, state))} must record {CONFIRMED}.",
+    )
+
+
+def _left(bodies: Bodies, stated: Iterable[Act], mistaken: Act) -> Any:
+    """Return the value of a field of bodies that stands without an action; ``None`` if none."""
+    field = bodies.field or ""
+    values = [one.fields[field] for one in stated if one.id != mistaken.id and field in one.fields]
+    return values[-1] if values else None
+
+
+def _are_agreed(
+    bodies: Bodies,
+    lowering: Act,
+    mistaken: Act,
+    agency: Agency,
+    state: CaseState,
+    history: Mapping[UUID, Act],
+    protocol: Protocol,
+) -> bool:
+    """Return whether bodies of the party agreed on what an annulment comes to.
+
+    They did so after the mistaken action, and no decision and no annulment has used it since.
+    """
+    annulled, wanted = annulled_ids(history.values()), {*together(bodies, state)}
+    for earlier in reversed(list(history.values())):
+        by = protocol.agencies_by_id[earlier.agency]
+        if earlier.id == mistaken.id:
+            return False
+        if _uses(earlier, lowering.kind, by, agency, history, protocol):
+            return False
+        if (
+            earlier.kind != PROPOSED
+            or earlier.id in annulled
+            or by.party != agency.party
+            or by.role not in bodies.roles
+            or earlier.fields["decision"] != lowering.kind
+        ):
+            continue
+        field = bodies.field
+        if _is_proposed(field) and earlier.fields.get(field) != lowering.fields.get(field):
+            continue
+        confirmed = {
+            protocol.agencies_by_id[one.agency].role for one in confirmations(earlier.id, history)
+        }
+        if wanted and wanted <= confirmed:
+            return True
+    return False
+
+
+def _uses(
+    act: Act,
+    kind: str,
+    by: Agency,
+    agency: Agency,
+    history: Mapping[UUID, Act],
+    protocol: Protocol,
+) -> bool:
+    """Return whether an action of a party used what its bodies agreed on for ``kind``."""
+    return by.party == agency.party and (
+        act.kind == kind or _annuls_as(act, kind, history, protocol)
+    )
+
+
+def _annuls_as(act: Act, kind: str, history: Mapping[UUID, Act], protocol: Protocol) -> bool:
+    """Return whether an action is an annulment that is decided as ``kind``."""
+    if not annuls(act):
+        return False
+    mistaken = history.get(UUID(act.fields["corrects"]))
+    rule = protocol.actions.get(mistaken.kind) if mistaken is not None else None
+    return rule is not None and rule.annulled_as == kind
 
 
 def _are_asked(
@@ -266,7 +422,7 @@ def _missing(
     if not wanted:
         return None
     best: tuple[str, ...] = wanted
-    for proposal in _proposals(act, bodies, history):
+    for proposal in _proposals(act, bodies, history, protocol):
         confirmed = {
             protocol.agencies_by_id[one.agency].role for one in confirmations(proposal.id, history)
         }
@@ -298,7 +454,9 @@ def confirmations(proposal: UUID, history: Mapping[UUID, Act]) -> Iterator[Act]:
             yield act
 
 
-def _proposals(act: Act, bodies: Bodies, history: Mapping[UUID, Act]) -> Iterator[Act]:
+def _proposals(
+    act: Act, bodies: Bodies, history: Mapping[UUID, Act], protocol: Protocol
+) -> Iterator[Act]:
     """Yield the open proposals of this very decision by the acting agency."""
     annulled = annulled_ids(history.values())
     for earlier in reversed(list(history.values())):
@@ -306,6 +464,10 @@ def _proposals(act: Act, bodies: Bodies, history: Mapping[UUID, Act]) -> Iterato
             continue
         if earlier.kind == act.kind and earlier.agency == act.agency:
             return  # proposals of before led to that decision
+        if _annuls_as(earlier, act.kind, history, protocol):
+            party = protocol.agencies_by_id[act.agency].party
+            if party == protocol.agencies_by_id[earlier.agency].party:
+                return  # or to that annulment
         if earlier.kind != PROPOSED or earlier.agency != act.agency:
             continue
         value = act.fields.get(bodies.field) if _is_proposed(bodies.field) else None

@@ -115,7 +115,11 @@ class Bodies(Marked):
     """The facts that these bodies need, besides those of the rule."""
     since: date | None = None
     """The first day on which these bodies decide. Earlier decisions, as an import brings them, are
-    judged by the roles of the rule alone."""
+    judged by the roles of the rule alone. From edition 2 on, such a decision was recorded before
+    that day, or is older than the case's own record."""
+    imported_until: date | None = None
+    """The last day on which decisions that are older than ``since`` are recorded by the roles of
+    the rule alone (edition 2); without it, there is no such day."""
 
 
 class ValueRule(Marked):

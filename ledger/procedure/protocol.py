@@ -146,6 +146,9 @@ class ActionRule(Marked):
     """The roles that review only what an agency of another party did."""
     joins: bool = False
     """Whether an agency of a party that has no part in the case may take it. Its party joins."""
+    annulled_as: str | None = None
+    """The kind of action as which the annulment of such an action is decided: the bodies of that
+    kind decide, by the value that stands afterwards (edition 2)."""
     where: tuple[ValueRule, ...] = ()
     """The parts that count where a field of the action has one of some values."""
 
@@ -584,6 +587,8 @@ class Protocol(LedgerModel):
 
     def _check_bodies(self, kind: str, rule: ActionRule) -> None:
         """Check that the bodies of a rule are of the text. Raises ``ValueError`` if not."""
+        if rule.annulled_as is not None and rule.annulled_as not in self.actions:
+            raise ValueError(f"{kind}: there is no rule of {rule.annulled_as!r}")
         for bodies in rule.by:
             named = {*bodies.roles, *bodies.together, *bodies.together_for_child}
             if undeclared := named - self.roles.keys():

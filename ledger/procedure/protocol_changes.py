@@ -135,6 +135,8 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "shelter_exit": ("party", "levels", "roles"),
     "shelter_exit_no_more": ("party",),
     "indicators": ("number",),
+    "annulled_as": ("action", "kind"),
+    "annulled_as_no_more": ("action",),
     "joins": ("action",),
     "joins_no_more": ("action",),
     "source": ("part", "before", "after"),
@@ -570,6 +572,11 @@ def _rule(action: str, before: ActionRule, after: ActionRule) -> Iterator[Protoc
         for one in new.where:
             if _unmarked(one) not in map(_unmarked, old.where):
                 yield _change(change, kind=action, field=one.field, values=one.values)
+    if before.annulled_as != after.annulled_as:
+        if after.annulled_as is None:
+            yield _change("annulled_as_no_more", action=action)
+        else:
+            yield _change("annulled_as", action=action, kind=after.annulled_as)
     if before.joins != after.joins:
         yield _change("joins" if after.joins else "joins_no_more", action=action)
     if before.reviews != after.reviews:

@@ -180,6 +180,7 @@ TEXTS = (
     "rights.intro",
     "rule.acting_agency",
     "rule.adopted",
+    "rule.annulled_as",
     "rule.assumed",
     "rule.bodies",
     "rule.bodies_lower",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from ledger.events.act import Act
+from ledger.procedure import condition_checks
 from ledger.procedure.case_fold import told_countries
 from ledger.procedure.checks.lasting_acts import is_lasting
 from ledger.procedure.checks.proposal import (
@@ -11,6 +12,7 @@ from ledger.procedure.checks.proposal import (
     Proposal,
     acts_for,
 )
+from ledger.procedure.checks.protection import check_exit_approved
 from ledger.refusals import invalid, not_allowed, out_of_procedure
 from ledger.vocabulary import NOT_UNDERSTOOD
 
@@ -38,6 +40,16 @@ def _correction(p: Proposal) -> None:
         raise out_of_procedure(
             "already-annulled", "This action is annulled already.", "act.corrects"
         )
+    if p.act.fields["effect"] == "annulled":
+        _lowers_nothing_alone(p, mistaken)
+
+
+def _lowers_nothing_alone(p: Proposal, mistaken: Act) -> None:
+    """Check that an annulment does nothing alone that several bodies do. Raises ``Refusal``."""
+    condition_checks.check_annulment(p.act, mistaken, p.agency, p.state, p.history, p.protocol)
+    sheltered = p.state.facts.get("sheltered")
+    if sheltered is not None and sheltered.action == mistaken.id and p.protocol.edition >= 2:
+        check_exit_approved(p)
 
 
 def _opening_alone(p: Proposal, opening: Act) -> None:

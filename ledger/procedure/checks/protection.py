@@ -28,10 +28,10 @@ def _of_the_same_country(what: str, field: str) -> Check:
 def _shelter_left(p: Proposal) -> None:
     if p.state.shelter is not None and p.state.shelter.party != p.agency.party:
         raise not_allowed("own-shelter", "The country that shelters the person records this.")
-    _exit_approved(p)
+    check_exit_approved(p)
 
 
-def _exit_approved(p: Proposal) -> None:
+def check_exit_approved(p: Proposal) -> None:
     """Check that the roles of the protocol approved the exit of a person at high risk.
 
     An approval counts if it came after the person was sheltered. Raises ``Refusal`` if one lacks.
