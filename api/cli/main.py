@@ -272,11 +272,21 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def main(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  # its callback prints it
         bool,
         typer.Option(
             "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
         ),
     ] = False,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            help="The language of tables and of the server's messages, such as sq.",
+            envvar="CASE_LEDGER_LANGUAGE",
+            show_default="that of the locale",
+        ),
+    ] = None,
 ) -> None:
     """The transnational case ledger: signed case actions, shared by countries."""  # noqa: D401  # a title, which help shows
+    if language is not None:
+        os.environ["CASE_LEDGER_LANGUAGE"] = language

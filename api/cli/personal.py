@@ -33,8 +33,8 @@ def read(
 ) -> None:
     """Open personal fields that the agency's country holds. The access log records the reading."""
 
-    from api.cli.steps.case_tables import words
     from api.cli.steps.personal_tables import erased_line, fields_table
+    from api.cli.steps.table_words import words
 
     with asked.client() as client:
         case_id = client.case_named(case)

@@ -161,8 +161,8 @@ def ledger(
 ) -> None:
     """Show the whole ledger at a moment, in numbers, or the changes between two moments."""
 
-    from api.cli.steps.case_tables import words
     from api.cli.steps.replay_tables import show_moments, source_of
+    from api.cli.steps.table_words import words
     from projections.time.bitemporal import Moment
     from projections.time.ledger_at import ledger_at, ledger_difference
 

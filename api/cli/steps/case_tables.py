@@ -1,6 +1,5 @@
 """Cases, trails and events, readable at a glance."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from uuid import UUID
@@ -12,27 +11,19 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from api.cli.steps.table_words import country, day, owed, said, words
 from api.client.schemas import AgencyWithKeys, DisclosedFields, Event, Outcome
 from ledger.procedure.erasures import ErasedData, ErasureReason, erased_data
 from ledger.vocabulary.case_reference import case_reference
 from projections.folds.audit_trail import Change, TrailEntry
-from projections.folds.case_view import CaseView, StepView, Turn
+from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView, StepView, Turn
 from projections.folds.expected_steps import ExpectedStep
 from projections.folds.obligation_terms import is_over
 
 _TURN_STYLE = {Turn.OURS: "bold yellow", Turn.THEIRS: "dim", Turn.ANY: ""}
-_COUNTRY = {"XK": "Kosovo", "ME": "Montenegro", "AL": "Albania", "oversight": "Oversight"}
 _TURN_MARK = {Turn.OURS: "▶", Turn.THEIRS: "·", Turn.ANY: "▷"}
 _BOOKKEEPING = ("/last_acted_at", "/case_id", "/opened_")
 _UUID_LENGTH = 36
-_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
-
-
-def words(name: str) -> str:
-    """Return a name such as ``victim_identified`` or ``FollowUp`` as words for people."""
-    if "_" in name or name.islower() or name.isupper():
-        return name.replace("_", " ")
-    return _HUMP.sub(" ", name).lower()
 
 
 def case_panel(
@@ -45,19 +36,20 @@ def case_panel(
 
     ``file_number`` is the agency's own.
     """
-    parts: list[RenderableType] = [*_section("Access in danger to life", _dangers(view, now))]
+    parts: list[RenderableType] = [*_section(said("danger"), _dangers(view, now))]
     parts += [_standing(view)]
-    parts += _section("In force", _in_force(view))
-    parts += _section("Open requests", _requests(view))
-    parts += _section("Joint actions", _joint_actions(view))
-    parts += _section("Expected next", _expected(view, now))
-    parts += _section("Disclosed to us", _disclosed(disclosed))
-    whose = _COUNTRY.get(view.viewer, view.viewer)
-    numbered = f"file number {file_number}, " if file_number else ""
+    parts += _section(said("in_force"), _in_force(view))
+    parts += _section(said("requests"), _requests(view))
+    parts += _section(said("joint_actions"), _joint_actions(view))
+    parts += _section(said("expected"), _expected(view, now))
+    parts += _section(said("disclosed"), _disclosed(disclosed))
+    whose = said("oversight") if view.viewer == OVERSIGHT_VIEWER else country(view.viewer)
+    numbered = f"{said('file_number')} {file_number}, " if file_number else ""
+    version = said("version", version=str(view.version), position=str(view.position))
     return Panel(
         Group(*parts),
-        title=f"[bold]{whose}[/] sees case {short(view.case_id)}",
-        subtitle=escape(f"{numbered}version {view.version}, position {view.position}"),
+        title=said("sees", country=f"[bold]{whose}[/]", case=short(view.case_id)),
+        subtitle=escape(f"{numbered}{version}"),
         border_style="cyan",
     )
 
@@ -65,43 +57,35 @@ def case_panel(
 def case_list(views: Iterable[CaseView], now: datetime, numbers: Mapping[UUID, str]) -> Table:
     """Return a table with one row for each case. ``numbers`` are the agency's file numbers."""
     table = Table(box=box.SIMPLE_HEAD)
-    for column in (
-        "Case",
-        "File number",
-        "Status",
-        "Stage",
-        "Priority",
-        "Lead",
-        "Parties",
-        "Our next step",
-    ):
+    columns = ("case", "file_number", "status", "stage", "priority", "lead", "parties", "our_step")
+    for column in columns:
         # A reference that is broken into lines cannot be copied for the next command.
-        table.add_column(column, overflow="fold", no_wrap=column == "Case")
+        table.add_column(said(column), overflow="fold", no_wrap=column == "case")
     for view in views:
         ours = next((s for s in _still_expected(view, now) if s.turn is Turn.OURS), None)
         table.add_row(
             short(view.case_id),
             escape(numbers.get(view.case_id, "")),
-            words(view.status.value),
-            words(view.stage.value),
-            view.priority.value,
+            words(view.status),
+            words(view.stage),
+            words(view.priority),
             view.lead_agency,
             ", ".join(view.parties),
-            _due(words(ours.action), ours, now) if ours else Text("-", style="dim"),
+            _due(owed(ours.action), ours, now) if ours else Text("-", style="dim"),
         )
     return table
 
 
-def trail_table(entries: Iterable[TrailEntry], *, title: str = "Audit trail") -> Table:
+def trail_table(entries: Iterable[TrailEntry], *, title: str | None = None) -> Table:
     """Return a table of every event of a case, with its changes."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title or said("trail"), box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right", style="dim")
-    table.add_column("Acted")
-    table.add_column("Recorded", style="dim")
-    table.add_column("Who")
-    table.add_column("What", style="bold")
-    table.add_column("Before → after")
-    table.add_column("Signed")
+    table.add_column(said("acted"))
+    table.add_column(said("recorded"), style="dim")
+    table.add_column(said("who"))
+    table.add_column(said("what"), style="bold")
+    table.add_column(said("changes"))
+    table.add_column(said("signed"))
     for entry in entries:
         table.add_row(
             str(entry.version),
@@ -117,11 +101,11 @@ def trail_table(entries: Iterable[TrailEntry], *, title: str = "Audit trail") ->
 
 def brief_trail(entries: Iterable[TrailEntry]) -> Table:
     """Return the trail with one line for each event, to stand beside the views."""
-    table = Table(title="Audit trail", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=said("trail"), box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right", style="dim", no_wrap=True, min_width=2)
-    table.add_column("Acted", no_wrap=True, min_width=9)
-    table.add_column("Who", no_wrap=True, min_width=18)
-    table.add_column("What", style="bold", no_wrap=True, min_width=18)
+    table.add_column(said("acted"), no_wrap=True, min_width=9)
+    table.add_column(said("who"), no_wrap=True, min_width=18)
+    table.add_column(said("what"), style="bold", no_wrap=True, min_width=18)
     table.add_column("✓", no_wrap=True, min_width=1)
     for entry in entries:
         table.add_row(
@@ -137,9 +121,9 @@ def brief_trail(entries: Iterable[TrailEntry]) -> Table:
 def event_table(events: Iterable[Event]) -> Table:
     """Return a table of events by position."""
     table = Table(box=box.SIMPLE_HEAD)
-    for column in ("Position", "Recorded", "Case", "Version", "What", "Leaf hash"):
-        whole = column in ("Leaf hash", "Case")
-        table.add_column(column, no_wrap=not whole, overflow="fold" if whole else "ellipsis")
+    for column in ("position", "recorded", "case", "number", "what", "leaf_hash"):
+        whole = column in ("leaf_hash", "case")
+        table.add_column(said(column), no_wrap=not whole, overflow="fold" if whole else "ellipsis")
     for event in events:
         table.add_row(
             str(event.position),
@@ -155,17 +139,17 @@ def event_table(events: Iterable[Event]) -> Table:
 def outcome_table(outcomes: Iterable[Outcome]) -> Table:
     """Return a table of the outcomes of actions."""
     table = Table(box=box.SIMPLE_HEAD)
-    for column in ("Handed in", "Action", "Agency", "State", "Position or reason"):
-        table.add_column(column)
+    for column in ("handed_in", "action", "agency", "state", "outcome"):
+        table.add_column(said(column))
     for outcome in outcomes:
         problem, receipt = outcome.problem, outcome.receipt
-        said = f"{problem.rule}: {problem.detail}" if problem else ""
+        reason = f"{problem.rule}: {problem.detail}" if problem else ""
         table.add_row(
             outcome.received_at.strftime("%d %b %y %H:%M:%S"),
             str(outcome.action_id),
             outcome.agency,
-            outcome.state.value,
-            str(receipt.position) if receipt else said,
+            words(outcome.state),
+            str(receipt.position) if receipt else reason,
         )
     return table
 
@@ -200,16 +184,16 @@ def _standing(view: CaseView) -> Table:
     table.add_column(style="dim")
     table.add_column()
     rows: Mapping[str, str] = {
-        "Status": words(view.status.value) + (f" ({view.closure.value})" if view.closure else ""),
-        "Stage": words(view.stage.value),
-        "Person": f"{words(view.age_group.value)}, {words(view.trafficking_status.value)}",
-        "Priority": view.priority.value,
-        "Lead": view.lead_agency,
-        "Parties": ", ".join(view.parties),
-        "Opened": f"{view.opened_at:%d %b %Y}, last act {view.last_acted_at:%d %b %Y}",
+        "status": words(view.status) + (f" ({words(view.closure)})" if view.closure else ""),
+        "stage": words(view.stage),
+        "person": f"{words(view.age_group)}, {words(view.trafficking_status)}",
+        "priority": words(view.priority),
+        "lead": view.lead_agency,
+        "parties": ", ".join(view.parties),
+        "opened": said("opened_on", day=day(view.opened_at), last=day(view.last_acted_at)),
     }
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(said(name), value)
     return table
 
 
@@ -225,7 +209,7 @@ def _dangers(view: CaseView, now: datetime) -> Iterable[Text]:
 
 def _in_force(view: CaseView) -> Iterable[Text]:
     if view.shelter is not None:
-        yield Text(f"sheltered, {view.shelter.party}")
+        yield Text(f"{words('sheltered')}, {view.shelter.party}")
     for service in view.services:
         yield Text(f"{words(service.service)}, {service.party}")
     for measure in view.measures:
@@ -238,8 +222,8 @@ def _in_force(view: CaseView) -> Iterable[Text]:
         yield Text(f"legal hold of {hold.party}: {words(hold.ground)}")
     if view.erasure is not None:
         if view.erasure.confirmed or view.erasure.order:
-            said = erased_data(view, view.erasure.since)
-            why = why_erased(said) if said is not None else ""
+            data = erased_data(view, view.erasure.since)
+            why = why_erased(data) if data is not None else ""
             yield Text(
                 f"erased since {view.erasure.since:%d %b %Y}: {why};"
                 f" confirmed by {', '.join(view.erasure.confirmed) or 'none yet'}"
@@ -270,9 +254,9 @@ def why_erased(data: ErasedData) -> str:
 
 def _requests(view: CaseView) -> Iterable[Text]:
     for request in view.open_requests:
-        state = "acknowledged" if request.acknowledged else "not acknowledged"
+        state = said("acknowledged" if request.acknowledged else "not_acknowledged")
         topics = ", ".join(words(t) for t in request.topics)
-        line = f"{request.by} asks {request.addressee}: {topics} ({state})"
+        line = f"{request.by} → {request.addressee}: {topics} ({state})"
         yield Text(f"{_TURN_MARK[request.turn]} {line}", style=_TURN_STYLE[request.turn])
 
 
@@ -291,8 +275,8 @@ def _still_expected(view: CaseView, now: datetime) -> Iterator[StepView]:
 
 def _expected(view: CaseView, now: datetime) -> Iterable[Text]:
     for step in _still_expected(view, now):
-        who = step.agency or (step.party if step.party else "any party")
-        line = _due(f"{_TURN_MARK[step.turn]} {words(step.action)}: {who}", step, now)
+        who = step.agency or (step.party if step.party else said("any_party"))
+        line = _due(f"{_TURN_MARK[step.turn]} {owed(step.action)}: {who}", step, now)
         line.stylize(_TURN_STYLE[step.turn])
         yield line
 
@@ -317,12 +301,12 @@ def _section(title: str, lines: Iterable[Text]) -> list[RenderableType]:
 def _due(what: str, step: ExpectedStep, now: datetime) -> Text:
     text, due = Text(what), step.due
     if due is None and step.expected_by is not None:
-        return text.append(f" (expected by {step.expected_by:%d %b %Y}, assumed)")
+        return text.append(f" ({said('expected_by', day=day(step.expected_by))})")
     if due is None:
         return text
     if due < now:
-        return text.append(f" (overdue since {due:%d %b %Y})", style="bold red")
-    return text.append(f" (due {due:%d %b %Y})")
+        return text.append(f" ({said('overdue_since', day=day(due))})", style="bold red")
+    return text.append(f" ({said('due_on', day=day(due))})")
 
 
 def _changes(changes: Iterable[Change]) -> Iterable[str]:
@@ -341,11 +325,11 @@ def _changes(changes: Iterable[Change]) -> Iterable[str]:
 def _facts(rest: list[str], change: Change) -> Iterable[str]:
     """Yield the facts that begin or cease to hold, without those that are established anew."""
     if not rest and isinstance(change.after, dict):
-        yield from (f"now holds: {words(fact)}" for fact in change.after)
+        yield from (said("now_holds", fact=words(fact)) for fact in change.after)
     elif len(rest) == 1 and change.before is None:
-        yield f"now holds: {words(rest[0])}"
+        yield said("now_holds", fact=words(rest[0]))
     elif len(rest) == 1:
-        yield f"no longer holds: {words(rest[0])}"
+        yield said("no_longer_holds", fact=words(rest[0]))
 
 
 def _summary(change: Change) -> str:
@@ -358,7 +342,7 @@ def _summary(change: Change) -> str:
 
 def _value(value: object) -> str:
     if value is None:
-        return "none"
+        return said("none")
     if isinstance(value, list):
         return ", ".join(map(str, value))
     is_code = isinstance(value, str) and value.replace("_", "").isalpha()
@@ -367,6 +351,6 @@ def _value(value: object) -> str:
 
 def _signature(entry: TrailEntry) -> Text:
     if entry.signature.value == "valid":
-        return Text("valid", style="green")
+        return Text(said("valid"), style="green")
     style = "yellow" if entry.signature.value.startswith("valid") else "bold red"
     return Text(entry.signature.value, style=style)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich import box
 from rich.table import Table
 
-from api.cli.steps.case_tables import words
+from api.cli.steps.table_words import words
 from api.client.schemas import DuplicateDocument
 
 

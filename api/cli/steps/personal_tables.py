@@ -7,7 +7,8 @@ from uuid import UUID
 from rich import box
 from rich.table import Table
 
-from api.cli.steps.case_tables import why_erased, words
+from api.cli.steps.case_tables import why_erased
+from api.cli.steps.table_words import words
 from api.client import LedgerClient
 from api.client.schemas import PersonalField, Receipt
 from ledger.procedure.erasures import ErasedData

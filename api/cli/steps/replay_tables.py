@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from api.cli.output import fail, out, print_json
-from api.cli.steps.case_tables import case_panel, words
+from api.cli.steps.case_tables import case_panel
+from api.cli.steps.table_words import words
 from api.runtime.settings import Settings
 from ledger.events.event import ActionRecorded
 from ledger.procedure.agreement import Agreement

@@ -6,7 +6,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from api.cli.steps.case_tables import why_erased, words
+from api.cli.steps.case_tables import why_erased
+from api.cli.steps.table_words import words
 from api.client.schemas import ErasedCase, RetainedCase, RetentionStatus
 
 _COLOURS = {

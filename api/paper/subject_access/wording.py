@@ -260,6 +260,14 @@ class Wording:
             case _:
                 return value
 
+    def named(self, head: str) -> Mapping[str, str]:
+        """Return the texts of the messages whose ids begin with ``head``, by the rest of the id."""
+        return {
+            one.removeprefix(head): self._message(one, one)
+            for one in (*self._english, *self._messages)
+            if one.startswith(head)
+        }
+
     def _message(self, message: str, otherwise: str) -> str:
         return (
             self._labels.get(message)
