@@ -385,6 +385,12 @@ def _expectations(
     The roles are the roles that ``protocol``, the version of the case's last event, names for the
     same expectation: an amendment changes the roles that may act, but not the step that is owed.
     """
+    if len(agreement.versions) == 1:
+        # No amendment: each expectation is of the version in force.
+        for expectation in protocol.expected:
+            if _holds(expectation, state):
+                yield expectation, agreement.latest.protocol, None
+        return
     present = {one.key: one for one in protocol.expected}
     for version in agreement.versions:
         for expectation in version.protocol.expected:
@@ -438,11 +444,12 @@ def _is_same_deadline(one: Expectation, other: Expectation) -> bool:
 def _holds(expectation: Expectation, state: CaseState) -> bool:
     if expectation.children_only and not state.is_child:
         return False
-    if expectation.until in state.facts:
-        return False
-    if any(fact in state.facts for fact in expectation.not_while):
-        return False
-    return all(fact in state.facts for fact in expectation.after)
+    facts = state.facts.keys()
+    return (
+        expectation.until not in facts
+        and facts >= set(expectation.after)
+        and facts.isdisjoint(expectation.not_while)
+    )
 
 
 def _begun_under(

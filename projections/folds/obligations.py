@@ -326,16 +326,24 @@ def _as_it_stands(
 
     A fact may hold anew, and another country may have joined the case.
     """
-    stands = {
-        "due": owed.step.due,
-        "expected_by": owed.step.expected_by,
-        "standing": owed.step.standing,
-        "told_from": owed.step.told_from,
-        "creditors": _creditors(owed, state, protocol),
-    }
-    if all(getattr(obligation, name) == value for name, value in stands.items()):
+    step, creditors = owed.step, _creditors(owed, state, protocol)
+    if (
+        obligation.due == step.due
+        and obligation.expected_by == step.expected_by
+        and obligation.standing is step.standing
+        and obligation.told_from == step.told_from
+        and obligation.creditors == creditors
+    ):
         return obligation
-    return obligation.model_copy(update=stands)
+    return obligation.model_copy(
+        update={
+            "due": step.due,
+            "expected_by": step.expected_by,
+            "standing": step.standing,
+            "told_from": step.told_from,
+            "creditors": creditors,
+        }
+    )
 
 
 def _closed(obligation: Obligation, deed: Deed, outcome: ObligationOutcome) -> Obligation:

@@ -159,6 +159,8 @@ def test_the_status_changes_by_events_and_is_never_rewritten() -> None:
 def test_an_annulled_screening_leaves_the_status_before_it() -> None:
     case = opened(**AT_RISK)
     screened = case.take(POLICE, "indicators_assessed", **POTENTIAL)
+    proposal = case.take(POLICE, "decision_proposed", decision="indicators_assessed")
+    case.take(ADVOCATE, "decision_confirmed", proposal=proposal)
     case.take(POLICE, "correction", corrects=screened, effect="annulled", reason="entry_error")
     assert status(case) is TraffickingStatus.AT_RISK
     case.refused("not-while-at_risk", POLICE, "investigated", state="opened")
