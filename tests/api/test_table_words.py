@@ -48,7 +48,7 @@ def printed(what: RenderableType) -> str:
 def tables(case: Played) -> str:
     now = case.now + LATER
     view, owed = view_of(case), owed_in(case)
-    shown = (case_panel(view, now), case_list([view], now), obligation_table(owed, now))
+    shown = (case_panel(view, now), case_list([view], now, {}), obligation_table(owed, now))
     return "\n".join(map(printed, shown))
 
 
