@@ -25,6 +25,7 @@ from ledger.vocabulary.coordination import (
     InformationProvided,
     InformationRequested,
 )
+from ledger.vocabulary.decisions import DecisionConfirmed, DecisionProposed
 from ledger.vocabulary.identification import VictimIdentified
 from ledger.vocabulary.picklists import (
     ClosureReason,
@@ -156,7 +157,11 @@ def test_what_was_owed_is_carried_from_year_to_year(case: RecordedCase) -> None:
 def test_a_correction_after_the_year_changes_what_is_told_of_it(case: RecordedCase) -> None:
     identified = next(act for act in case.acts if act.kind == "victim_identified")
     assert report_of([case.acts]).cases.identified
-    case.take("xk-nac", annulling(identified.id, day("2027-03-01")))
+    at = day("2027-03-01")
+    agreed = case.take("xk-dhtqnj", DecisionProposed(acted_at=at, decision="not_a_victim"))
+    for other in ("xk-victim-advocate", "xk-csw-prishtina"):
+        case.take(other, DecisionConfirmed(acted_at=at, proposal=agreed))
+    case.take("xk-nac", annulling(identified.id, at))
     later = report_of([case.acts])
     assert later.cases.identified == ()
     assert "victim_identified" not in {a.kind for a in later.actions}
