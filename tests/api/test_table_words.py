@@ -1,6 +1,7 @@
 """Tables of commands are in the language of the person at the terminal; JSON has machine names."""
 
 import json
+import sys
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from rich.console import Console, RenderableType
 from api.cli.main import COMMANDS, commands_of
 from api.cli.steps import table_words
 from api.cli.steps.case_tables import case_list, case_panel
+from api.cli.steps.english_texts import TEXTS
 from api.cli.steps.obligation_tables import obligation_table
 from api.paper.subject_access.wording import wording
 from ledger.procedure.agreement import Agreement
@@ -90,6 +92,21 @@ def test_any_other_locale_has_english(
     assert "Our next step" in said
     assert "guardian appointed: XK" in said or "guardian appointed" in said
     assert json.loads(view_of(case).model_dump_json())["stage"] == "identification"
+
+
+def test_a_client_without_libraries_for_catalogues_has_english(
+    case: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The texts are those of the English catalogue."""
+    own = {name.removeprefix("cli."): text for name, text in wording("en").named("text.").items()
+           if name.startswith("cli.")}  # fmt: skip
+    assert own == TEXTS
+    monkeypatch.setenv("LANG", "sq_AL.UTF-8")
+    for module in [*sys.modules]:
+        if module.startswith(("babel", "pycountry", "api.paper")):
+            monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "babel", None)
+    assert "Our next step" in tables(case)
 
 
 def test_every_command_still_loads_with_the_language_option() -> None:

@@ -5,12 +5,14 @@ has the machine names as words. JSON is not translated.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING
 
+from api.cli.steps.english_texts import COUNTRIES, TEXTS
 from api.cli.steps.plain_words import plain
 
 if TYPE_CHECKING:
@@ -38,12 +40,16 @@ def owed(kind: str) -> str:
 
 def said(name: str, **values: str) -> str:
     """Return one of the fixed texts of tables, with its ``{places}`` filled in."""
-    return (_wording() or _in_language("en")).text(f"cli.{name}", **values)
+    wording = _wording()
+    if wording is None:
+        return TEXTS[name].format(**values)
+    return wording.text(f"cli.{name}", **values)
 
 
 def country(code: str) -> str:
     """Return a country's name."""
-    return (_wording() or _in_language("en")).country(code)
+    wording = _wording()
+    return COUNTRIES.get(code, code) if wording is None else wording.country(code)
 
 
 def day(moment: datetime) -> str:
@@ -57,18 +63,22 @@ def day(moment: datetime) -> str:
 
 
 def language() -> str:
-    """Return the code of the language that the environment names, and English if it has none."""
-    from api.paper.languages.found import SOURCE, languages
+    """Return the code of the language that the environment names.
 
-    for variable in VARIABLES:
-        named = os.environ.get(variable, "")
-        # A locale such as sq_AL.UTF-8, or a list as browsers send it.
-        code = named.split(",")[0].split(";")[0].split(".")[0].split("@")[0].replace("_", "-")
-        if not code:
-            continue
-        known = languages()
-        return next((one for one in (code, code.split("-")[0]) if one in known), SOURCE)
-    return SOURCE
+    It is English where the environment names none, a language without a catalogue, or one that this
+    installation cannot read: a client's has no library for that.
+    """
+    named = next(filter(None, (os.environ.get(one) for one in VARIABLES)), "")
+    # A locale such as sq_AL.UTF-8, or a list as browsers send it.
+    code = re.split(r"[,;.@]", named)[0].replace("_", "-")
+    if code.split("-")[0] in ("", "C", "POSIX", "en"):
+        return "en"
+    try:
+        from api.paper.languages.found import languages
+    except ModuleNotFoundError:
+        return "en"
+    known = languages()
+    return next((one for one in (code, code.split("-")[0]) if one in known), "en")
 
 
 def _wording() -> "Wording | None":
