@@ -21,6 +21,7 @@ from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.communication_forms import FormAcknowledged, FormSent
 from ledger.vocabulary.coordination import (
     CaseClosed,
+    CaseReopened,
     Correction,
     InformationProvided,
     InformationRequested,
@@ -158,6 +159,7 @@ def test_a_correction_after_the_year_changes_what_is_told_of_it(case: RecordedCa
     identified = next(act for act in case.acts if act.kind == "victim_identified")
     assert report_of([case.acts]).cases.identified
     at = day("2027-03-01")
+    case.take("xk-nac", CaseReopened(acted_at=at, reason="closed_in_error"))
     agreed = case.take("xk-dhtqnj", DecisionProposed(acted_at=at, decision="not_a_victim"))
     for other in ("xk-victim-advocate", "xk-csw-prishtina"):
         case.take(other, DecisionConfirmed(acted_at=at, proposal=agreed))
