@@ -40,6 +40,7 @@ from ledger.vocabulary.linking import (
 from ledger.vocabulary.picklists import AgeGroup
 from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.sharing import BreakGlassOpened
+from projections.folds.joined_cases import JoinedCases
 from projections.folds.obligation_terms import ObligationKind, ObligationOutcome
 from projections.folds.obligations import Obligation, obligations
 from projections.reports.accountability import Debt, ObligationStanding
@@ -131,7 +132,10 @@ class Two:
         return Counterpart(self.state(case_id), {})
 
     def owed(self, case_id: UUID) -> dict[tuple[ObligationKind, str], Obligation]:
-        found = obligations(self.ledger.acts(case_id), self.ledger.agreement).by_id.values()
+        merges = JoinedCases(event.as_act() for event in self.ledger.events)
+        joined = {one: self.ledger.acts(one) for one in merges.others(case_id)}
+        acts, agreement = self.ledger.acts(case_id), self.ledger.agreement
+        found = obligations(acts, agreement, joined).by_id.values()
         return {(one.kind, one.action): one for one in found}
 
 
@@ -248,10 +252,10 @@ def test_a_declined_merge_leaves_the_case_as_it_was(two: Two) -> None:
     proposal = two.proposed()
     decline = {"proposal": proposal, "reason": "another_person"}
     assert two.refused(POLICE, two.ends, MergeDeclined, **decline).rule == "addressee"
-    assert two.owed(two.ends)[ObligationKind.MERGE, "case_merged"].debtor_agency == THEIRS
+    assert two.owed(two.ends)[ObligationKind.MERGE, "merge_accepted"].debtor_agency == THEIRS
     two.take(THEIRS, two.ends, MergeDeclined, **decline)
     assert said(two.state(two.ends)) == before
-    owed = two.owed(two.ends)[ObligationKind.MERGE, "case_merged"]
+    owed = two.owed(two.ends)[ObligationKind.MERGE, "merge_accepted"]
     assert owed.outcome is ObligationOutcome.DECLINED
     # The country that the proposal brought into the case has no part in it any more.
     assert two.refused(THEIRS, two.ends, RiskAssessed, risk_level="low").rule == "unknown-case"
@@ -589,7 +593,8 @@ def test_both_cases_go_on_after_an_undoing_as_if_not_merged(two: Two) -> None:
     assert said(two.state(two.ends)) == said(ended)
     assert said(two.state(two.goes_on)) == said(goes_on)
     now = two.owed(two.ends)
-    assert now.pop((ObligationKind.MERGE, "case_merged")).closed is not None
+    for step in ("merge_accepted", "case_merged"):
+        assert now.pop((ObligationKind.MERGE, step)).closed is not None
     undoing = now.pop((ObligationKind.MERGE, "merge_undone"))
     assert undoing.outcome is ObligationOutcome.DONE
     assert {key: one.due for key, one in now.items()} == owed
