@@ -34,6 +34,9 @@ WITH sought AS MATERIALIZED (
     SELECT t.position FROM views.audit_trail t
     WHERE t.slot = views.live_slot('audit_trail') AND t.arrives <> '{}'
       AND t.arrives && %(keys)b::text[]
+      AND (NOT %(is_bound)s OR EXISTS (SELECT FROM views.case_views c
+          WHERE c.slot = views.live_slot('case_views') AND c.viewer = %(viewer)s
+            AND c.case_id = t.case_id AND c.agencies @> ARRAY[%(agency)s]))
 """
 _UNREAD: LiteralString = " AND t.position > " + _READ_FROM + " AND NOT " + _IS_MARKED
 _AFTER: LiteralString = " AND t.position > %(after)s"
@@ -46,8 +49,7 @@ _FROM_SOUGHT: LiteralString = """ AS is_unread
 FROM sought s JOIN views.audit_trail t ON t.position = s.position AND t.arrives <> '{}'
 WHERE t.slot = views.live_slot('audit_trail') AND t.document ->> 'agency' <> %(agency)s
   AND EXISTS (SELECT FROM views.case_views v WHERE v.slot = views.live_slot('case_views')
-      AND v.viewer = %(viewer)s AND v.case_id = t.case_id
-      AND (NOT %(is_bound)s OR v.agencies @> ARRAY[%(agency)s]))
+      AND v.viewer = %(viewer)s AND v.case_id = t.case_id)
 """
 _ARRIVED: LiteralString = _READ + _IS_MARKED + " AND t.position > " + _READ_FROM + _FROM_SOUGHT
 _SINCE: LiteralString = " AND (t.document ->> 'recorded_at')::timestamptz >= %(since)s"
