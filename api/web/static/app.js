@@ -1,5 +1,6 @@
 // On every page: signing out, changing the language, and what follows from it.
 
+import { tellTrouble } from "./browser_trouble.js";
 import { dropOld } from "./kept_files.js";
 import "./menu.js";
 import * as store from "./store.js";
@@ -13,6 +14,7 @@ async function kept() {
   await Promise.allSettled(keeping);
 }
 
+const isTroubled = tellTrouble();
 const signOut = document.getElementById("sign-out");
 const leave = document.getElementById("leave");
 
@@ -25,19 +27,21 @@ async function goAway() {
     announce(text("js.offline")); // nothing is removed from under who is still signed in
     return;
   }
-  await store.clear("drafts");
-  await store.clear("secrets");
+  if (!(await isTroubled)) {
+    await store.clear("drafts");
+    await store.clear("secrets");
+  }
   location.assign("/sign-in");
 }
 
 signOut?.addEventListener("click", async () => {
   await kept();
-  if (await isAnyKept(signOut.dataset.agency)) leave.showModal();
+  // A browser that keeps nothing has nothing to lose.
+  if (!(await isTroubled) && (await isAnyKept(signOut.dataset.agency))) leave.showModal();
   else await goAway();
 });
 document.getElementById("leave-stay")?.addEventListener("click", () => leave.close());
 document.getElementById("leave-go")?.addEventListener("click", () => { leave.close(); goAway(); });
-showUnsent();
 
 // The page comes again in the other language: the form is filled in again from what is kept.
 const languages = document.querySelector("form.languages");
@@ -50,4 +54,7 @@ languages?.addEventListener("submit", async (event) => {
   setTimeout(() => languages.requestSubmit(event.submitter));
 });
 
-dropOld();
+if (!(await isTroubled)) {
+  showUnsent();
+  dropOld();
+}

@@ -18,8 +18,8 @@ export async function make(agency) {
   return key;
 }
 
-/** The key of an agency in this browser, or undefined. */
-export const of = (agency) => store.get("keys", agency);
+/** The key of an agency in this browser, or undefined, as where storage is blocked. */
+export const of = (agency) => store.get("keys", agency).catch(() => undefined);
 
 /** A compact JWS (RFC 7515) over a payload, signed with a key. */
 export async function sign(key, type, payload) {

@@ -1,5 +1,6 @@
 // Signing in by the agency's key in this browser.
 
+import { tellBeforeKeys, tellTrouble } from "./browser_trouble.js";
 import * as keys from "./keys.js";
 import { text } from "./texts.js";
 
@@ -24,8 +25,8 @@ document.getElementById("make-key").addEventListener("click", async () => {
   try {
     await keys.make(agency.value);
     say(text("sign_in.made"));
-  } catch {
-    say(text("sign_in.no_ed25519"));
+  } catch (error) {
+    say(text((await tellTrouble()) ?? "sign_in.not_made", { reason: error.message }));
   }
   show();
 });
@@ -46,3 +47,4 @@ document.getElementById("enter").addEventListener("click", async () => {
 });
 
 show();
+tellBeforeKeys();

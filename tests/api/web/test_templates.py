@@ -1,5 +1,6 @@
 """Every template of the pages compiles, with or without rows to show."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,14 @@ from api.web.rendering import _templates
 @pytest.mark.parametrize("name", _templates().list_templates(extensions=["html"]))
 def test_every_template_compiles(name: str) -> None:
     _templates().get_template(name)
+
+
+@pytest.mark.parametrize("name", _templates().list_templates(extensions=["html"]))
+def test_no_browser_keeps_what_is_typed_into_a_form(name: str) -> None:
+    """Firefox and Chromium write what is sent by other forms into their profiles, in clear."""
+    source, _, _ = _templates().loader.get_source(_templates(), name)  # type: ignore[union-attr]
+    forms = re.findall(r"<form\b[^>]*>", source)
+    assert [form for form in forms if 'autocomplete="off"' not in form] == []
 
 
 def test_the_countries_asked_for_missing_fields_are_in_one_list() -> None:
