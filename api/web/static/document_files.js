@@ -378,6 +378,12 @@ export function begin(place, { draft, caseId, most = Infinity, changed = () => {
       await takeAll(chosen);
     });
   }
+  // A file that is dropped beside the area would otherwise take the place of the page.
+  for (const kind of ["dragover", "drop"]) {
+    document.addEventListener(kind, (event) => {
+      if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
+    });
+  }
   const area = part("drop");
   for (const kind of ["dragenter", "dragover"]) {
     area.addEventListener(kind, (event) => {
