@@ -17,8 +17,8 @@ from ledger.procedure.conditions import Standing
 from ledger.procedure.protocol import Protocol
 from projections.folds.audit_trail import TrailEntry
 
-_LETTERS_TOGETHER, _FIELDS_TOGETHER = 800, 10
-"""A part of a form with so many letters and fields at most fits on one page."""
+_LETTERS_TOGETHER = 800
+"""A field with so many letters at most is on one page."""
 NUL = "\0"
 """Stands for the number of a page, and for that of the last one."""
 Shown = tuple[Line, ...]
@@ -105,12 +105,14 @@ class PrintedForm:
 
     def _part(self, one: FormContent, both: tuple[Words, Words]) -> dict[str, object]:
         told = [list(self._told(one, words.things)) for words in both]
-        letters = max(sum(len(value) for _, value in fields) for fields in told)
+        longest = [max(len(value) for _, value in pair) for pair in zip(*told, strict=True)]
         return {
-            "is_long": letters > _LETTERS_TOGETHER or max(map(len, told)) > _FIELDS_TOGETHER,
             "heading": [shown(words.things.kind(one.entry.kind)) for words in both],
             "by": [shown(_by(one, words)) for words in both],
-            "fields": list(_paired(*told)),
+            "fields": [
+                {"pair": pair, "is_long": letters > _LETTERS_TOGETHER}
+                for pair, letters in zip(_paired(*told), longest, strict=True)
+            ],
         }
 
     def _told(self, one: FormContent, words: Wording) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ import pytest
 
 from api.client.schemas.case_documents import MadeKind
 from api.paper.languages.found import shipped
+from api.paper.subject_access.wording import wording
 from api.web.texts import texts
 from ledger.log.merkle import leaf_hash
 from ledger.log.paper_code import paper_code
@@ -135,6 +136,14 @@ def test_the_page_of_the_steps_says_which_country_acknowledged(node: Server) -> 
     assert '<span class="tag acknowledged">Albania: acknowledged</span>' in page
 
 
+def parts(node: Server, case_id: UUID, sending: UUID, language: str) -> list[str]:
+    """Return the names of the actions that a sent form carries."""
+    case = node.node.ledger.case(case_id)
+    assert case is not None
+    carried = case.history[sending].fields["actions"]
+    return [wording(language).kind(case.history[UUID(one)].kind) for one in carried]
+
+
 @pytest.mark.parametrize(("here", "there"), [("sq", "cnr"), ("cnr", "en")])
 def test_each_is_printed_in_two_languages_side_by_side(
     node: Server, story: Told, sent: Sent, here: str, there: str
@@ -143,14 +152,20 @@ def test_each_is_printed_in_two_languages_side_by_side(
     shared = disclosed(Level.CASE, "xk") | disclosed(Level.CASE, "me")
     personal = {one for one in personal if not any(one in other for other in shared)}
     assert len(personal) > 5
-    protocol = node.agencies.protocol
+    protocol, begun = node.agencies.protocol, 0
     for number, (action, position, _, by) in sent.items():
         with signed_in(node, by) as browser:
             browser.cookies.set("case-ledger-language", here)
             path = f"/cases/{story.cases['A']}/forms/sent/{action}/form.pdf?beside={there}"
             answer = browser.get(path)
         assert answer.status_code == 200, answer.text
-        text = squeezed("".join(page_texts(answer.content)))
+        pages = [squeezed(one) for one in page_texts(answer.content)]
+        carried = parts(node, story.cases["A"], action, here)
+        begun += len(pages) > 1 and bool(carried)
+        # A part begins on the first page, which is not left half empty.
+        if carried:
+            assert any(squeezed(part) in pages[0] for part in carried), number
+        text = "".join(pages)
         (row,) = node.node.ledger.rows_at([position])
         assert paper_code(leaf_hash(bytes(row.state))) in text
         assert squeezed(REMARKS) in text, number
@@ -160,6 +175,7 @@ def test_each_is_printed_in_two_languages_side_by_side(
             assert squeezed(texts(language).text("forms.source.assumption")) in text
         assert str(position) in text
         assert [one for one in personal if one in text] == []
+    assert begun > 1, "some forms have several pages"
 
 
 def test_one_is_made_a_document_that_belongs_to_its_sending(
