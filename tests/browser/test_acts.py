@@ -124,6 +124,19 @@ def test_a_case_is_opened_and_carried_on_by_forms(person: People, case: UUID, no
     page.get_by_role("button", name="Sign and record").click()
     page.wait_for_url(re.compile(r"at_least="))
     expect(page.locator("table.lanes tbody tr")).to_have_count(2)
+    said = page.locator("#recorded")
+    expect(said).to_contain_text("Recorded as number 2: Taken into a shelter")
+    expect(said).to_be_focused()
+    page.wait_for_url(lambda url: "recorded=" not in url)  # a reload does not say it again
+    expect(said.get_by_role("link").first).to_be_visible()
+    police.sees_no_barrier()
+    police.pictures("recorded")
+    with node.client(POLICE) as client:
+        action = next(iter(client.trail(case))).action_id
+    page = police.goto(f"/cases/{case}?recorded={action}")
+    expect(page.locator("#recorded")).to_contain_text("Recorded as number 1")
+    page = person(OVERSIGHT).goto(f"/cases/{case}?recorded={action}")
+    expect(page.locator("#recorded")).to_have_count(0)  # another agency recorded it
 
 
 def test_what_is_not_possible_now_says_why(person: People, case: UUID) -> None:

@@ -70,13 +70,58 @@ def test_a_case_is_a_timeline_of_both_countries(person: People, story: Told) -> 
     assert page.locator("svg text.stage").count() == 5
     assert page.locator("svg .dot").count() == story.versions["A"]
     assert page.locator("svg .crossing").count() > 2
-    headings = page.locator("table.lanes thead th").all_inner_texts()
-    assert headings[-2:] == ["Kosovo", "Montenegro"]
-    assert page.locator("table.lanes tbody tr").count() == story.versions["A"]
-    page.locator("table.lanes summary").first.click()
-    expect(page.locator("table.lanes tbody tr").first).to_contain_text("Countries in the case")
+    actions = page.locator("table.lanes tbody tr")
+    assert actions.count() == story.versions["A"]
+    countries = set(page.locator("table.lanes .country").all_inner_texts())
+    assert countries == {"XKKosovo", "MEMontenegro"}
+    assert actions.locator("details").count() == 0, "nothing is behind a closed row"
+    expect(actions.locator("th").first).to_have_text(str(story.versions["A"]))
     police.sees_no_barrier()
-    police.picture("case")
+    police.pictures("case")
+    page.get_by_role("link", name="Oldest first").click()
+    expect(actions.locator("th").first).to_have_text("1")
+    expect(actions.last).to_contain_text("recorded")
+    expect(page.get_by_role("link", name="Oldest first")).to_have_attribute("aria-current", "true")
+
+
+def test_the_page_of_a_case_begins_with_its_answers(person: People, story: Told) -> None:
+    police = person(POLICE)
+    page = police.goto(f"/cases/{story.cases['A']}")
+
+    def answer(name: str) -> str:
+        return page.locator(f"[data-answer={name}]").inner_text()
+
+    assert "Centre for social work" in answer("guardian")
+    assert "High" in answer("risk")
+    assert "review due by 15 January 2026" in answer("risk")
+    assert "Return to care in the country of origin" in answer("best-interests")
+    assert "Shelter for Victims of Trafficking, Montenegro" in answer("shelter")
+    assert "Legal" in answer("services")
+    assert "none recorded" in answer("measures")
+    consents = page.locator("[data-consent]")
+    expect(consents).to_have_count(2)
+    expect(consents.first).to_contain_text("without an end date")
+    expect(page.locator("dl.strip")).to_contain_text("Centre for Social Work, Podgorica")
+    ends = page.locator("#line").evaluate(
+        "line => [...document.querySelectorAll('[data-answer], #next, #consents')]"
+        ".every(one => one.compareDocumentPosition(line) & Node.DOCUMENT_POSITION_FOLLOWING)"
+    )
+    assert ends, "all answers are before the timeline"
+
+
+def test_no_part_of_a_case_is_beside_a_phones_screen(person: People, story: Told) -> None:
+    police = person(POLICE)
+    police.page.set_viewport_size({"width": 390, "height": 844})
+    page = police.goto(f"/cases/{story.cases['A']}")
+    beside = page.evaluate(
+        """() => [...document.querySelectorAll("main *")]
+            .filter((one) => !one.closest(".tabs") && one.offsetWidth > 1
+                && one.getBoundingClientRect().right > innerWidth + 1)
+            .map((one) => one.tagName + "." + one.className)"""
+    )
+    police.sees_no_barrier()
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert beside == []
 
 
 def test_a_case_of_other_countries_is_not_there(person: People, story: Told) -> None:

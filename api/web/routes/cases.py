@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from enum import StrEnum
 from functools import partial
 from typing import Annotated
 from urllib.parse import parse_qs
@@ -21,6 +22,7 @@ from api.http.routes.personal import trail_of
 from api.node.node import Node
 from api.paper.subject_access.gathering_documents import subject_archive, subject_documents
 from api.services.personal_data_access import OpenedFields
+from api.web.case_answers import case_answers
 from api.web.case_managers import case_managers
 from api.web.case_text import FieldText, case_values, dues, names, of_fact, rows, told
 from api.web.documents import case_level_documents, document_rows
@@ -39,6 +41,7 @@ from ledger.procedure.erasures import ErasedData
 from ledger.procedure.protocol import OVERSIGHT, Operation
 from ledger.procedure.readings import Reading
 from ledger.refusals import Ground, Refusal
+from ledger.signing import signed_action
 from ledger.system import clock
 from ledger.vault.access_log import CaseReadings
 from ledger.vault.held_fields import Held, HeldFields
@@ -58,26 +61,60 @@ PURPOSES = tuple(p for p in Purpose if p is not Purpose.SUBJECT_ACCESS)
 """The purposes for which a person may open fields. The person's own file is another matter."""
 
 
+class TimelineOrder(StrEnum):
+    """The order of the actions on the page of a case."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+
+
 @router.get("/cases/{case_id}")
 def show_case(
-    request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, at_least: AtLeast = None
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    case_id: CaseId,
+    at_least: AtLeast = None,
+    order: TimelineOrder = TimelineOrder.NEWEST,
+    recorded: UUID | None = None,
 ) -> Response:
-    """Show one case: the steps that are due, the facts in force, and its timeline."""
+    """Show one case: its answers, the steps that are due, and its timeline.
+
+    ``recorded`` is the action after whose recording the page is shown. Only an action of the
+    reader's own agency is named, so no link from elsewhere makes the page say what is not so.
+    """
     for projection in ("case_views", "audit_trail"):
         wait_for(node, projection, at_least)
     view = own_case(node, caller, case_id)
     opened_case(node, caller, case_id)
     trail, words = trail_of(node, caller, case_id), Words.of(request).things
     protocol, held = caller.protocol, case_fields(node, caller, case_id)
+    told = rows(trail, held, dict(handovers(trail)), caller.registry.agreement, words)
+    own = caller.agency.id
     return page(
         request,
         "case.html",
         caller,
         case=view,
+        answers=case_answers(view, trail, held, words.local_day(_now())),
+        recorded=next(
+            (
+                row
+                for row in told
+                if row.entry.action_id == recorded and row.entry.agency == own
+            ),
+            None,
+        ),
+        waiting=[
+            signed_action.read(signed_action.parse(one.sd_jwt)).kind
+            for one in node.outbox.waiting_of(own, case_id)
+        ],
+        order=order.value,
+        may_take=partial(_may_take, caller),
         dues=dues(view, caller.agency, protocol, _now()),
         picture=timeline(trail, lanes(view, caller)),
         lanes=lanes(view, caller),
-        rows=rows(trail, held, dict(handovers(trail)), caller.registry.agreement, words),
+        rows=told[::-1] if order is TimelineOrder.NEWEST else told,
         linked=linked(node, caller, view, trail, held),
         managers=case_managers(trail, held, lanes(view, caller)),
         adds_documents=_may_take(caller, DocumentAdded.kind),

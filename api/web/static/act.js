@@ -250,9 +250,11 @@ function begin(form) {
       await drafts.dropBelow(draft);
       const waits = state === "waits";
       if (waits) announce(text("act.waits"));
-      const own = form.dataset.next ?? (waits ? "/cases" : `/cases/${kept.caseId}`);
+      const isKnown = form.dataset.case || !waits; // a new case that waits has no page yet
+      const own = form.dataset.next ?? (isKnown ? `/cases/${kept.caseId}` : "/cases");
       const next = new URL(own, location.origin);
       if (told.position && !waits) next.searchParams.set("at_least", told.position);
+      if (told.action_id && !waits && !form.dataset.next) next.searchParams.set("recorded", told.action_id);
       location.assign(next);
     } else if (state === "unanswered") {
       await keepForLater(kept);
