@@ -1,4 +1,4 @@
-"""What several bodies lower together, no agency lowers alone by annulling what had raised it."""
+"""No agency lowers alone, by annulling what had raised it, what several bodies lower together."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -117,7 +117,7 @@ def test_a_shelter_is_not_left_by_an_annulment() -> None:
 
 
 def several(rule: ActionRule) -> bool:
-    """Whether some party takes an action of this kind by several bodies together."""
+    """Return whether some party takes an action of this kind by several bodies together."""
     return any(one.together or one.together_for_child for one in rule.by)
 
 

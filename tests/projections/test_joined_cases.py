@@ -1,4 +1,4 @@
-"""What is owed in a case follows from the cases too that a merge joined with it."""
+"""Obligations of a case follow from the cases too that a merge joined with it."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -170,7 +170,7 @@ def test_a_hold_of_a_joined_case_stops_the_approval_and_its_period() -> None:
 
 
 def can_be_approved(persons: Persons, case: int, proposal: UUID) -> bool:
-    """Whether the rules let any agency approve an erasure now."""
+    """Return whether the rules let any agency approve an erasure now."""
     ledger, case_id = persons.ledger, persons.cases[case]
     for agency in APPROVERS:
         made = ErasureApproved(acted_at=persons.at, proposal=proposal)
