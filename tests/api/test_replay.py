@@ -57,7 +57,7 @@ class Story:
         self.take("opened", POLICE, opening(("XK",), acted_at=START, first_name="Nobody"))
         self.take("sheltered", SHELTER, self.shelter(START + day))
         self.take("assessed", POLICE, self.risk(START + 3 * day, RiskLevel.LOW))
-        self.take("late", POLICE, self.risk(START + 2 * day, RiskLevel.HIGH))
+        self.take("late", POLICE, self.risk(START + 2 * day, RiskLevel.MEDIUM))
         self.take(
             "annulled",
             SHELTER,
