@@ -16,6 +16,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "jinja2",
         "opentelemetry.exporter",
         "opentelemetry.sdk",
+        "phonenumbers",
         "pi_heif",
         "prometheus_client",
         "psycopg",
