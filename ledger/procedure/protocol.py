@@ -149,6 +149,10 @@ class ActionRule(Marked):
     annulled_as: str | None = None
     """The kind of action as which the annulment of such an action is decided: the bodies of that
     kind decide, by the value that stands afterwards (edition 2)."""
+    named_roles: dict[str, tuple[Role, ...]] = Field(default_factory=dict)
+    """Of a field that names an agency: the roles that this agency may have. Forms offer only these.
+
+    No rule reads it: the field may be sealed. Without an entry every agency is offered."""
     where: tuple[ValueRule, ...] = ()
     """The parts that count where a field of the action has one of some values."""
 
@@ -513,6 +517,11 @@ class Protocol(LedgerModel):
                 raise ValueError(f"{kind}: by_another_party names roles that do not review")
             if rule.reviews is not None and rule.reviews not in CASE_ACTIONS[kind].ledger_fields():
                 raise ValueError(f"{kind}: there is no ledger field {rule.reviews!r} to review")
+            for field, named in rule.named_roles.items():
+                if field not in CASE_ACTIONS[kind].model_fields:
+                    raise ValueError(f"{kind}: named_roles: there is no field {field!r}")
+                if not named or set(named) - self.roles.keys():
+                    raise ValueError(f"{kind}: named_roles: {field} needs declared roles")
             for fact in _facts_of(rule):
                 if not any(covers(pattern, fact) for pattern in established):
                     raise ValueError(f"{kind}: no action establishes {fact!r}")

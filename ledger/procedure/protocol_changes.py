@@ -581,6 +581,8 @@ def _rule(action: str, before: ActionRule, after: ActionRule) -> Iterator[Protoc
         yield _change("joins" if after.joins else "joins_no_more", action=action)
     if before.reviews != after.reviews:
         yield _change("other", part=f"actions.{action}.reviews")
+    if before.named_roles != after.named_roles:
+        yield _change("other", part=f"actions.{action}.named_roles")
 
 
 def _whose(rule: ActionRule) -> tuple[object, ...]:
