@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from api.services.case_search import start_of
 from api.services.search_text import read_day
+from api.web.date_entry import TypedDate
 from ledger.vocabulary.picklists import AgeGroup, CaseStatus, Stage
 from projections.tables.case_lists import CaseFilter, CaseOrder
 
@@ -16,7 +17,8 @@ _PICKED: Mapping[str, frozenset[str]] = {
     "age_group": frozenset(AgeGroup),
     "order": frozenset(CaseOrder),
 }
-_DAYS = ("opened_from", "opened_to")
+DAYS = ("opened_from", "opened_to")
+"""The filters that are dates, each in the form of ``TypedDate.text``."""
 MOST_CHARACTERS = 100
 """Of one value."""
 
@@ -58,8 +60,7 @@ class ListChoice:
             for name, values in _PICKED.items()
             if (value := getattr(self, name)) and value not in values
         ]
-        found += [name for name in _DAYS if self._day(name) is None and getattr(self, name)]
-        return tuple(found)
+        return (*found, *(name for name in DAYS if not self._is_day(name)))
 
     @property
     def case_order(self) -> CaseOrder:
@@ -80,8 +81,27 @@ class ListChoice:
             opened_before=None if last is None else start_of(last + timedelta(days=1), zone),
         )
 
+    def typed(self, name: str) -> TypedDate:
+        """Return the parts of a date as they were typed."""
+        return TypedDate.of(getattr(self, name))
+
     def _day(self, name: str) -> date | None:
-        return read_day(getattr(self, name))
+        return self.typed(name).read()
+
+    def _is_day(self, name: str) -> bool:
+        try:
+            self._day(name)
+        except ValueError:
+            return False
+        return True
+
+
+def as_text(parts: TypedDate, written: str) -> str:
+    """Return a date of three fields as one text; without them, a date that an address names."""
+    if parts.text or not written:
+        return parts.text
+    day = read_day(written)
+    return written if day is None else day.isoformat()
 
 
 CHOICES = tuple(one.name for one in fields(ListChoice))

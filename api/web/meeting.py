@@ -75,7 +75,9 @@ def recordings(
         _recording(
             kind,
             replace(offered[kind], choices={**offered[kind].choices, **choices}),
-            form_of=lambda offer: form(offer.kind, offer, named, protocol, words.things),
+            form_of=lambda offer: form(
+                offer.kind, offer, named, protocol, words.things, own=sitting.own
+            ),
             preset={"countries": both} if kind == MEETING else {},
             met=met,
             words=words,

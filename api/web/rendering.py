@@ -22,6 +22,7 @@ from api.paper.subject_access.wording import Wording, wording
 from api.runtime.readiness import of_effect
 from api.runtime.trouble import Trouble
 from api.web.assets import assets
+from api.web.date_entry import date_example, date_order
 from api.web.languages import language_of, protocol_of
 from api.web.navigation import sections
 from api.web.texts import PageTexts, texts
@@ -87,6 +88,8 @@ def _templates() -> Environment:
     )
     made.globals |= {
         "asset": assets().url,
+        "date_order": date_order,
+        "date_example": date_example,
         "reference": lambda case: case_reference(UUID(str(case))),
         "document_schema": _document_schema,
         "stage_of": lambda entry: stage_of(entry).value,

@@ -5,8 +5,9 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,8 +16,10 @@ from playwright.sync_api import (
     Browser,
     BrowserContext,
     ConsoleMessage,
+    Locator,
     Page,
     Playwright,
+    Route,
     ViewportSize,
     expect,
     sync_playwright,
@@ -30,6 +33,37 @@ from tests.support.databases import new_database
 from tests.support.serving import Server, serving
 from tests.support.sharing import register_country_keys
 from tests.support.story import Told, tell
+
+
+def draft(page: Page, name: str) -> dict[str, Any] | None:
+    """Return the draft of an id, as the page's scripts read it."""
+    found: dict[str, Any] | None = page.evaluate(
+        """async (id) => {
+            const script = document.querySelector("script[src*='app.js']").src;
+            return (await import(script.replace("app.js", "drafts.js"))).find(id);
+        }""",
+        name,
+    )
+    return found
+
+
+def show_whole(page: Page) -> None:
+    """Show all steps of a long form at once."""
+    page.get_by_role("button", name="Show the whole form").click()
+
+
+def fill_date(page: Page | Locator, field: str, day: date) -> None:
+    """Type a date into the three fields of a form's date."""
+    for name, number in (("day", day.day), ("month", day.month), ("year", day.year)):
+        page.locator(f"#{field}-{name}").fill(str(number))
+
+
+def answer_is_lost(route: Route) -> None:
+    """Let the node record what is sent, and the answer get lost on its way."""
+    answer = route.fetch(headers={**route.request.headers, "sec-fetch-site": "same-origin"})
+    assert answer.status == 201
+    route.abort()
+
 
 CHROMIUM = Path("/usr/bin/chromium")
 SHELL = Path("/usr/bin/chromium-headless-shell")

@@ -1,12 +1,13 @@
 """The agencies page: what everyone reads, and what a coordinator reviews and signs."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from playwright.sync_api import Page, expect
 
 from ledger.vocabulary.registration import AgencyRegistered, ContactPointNamed, Office
-from tests.browser.conftest import SECONDS, Person
+from tests.browser.conftest import SECONDS, Person, answer_is_lost, draft
 from tests.support.serving import Server
 from tests.support.waiting import until
 
@@ -73,6 +74,54 @@ def test_everyone_reads_agencies_and_contacts_and_another_party_confirms(
     expect(coordinator.goto("/agencies").locator(MONTENEGRO)).to_contain_text("An auditor")
 
 
+def test_an_act_on_agencies_whose_answer_is_lost_is_kept_and_sent_once(
+    person: People, node: Server
+) -> None:
+    """What is wrong is said at each field; a number in local writing is shown with its country."""
+    coordinator = person("xk-nac")
+    coordinator.expected = re.compile("ERR_FAILED")
+    desk = coordinator.goto("/agencies")
+    desk.select_option("#act", "agency_registered")
+    desk.fill("#new-id", "Peja!")
+    desk.fill("#telephone", "044 100")
+    desk.get_by_role("button", name="See what will be signed").first.click()
+    wrong = desk.locator("#errors li")
+    expect(wrong).to_have_count(4)
+    expect(wrong.filter(has_text="no telephone number")).to_have_count(1)
+    expect(desk.locator("#new-id")).to_be_focused()
+    expect(desk.locator("#role-wrong")).to_have_text("needs a value")
+    coordinator.sees_no_barrier()
+    desk.fill("#new-id", "peja-shelter")
+    desk.select_option("#role", "shelter")
+    desk.fill("#name", "Shelter in Peja")
+    desk.fill("#telephone", "044/100-200")
+    desk.locator("#telephone").blur()
+    expect(desk.locator("#telephone")).to_have_value("+383 44 100 200")
+    until(lambda: "Shelter in Peja" in str(draft(desk, "xk-nac/agencies/agency-form")))
+    desk.reload()
+    expect(desk.locator("#name")).to_have_value("Shelter in Peja")
+    desk.get_by_role("button", name="See what will be signed").first.click()
+    expect(desk.locator("#told")).to_contain_text("+383 44 100 200")
+    sent: list[str] = []
+    desk.on(
+        "request",
+        lambda r: sent.append(r.post_data or "") if r.url.endswith("/actions") else None,
+    )
+    desk.route("**/v1/protocol/actions", answer_is_lost, times=1)
+    desk.get_by_role("button", name="Sign", exact=True).click()
+    expect(desk.locator("#said")).to_contain_text("kept in this browser")
+    desk = coordinator.goto("/cases")
+    waiting = desk.locator("#unsent li")
+    expect(waiting).to_contain_text("Agency registered")
+    waiting.get_by_role("button", name="Send again").click()
+    expect(desk.locator("#unsent")).to_be_hidden()
+    assert len(sent) == 2
+    assert sent[0] == sent[1]
+    with node.client("me-nac") as client:
+        (one,) = (one for one in client.agencies() if one.id == "peja-shelter")
+    assert one.office == Office(telephone="+383 44 100 200")
+
+
 def sign(desk: Page) -> None:
     """Review and sign the form on contact points, and load the page again."""
     form = desk.locator("section[aria-labelledby=change-contacts]")
@@ -95,23 +144,23 @@ def test_a_coordinator_fills_changes_and_ends_contact_points_and_their_cards(
     desk.check("#contact-deputy")
     desk.select_option("#contact-languages", ["sqi", "eng"])
     desk.get_by_role("button", name="See what will be signed").last.click()
-    expect(desk.locator("#contact-said")).to_contain_text("e-mail address or a telephone")
+    expect(desk.locator("#contact-errors")).to_contain_text("e-mail address or a telephone")
     desk.fill("#contact-email", "duty@example.invalid")
     sign(desk)
 
     desk.select_option("#contact-act", "contact_card_given")
     desk.select_option("#contact-of", label="Duty officer (Deputy), " + agency_name(node, "al-nac"))
     desk.fill("#contact-person", "zqErion Hoxha")
-    desk.fill("#contact-person-telephone", "+355 44 100 200")
+    desk.fill("#contact-person-telephone", "04 410 0200")
     coordinator.sees_no_barrier()
     coordinator.picture("contacts-form")
     sign(desk)
-    expect(desk.locator(".card", has_text="zqErion Hoxha")).to_contain_text("+355 44 100 200")
+    expect(desk.locator(".card", has_text="zqErion Hoxha")).to_contain_text("+355 4 410 0200")
 
     desk.select_option("#contact-act", "contact_card_given")
     desk.select_option("#contact-of", index=1)
     assert desk.input_value("#contact-person") == "zqErion Hoxha", "to change a part of it"
-    desk.fill("#contact-person-telephone", "+355 44 300 400")
+    desk.fill("#contact-person-telephone", "+355 4 430 0400")
     sign(desk)
 
     other = person("xk-nac")
@@ -119,8 +168,8 @@ def test_a_coordinator_fills_changes_and_ends_contact_points_and_their_cards(
     def seen() -> str:
         return other.goto("/agencies").locator("section[aria-labelledby=contacts]").inner_text()
 
-    until(lambda: "+355 44 300 400" in seen(), "the card in the other country", seconds=60)
-    assert "+355 44 100 200" not in seen()
+    until(lambda: "+355 4 430 0400" in seen(), "the card in the other country", seconds=60)
+    assert "+355 4 410 0200" not in seen()
 
     desk.select_option("#contact-act", "contact_point_named")
     desk.select_option("#contact-replaces", index=1)

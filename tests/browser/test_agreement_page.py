@@ -172,7 +172,11 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_signature(
     desk.get_by_role("button", name="Sign and record").click()
     expect(desk.locator("#trouble")).to_contain_text("did not answer", timeout=SECONDS)
     desk.unroute("**/v1/protocol/actions")
-    sign(desk)
+    desk = proposer.goto("/cases")
+    waiting = desk.locator("#unsent li")
+    expect(waiting).to_contain_text("Amendment of the protocol proposed")
+    waiting.get_by_role("button", name="Send again").click()
+    expect(desk.locator("#unsent")).to_be_hidden(timeout=SECONDS)
     with node.client("al-nac") as client:
         found = [one for one in client.amendments() if one.reason == "A try."]
         assert [one.state.value for one in found] == ["open"]

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Person
+from tests.browser.conftest import Person, fill_date, show_whole
 from tests.support.actions import START, opening
 from tests.support.serving import Server
 
@@ -29,6 +29,7 @@ def test_a_misspelt_child_is_put_right_by_forms(person: People) -> None:
     police = person("xk-dhtqnj")
     police.expected = REFUSED
     page = police.goto("/cases/new")
+    show_whole(page)
     year = datetime.now(UTC).year
     expect(page.locator("[data-field=confirmed]")).to_be_hidden()
     page.locator("#f-age_group").select_option("child")
@@ -36,21 +37,22 @@ def test_a_misspelt_child_is_put_right_by_forms(person: People) -> None:
     page.locator("#f-ground").select_option("helpline")
     page.get_by_label("Out of school").check()
     page.locator("#f-first_name").fill("Arlnda")
-    page.locator("#f-birthdate").fill("1980-03-07")
+    fill_date(page, "f-birthdate", date(1980, 3, 7))
     sign(page)
     expect(page.locator("#trouble")).to_contain_text("By the birth date the person was an adult")
-    page.locator("#f-birthdate").fill(f"{year - 17}-03-07")
+    fill_date(page, "f-birthdate", date(year - 17, 3, 7))
     expect(page.locator("#f-of_age_from")).to_have_value(f"{year + 1}-01-01")
     sign(page)
     case = recorded(page)
     expect(page.locator("[aria-labelledby=state]")).to_contain_text("Comes of age")
     page = police.goto(f"/cases/{case}/act/identity_recorded")
+    show_whole(page)
     expect(page.get_by_text("A field that you leave empty stays as it was")).to_be_visible()
     page.locator("#f-ground").select_option("learned")
     page.locator("#f-source").select_option("document")
     page.locator("#f-certainty").select_option("confirmed")
     page.locator("#f-first_name").fill("Arlinda")
-    page.locator("#f-birthdate").fill("1990-03-07")
+    fill_date(page, "f-birthdate", date(1990, 3, 7))
     sign(page)
     trouble = page.locator("#trouble")
     expect(trouble).to_contain_text("Correct the date, or confirm below that it is right")

@@ -70,7 +70,8 @@ def agree(page: Page, kind: str, due: str) -> None:
     part("f-joint_action").select_option(kind)
     for agency in ("xk-csw-peja", "me-csw-podgorica"):
         part("act").locator(f"input[value={agency}]").check()
-    part("f-due").fill(due)
+    for name, number in zip(("year", "month", "day"), due.split("-"), strict=True):
+        part(f"f-due-{name}").fill(number)
     sign(page, "joint_action_agreed")
 
 

@@ -177,6 +177,10 @@ class Wording:
         told = offset(self._local(now))
         return told if self._zone is UTC else f"{self._zone} ({told})"
 
+    def zone_offset(self, now: datetime) -> str:
+        """Return the present offset of the party's local time from UTC."""
+        return offset(self._local(now))
+
     @property
     def locale_name(self) -> str:
         """Return the name of the language's locale in the CLDR."""

@@ -7,7 +7,10 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
+from pydantic import Field
+from starlette.responses import JSONResponse
 
+from api.client.schemas.document import Document
 from api.http.access import Caller, TheCaller, TheNode
 from api.http.parameters import CaseId
 from api.node.node import Node
@@ -15,11 +18,12 @@ from api.web.action_list import by_stage
 from api.web.action_names import Recorded, action_names
 from api.web.document_form import files_of_form, own_document
 from api.web.errors import PageRoute
-from api.web.forms import NOT_BY_FORM, form, is_long
+from api.web.forms import NOT_BY_FORM, form, is_long, usual_values
 from api.web.linked import others
 from api.web.refusal_text import reason
-from api.web.rendering import Words, page
+from api.web.rendering import PAGE_HEADERS, Words, page
 from api.web.routes.cases import own_case
+from api.web.telephone import read_telephone
 from ledger.events.act import Act
 from ledger.procedure.available_actions import Offer, offer_of, offers
 from ledger.procedure.case import Case
@@ -40,6 +44,34 @@ from ledger.vocabulary.sharing import InformationReleased
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Kind = Annotated[str, Path(pattern=r"^[a-z_]{1,60}$")]
+
+
+class TypedNumber(Document):
+    """A telephone number as a person typed it."""
+
+    typed: Annotated[str, Field(max_length=200)]
+
+
+@router.post("/telephone")
+def read_number(request: Request, caller: TheCaller, sent: TypedNumber) -> JSONResponse:
+    """Return a telephone number with its country's code and the country's name.
+
+    A number in local writing is one of the caller's country. Nothing is kept, and the number is in
+    no address and no log. ``number`` is ``None`` if the text is no number.
+    """
+    found = read_telephone(sent.typed, caller.agency.party)
+    words = Words.of(request).things
+    told = {
+        "number": found.number if found is not None else None,
+        "country": words.country(found.country) if found is not None and found.country else None,
+    }
+    return JSONResponse(told, headers=dict(PAGE_HEADERS))
+
+
+@router.get("/texts/refusals")
+def refusal_texts(request: Request, caller: TheCaller) -> Response:
+    """Return the texts of refusals, for the scripts of a page that does not have them."""
+    return page(request, "why_texts.html", caller)
 
 
 @router.get("/cases/new")
@@ -125,6 +157,8 @@ def _form(
     for one, known in around.items():
         named |= names_of_acts(known.history.values(), words)
         named[str(one)] = case_reference(one)
+    parties = case.state.parties if case else None
+    made = form(kind, offer, named, protocol, words.things, parties, caller.agency.party)
     return page(
         request,
         "act.html",
@@ -133,11 +167,11 @@ def _form(
         case_id=case_id,
         version=case.version if case else 0,
         kind=kind,
-        form=form(kind, offer, named, protocol, words.things, case.state.parties if case else None),
+        form=made,
         why=reason(offer.refusal, words) if offer.refusal else None,
         protocol=protocol.id,
         is_long=is_long,
-        preset=preset,
+        preset={**usual_values(made, caller.agency), **preset},
         own=own_document(kind) if case is not None else None,
         files=files_of_form(node, caller, case, words) if case is not None else None,
     )

@@ -12,6 +12,7 @@ from api.http.access import Caller, TheCaller
 from api.paper.protocol_changes import sentences
 from api.web import agreement as told
 from api.web.case_text import names
+from api.web.date_entry import LATEST
 from api.web.errors import PageRoute
 from api.web.refusal_text import reason
 from api.web.rendering import PAGE_HEADERS, Words, page
@@ -62,6 +63,7 @@ def agreement(request: Request, caller: TheCaller) -> Response:
         next_version=found.latest.protocol.version + 1,
         schemas={kind: upcasters().version(kind) for kind in AMENDMENT_KINDS},
         most=_MOST_CHARACTERS,
+        last_day=LATEST.isoformat(),
         named=names(protocol, (), words),
     )
 

@@ -12,9 +12,10 @@ from starlette.concurrency import run_in_threadpool
 from api.http.access import Caller, TheCaller, TheNode
 from api.http.parameters import AtLeast, wait_for
 from api.node.node import Node
-from api.web.case_filters import CHOICES, MOST_CHARACTERS, ListChoice
+from api.web.case_filters import CHOICES, MOST_CHARACTERS, ListChoice, as_text
 from api.web.case_table import MOST_ROWS, ListedCase, as_csv, as_xlsx, case_table
 from api.web.case_text import dues
+from api.web.date_entry import EARLIEST, LATEST, TypedDate
 from api.web.errors import PageRoute
 from api.web.rendering import PAGE_HEADERS, Words, page
 from api.web.routes.cases import MAX_FORM, PURPOSES
@@ -46,10 +47,22 @@ def _choice(
     agency: Choice = "",
     age_group: Choice = "",
     opened_from: Choice = "",
+    opened_from_day: Choice = "",
+    opened_from_month: Choice = "",
+    opened_from_year: Choice = "",
     opened_to: Choice = "",
+    opened_to_day: Choice = "",
+    opened_to_month: Choice = "",
+    opened_to_year: Choice = "",
 ) -> ListChoice:
-    """Return what a reader chose, without spaces around it."""
-    chosen = (order, status, stage, country, step, agency, age_group, opened_from, opened_to)
+    """Return what a reader chose, without spaces around it.
+
+    A date is in three fields, as the form has it, or in one, as links have it.
+    """
+    first = TypedDate(opened_from_day, opened_from_month, opened_from_year)
+    last = TypedDate(opened_to_day, opened_to_month, opened_to_year)
+    days = (as_text(first, opened_from), as_text(last, opened_to))
+    chosen = (order, status, stage, country, step, agency, age_group, *days)
     return ListChoice(**dict(zip(CHOICES, map(str.strip, chosen), strict=True)))
 
 
@@ -141,6 +154,7 @@ def _list(
             if one.role != NODE and not one.international
         ),
         countries=sorted((words.country(one.code), one.code) for one in protocol.parties),
+        bounds=(EARLIEST.isoformat(), LATEST.isoformat()),
         can_filter_steps=viewer != OVERSIGHT_VIEWER,
         numbers=node.agency_files.of_listed(caller.agency, ids),
         opened_by=node.views.lists.opened_by(ids),

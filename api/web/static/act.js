@@ -1,13 +1,18 @@
 // The forms of actions: show what will be signed, sign it here, send it, keep what is not sent.
 
 import { begin as beginFiles } from "./document_files.js";
+import * as dates from "./date_fields.js";
 import * as drafts from "./drafts.js";
-import { check, count } from "./field_errors.js";
+import { check, count, list, mark } from "./field_errors.js";
+import { definitions, element, showReview, showTrouble } from "./form_parts.js";
+import { begin as beginSteps } from "./form_steps.js";
+import { controls, keptOf, nameOf, refill as refillField, saidOf, valueOf as valueAt } from "./form_values.js";
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
 import * as person from "./person_dates.js";
-import { send as sendSigned } from "./sending.js";
+import { deliver, signAndSend } from "./sending.js";
 import { momentText, serverNow, skew } from "./server_time.js";
+import * as telephones from "./telephone_fields.js";
 import { announce, reason, text } from "./texts.js";
 import { localTime, momentAt } from "./zones.js";
 
@@ -26,7 +31,6 @@ function begin(form) {
   // A new case has its id from the first letter on: what is signed twice can open it once.
   let ownCase = form.dataset.case || crypto.randomUUID();
   const fields = [...form.querySelectorAll("[data-field]")];
-  const controls = (field) => [...field.querySelectorAll("input, select, textarea")];
   // The field has minutes. Unless a person changes it, the act has the seconds too: else it would
   // be earlier than what was recorded in the same minute before the page was opened.
   const opened = new Date(serverNow());
@@ -40,46 +44,17 @@ function begin(form) {
   const ofCase = (kept) => Object.fromEntries(Object.entries(kept).filter(([name]) => !carried.includes(name)));
   let busy = false;
   let typing = 0;
+  let keeping = Promise.resolve();
 
-  const momentOf = (field, typed) =>
-    field.dataset.field === "acted_at" && typed === localTime(opened, zone) ? opened : momentAt(typed, zone);
+  const steps = beginSteps(form, { checked: checkStep, moved: () => typing && keepTyped() });
+
+  const momentOf = (field, typed) => momentText(
+    field.dataset.field === "acted_at" && typed === localTime(opened, zone) ? opened : momentAt(typed, zone),
+  );
+  const valueOf = (field) => valueAt(field, momentOf);
 
   function setToNow() {
-    form.querySelector('[data-field="acted_at"] input').value = localTime(opened, zone);
-  }
-
-  /** What is put in for a field, or undefined where it is left out. */
-  function valueOf(field) {
-    const [control] = controls(field);
-    if (field.dataset.sent === "list") {
-      const chosen = field.matches("fieldset")
-        ? controls(field).filter((one) => one.checked).map((one) => one.value)
-        : [...control.selectedOptions].map((one) => one.value);
-      return chosen.length ? chosen : undefined;
-    }
-    const typed = control.value.trim();
-    if (!typed) return undefined;
-    switch (field.dataset.sent) {
-      case "flag": return typed === "true";
-      case "number": return Number(typed);
-      case "moment": return momentText(momentOf(field, typed));
-      default: return typed;
-    }
-  }
-
-  /** The same in the words of the form. */
-  function saidOf(field) {
-    const [control] = controls(field);
-    if (field.matches("fieldset")) {
-      return controls(field).filter((one) => one.checked)
-        .map((one) => one.parentElement.textContent.trim()).join("; ");
-    }
-    if (control.matches("select")) {
-      return [...control.selectedOptions].map((one) => one.textContent.trim()).join("; ");
-    }
-    return control.type === "datetime-local"
-      ? `${control.value.replace("T", " ")} (${zone})`
-      : control.value.trim();
+    dates.fill(form.querySelector('[data-field="acted_at"]'), localTime(opened, zone));
   }
 
   /** The countries that what is chosen in a field brings into the case. */
@@ -87,23 +62,15 @@ function begin(form) {
     .filter((one) => one.checked ?? one.selected)
     .map((one) => one.dataset.joins);
 
-  const nameOf = (field) =>
-    field.querySelector("legend, label").firstChild.textContent.trim();
-
   const isFilled = (field) => valueOf(field) !== undefined;
+  const trouble = (message) => showTrouble(part("trouble"), message);
+  const show = (reviewing) => showReview(form, part("review"), part("review-title"), reviewing);
 
-  function trouble(message) {
-    part("trouble").textContent = message;
-    part("trouble").hidden = !message;
-    if (!message) return;
-    part("trouble").focus({ preventScroll: true }); // the button that was pressed is gone or disabled
-    part("trouble").scrollIntoView({ block: "center" });
-  }
-
-  function show(reviewing) {
-    form.hidden = reviewing;
-    part("review").hidden = !reviewing;
-    if (reviewing) part("review-title").focus();
+  /** Check the fields of a step. Gives the first wrong control, or undefined. */
+  async function checkStep(section) {
+    const own = fields.filter((field) => section.contains(field));
+    await telephones.settle(own);
+    return check(own, isFilled, part("errors"));
   }
 
   function review() {
@@ -114,30 +81,15 @@ function begin(form) {
         (field) => field.dataset.level === level && valueOf(field) !== undefined,
       );
       if (!own.length) continue;
-      const heading = document.createElement("h4");
-      heading.textContent = text(`level.${level}`);
-      const list = document.createElement("dl");
-      for (const field of own) {
-        const term = document.createElement("dt");
-        const value = document.createElement("dd");
-        term.textContent = nameOf(field);
-        value.textContent = saidOf(field);
-        list.append(term, value);
-      }
-      place.append(heading, list);
+      place.append(
+        element("h4", text(`level.${level}`)),
+        definitions(own.map((field) => [nameOf(field), saidOf(field)])),
+      );
     }
     for (const item of files?.list() ?? []) {
-      const heading = document.createElement("h4");
-      heading.textContent = form.querySelector(`[id$="paper"]`).textContent;
-      const list = document.createElement("dl");
-      for (const [name, said] of files.said(item)) {
-        const term = document.createElement("dt");
-        const value = document.createElement("dd");
-        term.textContent = name;
-        value.textContent = said;
-        list.append(term, value);
-      }
-      place.append(heading, list);
+      place.append(
+        element("h4", form.querySelector(`[id$="paper"]`).textContent), definitions(files.said(item)),
+      );
     }
     const joining = [...new Set(fields.flatMap(joiningOf))];
     part("review-joins").textContent = joining.length
@@ -150,34 +102,34 @@ function begin(form) {
     show(true);
   }
 
-  const keptFields = () => Object.fromEntries(fields.map((field) => [
-    field.dataset.field,
-    field.matches("fieldset")
-      ? valueOf(field) ?? []
-      : controls(field)[0].multiple ? valueOf(field) ?? [] : controls(field)[0].value,
-  ]));
+  const keptFields = () =>
+    Object.fromEntries(fields.map((field) => [field.dataset.field, keptOf(field)]));
 
   function refill(kept) {
     for (const field of fields) {
       const value = kept[field.dataset.field];
-      if (value === undefined) continue;
-      for (const one of controls(field)) {
-        if (one.type === "checkbox") one.checked = value.includes(one.value);
-        else if (one.multiple) {
-          for (const option of one.options) option.selected = value.includes(option.value);
-        } else one.value = value;
-        count(one);
-      }
+      if (value !== undefined) refillField(field, value);
+      controls(field).forEach(count);
     }
   }
 
-  /** Keep what is typed. What another tab signed under this draft is not written over. */
-  async function keepTyped() {
-    const found = await drafts.find(draft);
-    if (found?.text) return offer(found);
-    await drafts.keep(draft, { fields: ofCase(keptFields()), caseId: ownCase });
-    return keepCarried();
+  /** Keep what is typed, after what was typed before it. */
+  function keepTyped() {
+    if (!busy) keeping = keeping.catch(() => {}).then(keepNow);
+    return keeping;
   }
+
+  /** What is signed under this draft, in another tab too, is not written over. */
+  const keepNow = () => navigator.locks.request(`sign ${draft}`, async () => {
+    if (busy) return;
+    const found = await drafts.find(draft);
+    if (found?.text) {
+      await offer(found);
+      return;
+    }
+    await drafts.keep(draft, { fields: ofCase(keptFields()), caseId: ownCase, step: steps?.now() });
+    await keepCarried();
+  });
 
   /** What is the same in the next case's form, such as who is present, is typed once. */
   async function keepCarried() {
@@ -188,15 +140,18 @@ function begin(form) {
   }
 
   /** Sign once, however often and in however many tabs the button is pressed, and send that. */
-  async function signAndSend() {
+  const signOnce = () => work(() => signAndSend(draft, signed));
+
+  /** Send what another press signed. */
+  const sendKept = (kept) => work(() => deliver(draft, kept));
+
+  async function work(send) {
     if (busy) return;
     hold(true);
     try {
-      await navigator.locks.request(`sign ${draft}`, async () => {
-        const found = await drafts.find(draft);
-        const kept = found?.text ? found : await signed();
-        if (kept) await post(kept);
-      });
+      trouble("");
+      announce(text("act.sending"));
+      await end(await send());
     } finally {
       hold(false);
     }
@@ -226,28 +181,17 @@ function begin(form) {
       protocol, caseId: ownCase, kind, version: Number(form.dataset.schema), open: of(["ledger"]), closed,
       digests: Number(form.dataset.digests),
     });
-    // Kept before it is sent: whatever happens on the way, the same bytes are sent again.
-    const kept = {
-      fields: keptFields(), caseId: ownCase, version: version(), text: issued.text,
-      title: form.dataset.title, reference: form.dataset.reference,
-    };
-    await drafts.keep(draft, kept);
     await keepCarried();
-    return kept;
+    return {
+      fields: keptFields(), caseId: ownCase, version: version(), text: issued.text,
+      title: form.dataset.title, reference: form.dataset.reference, form: location.pathname,
+    };
   }
 
-  async function send(kept) {
-    if (busy) return;
-    hold(true);
-    try { await post(kept); } finally { hold(false); }
-  }
-
-  async function post(kept) {
-    trouble("");
-    announce(text("act.sending"));
-    const { state, told, status } = await sendSigned(kept);
+  /** Go on as the outcome of sending says. */
+  async function end({ state, told, status, kept }) {
+    if (state === "unsigned") return;
     if (state === "recorded" || state === "waits") {
-      await drafts.dropBelow(draft);
       const waits = state === "waits";
       if (waits) announce(text("act.waits"));
       const isKnown = form.dataset.case || !waits; // a new case that waits has no page yet
@@ -259,16 +203,27 @@ function begin(form) {
     } else if (state === "unanswered") {
       await keepForLater(kept);
     } else {
-      // What was refused is not sent again as it is; what was typed stays, to be corrected.
-      await drafts.keep(draft, { fields: kept.fields, caseId: kept.caseId });
       part("draft").hidden = true;
       refill(kept.fields);
       show(false);
       if (state === "moved-on") await movedOn(kept);
-      else trouble(text("act.refused", { reason: reason(told, status) }));
+      else refused(told, status);
       person.showConfirmation(form, told.rule);
       if (told.rule === "document-not-uploaded") files?.list().forEach(files.again);
     }
+  }
+
+  /** Say why an action was refused, and at the field too if the refusal is about one. */
+  function refused(told, status) {
+    const why = reason(told, status);
+    const name = String(told.field ?? "").replace(/^act\./, "");
+    const field = fields.find((one) => one.dataset.field === name && !one.hidden);
+    if (field) {
+      const found = mark(field, why);
+      list([found], part("errors"));
+      steps?.showOf(found.control);
+    }
+    trouble(text("act.refused", { reason: why }));
   }
 
   /** Show what was recorded meanwhile. One press signs what was typed for the case as it is now. */
@@ -285,7 +240,7 @@ function begin(form) {
         if (isNew) ownCase = crypto.randomUUID();
         else seen = Number(shown.dataset.version);
         part("since").hidden = true;
-        signAndSend();
+        signOnce();
       };
       part("since").hidden = false;
     } catch {
@@ -308,6 +263,7 @@ function begin(form) {
     else {
       refill(ofCase(found.fields));
       files?.restore();
+      steps?.show(found.step);
     }
     const when = new Date(found.at).toLocaleString(form.dataset.locale, { timeZone: zone });
     part("draft-said").textContent = text(found.text ? "draft.signed" : "draft.typed", { when });
@@ -315,23 +271,36 @@ function begin(form) {
     part("draft-go").textContent = text("draft.again");
     part("draft-go").onclick = () => {
       part("draft").hidden = true;
-      send(found);
+      sendKept(found);
     };
     part("draft").hidden = false;
   }
 
-  form.addEventListener("submit", (event) => {
+  form.addEventListener("submit", async (event) => {
     event.preventDefault();
     trouble("");
+    if (steps && !steps.isLast()) {
+      await steps.next();
+      return;
+    }
+    await telephones.settle(fields);
     const wrong = check(fields, isFilled, part("errors"), files?.missing());
-    if (wrong) part("errors").scrollIntoView({ block: "nearest" });
-    if (wrong) wrong.focus();
-    else review();
+    if (!wrong) {
+      review();
+      return;
+    }
+    steps?.showOf(wrong);
+    part("errors").scrollIntoView({ block: "nearest" });
+    wrong.focus();
   });
   form.addEventListener("input", (event) => {
     count(event.target);
     clearTimeout(typing);
     typing = setTimeout(keepTyped, KEPT_AFTER_MS);
+  });
+  form.addEventListener("change", () => {
+    clearTimeout(typing);
+    keepTyped(); // at once: the page may be left
   });
   document.addEventListener("leaving", (event) => {
     if (!typing) return;
@@ -341,7 +310,7 @@ function begin(form) {
   part("back").addEventListener("click", () => show(false));
   part("sign").addEventListener("click", () => {
     clearTimeout(typing);
-    signAndSend();
+    signOnce();
   });
   part("draft-drop").addEventListener("click", async () => {
     if (files && !(await files.clear())) return;
@@ -352,15 +321,17 @@ function begin(form) {
     form.reset();
     if (!form.dataset.case) ownCase = crypto.randomUUID();
     setToNow();
-    controls(fields[0])[0].focus();
     for (const field of fields) controls(field).forEach(count);
     show(false);
+    steps?.show(0);
+    controls(fields[0])[0].focus();
   });
   addEventListener("online", async () => {
     const found = await drafts.find(draft);
-    if (found?.text) send(found);
+    if (found?.text) sendKept(found);
   });
 
+  telephones.begin(fields);
   person.begin(form);
   setToNow();
   for (const field of fields) controls(field).forEach(count);

@@ -1,31 +1,16 @@
 // A coordinator changes its country's agencies and contact points, gives contact cards, and confirms
 // or declines changes of oversight bodies. What will be signed is shown before it is signed.
 
-import { tooLong } from "./field_errors.js";
-import * as keys from "./keys.js";
-import { issue } from "./sd_jwt.js";
+import * as drafts from "./drafts.js";
+import { check, count } from "./field_errors.js";
+import { definitions, showTrouble } from "./form_parts.js";
+import { record } from "./protocol_acts.js";
 import { nowText } from "./server_time.js";
-import { reason, text } from "./texts.js";
+import * as telephones from "./telephone_fields.js";
+import { text } from "./texts.js";
 
+const KEPT_AFTER_MS = 400;
 const part = (id) => document.getElementById(id);
-
-/** Sign an act on the protocol and send it. Returns whether it was recorded; a refusal is told. */
-async function send({ agency, protocol }, { kind, version, open, closed = {}, digests = 0 }, tell) {
-  const own = await keys.of(agency);
-  if (!own) { tell(text("act.no_key")); return false; }
-  const signed = await issue(own, { protocol, kind, version, open, closed, digests });
-  try {
-    const answer = await fetch("/v1/protocol/actions", {
-      method: "POST", headers: { "Content-Type": "application/sd-jwt" }, body: signed.text,
-    });
-    if (answer.ok) return true;
-    const told = await answer.json();
-    tell(text("act.refused", { reason: reason(told, answer.status) }));
-  } catch {
-    tell(text("js.offline"));
-  }
-  return false;
-}
 
 /** Set a value at a path such as `office.email`. */
 function put(target, path, value) {
@@ -46,25 +31,39 @@ function valueOf(control) {
   return control.value.trim() || undefined;
 }
 
+function setValue(control, value) {
+  if (control.type === "checkbox") control.checked = Boolean(value);
+  else if (control.multiple) {
+    for (const one of control.options) one.selected = value?.includes(one.value) ?? false;
+  } else control.value = value ?? "";
+}
+
 const saidOf = (control) => {
   if (control.type === "checkbox") return "✓";
   if (!control.selectedOptions) return control.value.trim();
   return [...control.selectedOptions].map((one) => one.textContent.trim()).join(", ");
 };
 
+const labelOf = (control) => control.closest(".field").querySelector("label").firstChild.textContent.trim()
+  || control.closest("label").textContent.trim();
+
 /** A form of several acts: each field names the acts that have it, and its place in the act. */
 function begin(form) {
-  const { id } = form.dataset;
+  const { id, agency } = form.dataset;
   const act = part(`${id}act`);
   const review = part(`${id}review`);
+  const draft = `${agency}/agencies/${form.id}`;
   const say = (message) => { part(`${id}said`).textContent = message; };
+  const trouble = (message) => showTrouble(part(`${id}trouble`), message);
   const isOf = (element, name) => element.dataset[name]?.split(" ").includes(act.value) ?? false;
   const controlOf = (field) => field.querySelector("input, select");
-  const shown = () => [...form.querySelectorAll("p[data-for]")].filter((field) => !field.hidden);
+  const fields = [...form.querySelectorAll(".field")];
+  const shown = () => fields.filter((field) => "for" in field.dataset && !field.hidden);
   const given = () => shown().map(controlOf).filter((one) => valueOf(one) !== undefined);
+  let typing = 0;
 
   function showFields() {
-    for (const field of form.querySelectorAll("p[data-for]")) {
+    for (const field of fields.filter((one) => "for" in one.dataset)) {
       field.hidden = !isOf(field, "for");
       const control = controlOf(field);
       control.disabled = field.hidden;
@@ -77,36 +76,51 @@ function begin(form) {
   function fill(chosen) {
     const known = JSON.parse(chosen.dataset.values ?? "{}");
     for (const control of shown().map(controlOf)) {
-      if (!(control.name in known)) continue;
-      const value = known[control.name];
-      if (control.type === "checkbox") control.checked = value;
-      else if (control.multiple) {
-        for (const one of control.options) one.selected = value.includes(one.value);
-      } else control.value = value;
+      if (control.name in known) setValue(control, known[control.name]);
     }
   }
 
-  form.addEventListener("submit", (event) => {
+  const typed = () => Object.fromEntries(
+    [act, ...given()].map((control) => [control.id, valueOf(control) ?? ""]),
+  );
+
+  async function keepTyped() {
+    await drafts.keep(draft, { fields: typed() });
+  }
+
+  /** Nothing is kept of a form that is done or thrown away. */
+  async function forget() {
+    clearTimeout(typing);
+    await drafts.drop(draft);
+  }
+
+  async function restore() {
+    const found = await drafts.find(draft);
+    if (!found?.fields[act.id]) return;
+    act.value = found.fields[act.id];
+    showFields();
+    for (const control of shown().map(controlOf)) {
+      if (control.id in found.fields) setValue(control, found.fields[control.id]);
+      count(control);
+    }
+  }
+
+  form.addEventListener("submit", async (event) => {
     event.preventDefault();
     say("");
+    trouble("");
+    await telephones.settle(shown());
     const reached = shown().filter((field) => "oneOf" in field.dataset).map(controlOf);
-    if (reached.length && reached.every((control) => valueOf(control) === undefined)) {
-      say(text("agencies.one_of"));
-      reached[0].focus();
+    const unreached = reached.length && reached.every((control) => valueOf(control) === undefined);
+    const further = unreached ? [{ control: reached[0], message: text("agencies.one_of") }] : [];
+    const wrong = check(fields, undefined, part(`${id}errors`), further);
+    if (wrong) {
+      wrong.focus();
       return;
     }
-    const long = given().find((control) => tooLong([control]));
-    if (long) {
-      say(tooLong([long]));
-      long.focus();
-      return;
-    }
-    part(`${id}told`).replaceChildren(...given().flatMap((control) => {
-      const [term, told] = [document.createElement("dt"), document.createElement("dd")];
-      term.textContent = control.closest("p").querySelector("label").textContent.trim();
-      told.textContent = saidOf(control);
-      return [term, told];
-    }));
+    part(`${id}told`).replaceChildren(
+      ...definitions(given().map((control) => [labelOf(control), saidOf(control)])).children,
+    );
     for (const one of review.querySelectorAll("[data-warns]")) one.hidden = !isOf(one, "warns");
     review.hidden = false;
     part(`${id}sign`).focus();
@@ -114,42 +128,73 @@ function begin(form) {
 
   part(`${id}sign`).addEventListener("click", async () => {
     const { version, digests = 0 } = act.selectedOptions[0].dataset;
+    const title = act.selectedOptions[0].textContent.trim();
     const [open, closed] = [{ acted_at: nowText() }, {}];
     for (const control of given()) {
       put("sealed" in control.dataset ? closed : open, control.name, valueOf(control));
     }
+    clearTimeout(typing);
     part(`${id}sign`).disabled = true;
-    const signed = {
-      kind: act.value, version: Number(version), open, closed, digests: Number(digests),
-    };
-    const done = await send(form.dataset, signed, say);
-    part(`${id}sign`).disabled = false;
-    if (!done) return;
-    form.reset();
-    showFields();
-    say(text("agencies.done"));
+    try {
+      const signed = { kind: act.value, version: Number(version), open, closed, digests: Number(digests) };
+      const about = { title, fields: typed(), typed: draft, form: location.pathname };
+      const { state, said } = await record(form.dataset, signed, about);
+      if (state === "refused" || state === "moved-on" || state === "unsigned") {
+        trouble(said);
+        return;
+      }
+      await forget(); // what is signed and not answered is kept, and sent from the top of the page
+      form.reset();
+      showFields();
+      say(said || text("agencies.done"));
+    } finally {
+      part(`${id}sign`).disabled = false;
+    }
   });
 
   part(`${id}back`).addEventListener("click", () => {
     review.hidden = true;
     act.focus();
   });
+  form.addEventListener("input", (event) => {
+    review.hidden = true; // what was reviewed is not what is typed now
+    count(event.target);
+    clearTimeout(typing);
+    typing = setTimeout(keepTyped, KEPT_AFTER_MS);
+  });
+  form.addEventListener("change", () => {
+    clearTimeout(typing);
+    keepTyped(); // at once: the page may be left
+  });
+  document.addEventListener("leaving", (event) => {
+    if (!typing) return;
+    clearTimeout(typing);
+    event.detail.push(keepTyped());
+  });
   act.addEventListener("change", showFields);
   for (const select of form.querySelectorAll("select[data-fills]")) {
     select.addEventListener("change", () => fill(select.selectedOptions[0]));
   }
+  telephones.begin(fields);
   showFields();
+  restore();
 }
 
 for (const form of document.querySelectorAll("form[data-acts]")) begin(form);
 
 for (const button of document.querySelectorAll("button[data-settles]")) {
   button.addEventListener("click", async () => {
-    const tell = (message) => { part("waiting-said").textContent = message; };
     const { settles, proposal } = button.dataset;
+    const line = button.closest("li");
+    for (const one of line.querySelectorAll("button")) one.disabled = true;
     const signed = { kind: settles, version: 1, open: { acted_at: nowText(), proposal } };
-    if (!(await send(part("agency-form").dataset, signed, tell))) return;
-    button.closest("li").remove();
-    tell(text(settles === "agency_change_confirmed" ? "keys.confirmed" : "keys.declined"));
+    const about = { title: line.dataset.title, form: location.pathname };
+    const { state, said } = await record(part("agency-form").dataset, signed, about);
+    const done = text(settles === "agency_change_confirmed" ? "keys.confirmed" : "keys.declined");
+    part("waiting-said").textContent = said || done;
+    if (state === "recorded") line.remove();
+    else if (state === "refused" || state === "unsigned") {
+      for (const one of line.querySelectorAll("button")) one.disabled = false;
+    }
   });
 }

@@ -3,31 +3,29 @@
 // digest of each text by itself.
 
 import { hex, sha256, utf8 } from "./bytes.js";
+import * as dates from "./date_fields.js";
 import * as drafts from "./drafts.js";
-import { tooLong } from "./field_errors.js";
-import * as keys from "./keys.js";
+import { check, count } from "./field_errors.js";
+import { showTrouble } from "./form_parts.js";
 import { checkLog, pin, Wrong } from "./log_check.js";
 import { packed } from "./packed_text.js";
-import { issue } from "./sd_jwt.js";
+import { record } from "./protocol_acts.js";
 import { nowText } from "./server_time.js";
-import { reason, text } from "./texts.js";
+import { signedInAgain } from "./session_over.js";
+import { text } from "./texts.js";
 
 const review = document.getElementById("review");
 const part = (id) => document.getElementById(id);
-const { agency, protocol, locale } = review.dataset;
+const { agency, protocol, locale, zone } = review.dataset;
 const draftOf = (form) => `${agency}/agreement/${form.dataset.draft}`;
 const controls = (form) => [...form.querySelectorAll("[name]")];
 const filled = (form) =>
   Object.fromEntries(controls(form).map((one) => [one.name, one.value]));
-/** What is shown for review: the form, the act's fields, and once it is signed its text. */
+/** What is shown for review: the form and the act's fields. */
 let pending;
 const PUBLISHED_MS = 20_000;
 
-function trouble(message) {
-  part("trouble").textContent = message;
-  part("trouble").hidden = !message;
-  if (message) part("trouble").scrollIntoView({ block: "center" });
-}
+const trouble = (message) => showTrouble(part("trouble"), message);
 
 /** By code points, as the ledger sorts the names of a text. */
 function inOrder(one, other) {
@@ -81,14 +79,19 @@ async function ask(path, sent) {
   try {
     const answer = await fetch(path, posted);
     if (answer.ok) return await answer.json();
-    trouble(text(answer.status === 401 ? "agreement.signed_out" : "js.failed"));
+    if (answer.status === 401) {
+      await signedInAgain();
+      return ask(path, sent);
+    }
+    trouble(text("js.failed"));
   } catch {
     trouble(text("js.offline"));
   }
   return undefined;
 }
 
-async function proposing({ text: written, reason, earliest_day: day }) {
+async function proposing({ text: written, reason }) {
+  const day = dates.read(part("day")).value;
   const sent = { text: written, ...(day ? { earliest_day: day } : {}) };
   const checked = await ask("/agreement/check", sent);
   if (!checked) return undefined;
@@ -105,7 +108,7 @@ async function proposing({ text: written, reason, earliest_day: day }) {
     changes: checked.changes,
     told: [
       ["version", checked.version], ["reason", reason.trim()],
-      ["earliest", day || text("agreement.at_once")],
+      ["earliest", dates.said(part("day")) || text("agreement.at_once")],
     ],
   };
 }
@@ -168,45 +171,42 @@ function close() {
   pending = undefined;
 }
 
-/** Send what is signed. The same bytes are sent again if no answer came: they count once. */
+/** Sign what was reviewed, keep it and send it. */
 async function send() {
   const { form, open } = pending;
-  const own = await keys.of(agency);
-  if (!own) { trouble(text("act.no_key")); return; }
-  pending.signed ??= (await issue(own, {
-    protocol, kind: form.dataset.act, version: Number(form.dataset.schema),
+  const kind = form.dataset.act;
+  const act = {
+    kind, version: Number(form.dataset.schema),
     open: {
       acted_at: nowText(), ...open,
       ...(open.protocol ? { protocol: await packed(open.protocol) } : {}),
     },
-    closed: {}, digests: 0,
-  })).text;
-  let answer;
-  try {
-    answer = await fetch("/v1/protocol/actions", {
-      method: "POST", headers: { "Content-Type": "application/sd-jwt" }, body: pending.signed,
-    });
-  } catch {
-    trouble(text("agreement.unanswered"));
-    return;
-  }
-  const said = await answer.json().catch(() => ({}));
-  if (answer.ok) {
-    await recorded(form, text(answer.status === 202 ? "act.waits" : "agreement.done"));
-  } else if (answer.status >= 500 || answer.status === 429 || answer.status === 401) {
-    trouble(text(answer.status === 401 ? "agreement.signed_out" : "agreement.unanswered"));
-  } else {
+  };
+  const { state, said } = await record({ agency, protocol }, act, {
+    title: text(`kind.${kind}`), fields: filled(form), typed: draftOf(form), form: location.pathname,
+  });
+  if (state === "recorded") await recorded(form, text("agreement.done"));
+  else if (state === "refused") {
     close(); // what was refused is not sent again; the form keeps what was typed
-    trouble(text("act.refused", { reason: reason(said, answer.status) }));
+    trouble(said);
+  } else if (state === "unsigned") trouble(said);
+  else if (state === "waits") await recorded(form, said);
+  else {
+    await clear(form); // what is signed is kept, and sent from the top of the page
+    trouble(said);
   }
 }
 
-async function recorded(form, message) {
+async function clear(form) {
   clearTimeout(form.typing);
   await drafts.drop(draftOf(form));
   close();
-  trouble("");
   form.reset();
+}
+
+async function recorded(form, message) {
+  await clear(form);
+  trouble("");
   if (form.dataset.proposal) {
     for (const button of form.closest("article").querySelectorAll("button")) button.disabled = true;
   }
@@ -221,8 +221,11 @@ function begin(form) {
     trouble("");
     close();
     part("said").hidden = true;
-    const long = tooLong(controls(form));
-    if (long) return trouble(long);
+    const wrong = check([...form.querySelectorAll(".field")], undefined, form.querySelector(".errors"));
+    if (wrong) {
+      wrong.focus();
+      return;
+    }
     const values = filled(form);
     clearTimeout(form.typing);
     await drafts.keep(draftOf(form), { fields: values });
@@ -232,7 +235,8 @@ function begin(form) {
     pending = { form, ...found };
     show(pending);
   });
-  form.addEventListener("input", () => {
+  form.addEventListener("input", (event) => {
+    count(event.target);
     if (pending?.form === form) close(); // what was reviewed is not what is typed now
     clearTimeout(form.typing);
     form.typing = setTimeout(() => drafts.keep(draftOf(form), { fields: filled(form) }), 400);
@@ -241,7 +245,7 @@ function begin(form) {
     if (!found) return;
     for (const one of controls(form)) if (!one.value) one.value = found.fields[one.name] ?? "";
     if (form.dataset.proposal) return;
-    const when = new Date(found.at).toLocaleString(locale);
+    const when = new Date(found.at).toLocaleString(locale, { timeZone: zone });
     part("draft-said").textContent = text("draft.typed", { when });
     part("draft").hidden = false;
   });

@@ -3,12 +3,12 @@
 import { begin } from "./document_files.js";
 import * as drafts from "./drafts.js";
 import { check } from "./field_errors.js";
+import { definitions, element, showReview, showTrouble } from "./form_parts.js";
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
+import { currentVersion, sendUntilAnswered } from "./sending.js";
 import { nowText } from "./server_time.js";
-import { signedInAgain } from "./session_over.js";
 import { announce, reason, text } from "./texts.js";
-import { ask, insist, RefusedUpload } from "./upload.js";
 
 const KIND = "document_added";
 const form = document.getElementById("act");
@@ -22,46 +22,21 @@ const files = begin(part("documents"), {
 let { version } = form.dataset;
 let busy = false;
 
-function trouble(message) {
-  part("trouble").textContent = message;
-  part("trouble").hidden = !message;
-  if (message) part("trouble").scrollIntoView({ block: "center" });
-}
-
-function show(reviewing) {
-  form.hidden = reviewing;
-  part("review").hidden = !reviewing;
-  if (reviewing) part("review-title").focus();
-}
-
-function element(name, content, className = "") {
-  const made = document.createElement(name);
-  made.textContent = content;
-  if (className) made.className = className;
-  return made;
-}
+const trouble = (message) => showTrouble(part("trouble"), message);
+const show = (reviewing) => showReview(form, part("review"), part("review-title"), reviewing);
 
 function review() {
   const place = part("review-fields");
   place.replaceChildren();
   for (const item of files.list()) {
     const { group } = files.described(item);
-    const list = document.createElement("dl");
     const belonging = belongsTo.selectedOptions[0].textContent.trim();
-    const rows = [
-      [form.dataset.belongsLabel, belonging],
-      ...files.said(item),
-    ];
-    for (const [term, value] of rows) {
-      const said = document.createElement("dd");
-      said.append(term === "SHA-256" ? element("code", value) : value);
-      list.append(element("dt", term), said);
-    }
+    const rows = [[form.dataset.belongsLabel, belonging], ...files.said(item)];
     place.append(
       element("h4", item.title),
       element("p", text(group ? "level.personal" : "level.case"), "level-name"),
       element("p", files.readers(item), "quiet"),
-      list,
+      definitions(rows.map(([term, value]) => [term, term === "SHA-256" ? element("code", value) : value])),
     );
   }
   show(true);
@@ -116,24 +91,14 @@ async function signAndSend() {
 
 /** Send one signed action until it is answered. Gives the answer, or null if it was refused. */
 async function send(item, recorded) {
-  const how = {
-    signal: new AbortController().signal,
-    signIn: signedInAgain,
-    waiting: () => trouble(text("act.kept")),
-  };
-  try {
-    const answer = await insist(() => ask(`/v1/cases/${caseId}/actions`, {
-      method: "POST",
-      headers: { "Content-Type": "application/sd-jwt", "If-Match": `"${version}"` },
-      body: item.signed,
-    }), how);
+  const kept = { caseId, version, text: item.signed };
+  const { state, told, status } = await sendUntilAnswered(kept, () => trouble(text("act.kept")));
+  if (state === "recorded" || state === "waits") {
     trouble("");
-    return { ...(await answer.json()), waits: answer.status === 202 };
-  } catch (error) {
-    if (!(error instanceof RefusedUpload)) throw error;
-    await refused(item, recorded, error);
-    return null;
+    return { ...told, waits: state === "waits" };
   }
+  await refused(item, recorded, { problem: told, status });
+  return null;
 }
 
 /** Say at a file why its action was refused, and how many were recorded before it. */
@@ -142,7 +107,7 @@ async function refused(item, recorded, { problem, status }) {
   const before = recorded ? ` ${text("docs.recorded_before", { number: recorded })}` : "";
   if (status === 412) {
     // The signed bytes name no version: they can be sent on the case as it is now.
-    version = await currentVersion();
+    version = await currentVersion(caseId, version);
     return trouble(text("docs.stale") + before);
   }
   item.signed = null;
@@ -152,11 +117,6 @@ async function refused(item, recorded, { problem, status }) {
   files.tell(item, text("docs.refused", { reason: why }));
   await files.save();
   return trouble(text("docs.act_refused", { name: item.name, reason: why }) + before);
-}
-
-async function currentVersion() {
-  const answer = await fetch(`/v1/cases/${caseId}`);
-  return answer.ok ? (await answer.json()).view.version : version;
 }
 
 async function offer() {

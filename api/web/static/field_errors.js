@@ -1,12 +1,12 @@
 // What is wrong in a form: all of it at once, in a summary that leads to each field, and at the field.
 
+import * as dates from "./date_fields.js";
+import { controls as controlsOf, nameOf } from "./form_values.js";
+import * as telephones from "./telephone_fields.js";
 import { text } from "./texts.js";
 
 /** The characters of a text as the models count them. */
 const length = (typed) => [...typed.trim()].length;
-
-const controlsOf = (field) => [...field.querySelectorAll("input, select, textarea")];
-const nameOf = (field) => field.querySelector("legend, label").firstChild.textContent.trim();
 
 function over(control) {
   const most = Number(control.dataset.most);
@@ -19,24 +19,49 @@ export function tooLong(controls) {
   return found ? text("act.too_long", { more: over(found), most: found.dataset.most }) : "";
 }
 
-/** What is wrong with a field, in the page's language, or "". */
-function wrong(field, isFilled) {
-  for (const control of controlsOf(field)) {
-    const tooMany = over(control);
-    if (tooMany) return text("act.too_long", { more: tooMany, most: control.dataset.most });
-    const {
-      badInput, patternMismatch, rangeUnderflow, rangeOverflow, stepMismatch, typeMismatch, valueMissing,
-    } = control.validity;
-    if (badInput) return text(control.type.startsWith("date") ? "act.half_date" : "act.not_so");
-    if (rangeUnderflow || rangeOverflow) {
-      const { min, max } = control;
-      if (min && max) return text("act.between", { min, max });
-      return min ? text("act.at_least", { min }) : text("act.at_most", { max });
-    }
-    if (valueMissing) return text("act.missing");
-    if (patternMismatch || stepMismatch || typeMismatch) return text("act.not_so");
+/** What is wrong with a control by itself, in the page's language, or "". */
+function wrongOf(control) {
+  const tooMany = over(control);
+  if (tooMany) return text("act.too_long", { more: tooMany, most: control.dataset.most });
+  const {
+    badInput, patternMismatch, rangeUnderflow, rangeOverflow, stepMismatch, typeMismatch, valueMissing,
+  } = control.validity;
+  if (badInput) return text("act.not_so");
+  if (rangeUnderflow || rangeOverflow) {
+    const { min, max } = control;
+    if (min && max) return text("act.between", { min, max });
+    return min ? text("act.at_least", { min }) : text("act.at_most", { max });
   }
-  return "required" in field.dataset && !isFilled(field) ? text("act.missing") : "";
+  if (valueMissing) return text("act.missing");
+  return patternMismatch || stepMismatch || typeMismatch ? text("act.not_so") : "";
+}
+
+/** What is wrong with a field and at which of its controls; the message is "" where nothing is. */
+function wrong(field, isFilled) {
+  const own = controlsOf(field);
+  const needed = "required" in field.dataset && !isFilled(field) ? text("act.missing") : "";
+  if (dates.isDate(field)) {
+    const read = dates.read(field);
+    return { message: read.wrong || needed, control: read.control ?? own[0] };
+  }
+  for (const control of own) {
+    const message = wrongOf(control);
+    if (message) return { message, control };
+  }
+  return { message: telephones.wrong(field) || needed, control: own[0] };
+}
+
+/** Say at a field what is wrong with it, or nothing. Gives what the summary says, or null. */
+export function mark(field, message, control = controlsOf(field)[0]) {
+  const said = field.querySelector(".wrong");
+  said.textContent = message;
+  said.hidden = !message;
+  field.toggleAttribute("data-wrong", Boolean(message));
+  for (const one of controlsOf(field)) {
+    const isWrong = Boolean(message) && (one === control || !dates.isDate(field));
+    one.setAttribute("aria-invalid", String(isWrong));
+  }
+  return message ? { control, message: `${nameOf(field)}: ${message}` } : null;
 }
 
 /** Count what is typed where it has a limit: nothing is cut. */
@@ -55,21 +80,15 @@ export function count(control) {
  * besides the fields: `message` and `control` of each. Returns the first wrong control.
  */
 export function check(fields, isFilled, place, further = []) {
-  const found = [];
-  for (const field of fields) {
-    const message = field.hidden ? "" : wrong(field, isFilled);
-    const said = field.querySelector(".wrong");
-    said.textContent = message;
-    said.hidden = !message;
-    field.toggleAttribute("data-wrong", Boolean(message));
-    for (const control of controlsOf(field)) control.setAttribute("aria-invalid", String(Boolean(message)));
-    if (message) found.push({ control: controlsOf(field)[0], message: `${nameOf(field)}: ${message}` });
-  }
-  return list([...found, ...further], place);
+  const found = fields.map((field) => {
+    const { message, control } = field.hidden ? { message: "" } : wrong(field, isFilled);
+    return mark(field, message, control);
+  });
+  return list([...found.filter(Boolean), ...further], place);
 }
 
 /** List what is wrong in `place`, with a link to each control. Returns the first control. */
-function list(found, place) {
+export function list(found, place) {
   place.replaceChildren();
   place.hidden = !found.length;
   if (!found.length) return undefined;
@@ -80,7 +99,11 @@ function list(found, place) {
     const link = document.createElement("a");
     link.href = `#${control.id}`;
     link.textContent = message;
-    link.addEventListener("click", (event) => { event.preventDefault(); control.focus(); });
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      control.dispatchEvent(new Event("reached", { bubbles: true })); // it may be in a hidden step
+      control.focus();
+    });
     const item = document.createElement("li");
     item.append(link);
     items.append(item);

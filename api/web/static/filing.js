@@ -4,64 +4,51 @@
 import { hex } from "./bytes.js";
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
+import { currentVersion, signAndSend } from "./sending.js";
 import { nowText } from "./server_time.js";
 import { signedInAgain } from "./session_over.js";
 import { reason, text } from "./texts.js";
 import { ask, insist, RefusedUpload } from "./upload.js";
 
-/** How often an act is sent for the case as it is now, if others act in it at the same time. */
-const MOST_TRIES = 5;
-
-/**
- * Ask the node until it answers. The same bytes are sent again after a lost answer, so that an act is
- * recorded once; a session that ended is begun again first.
- */
+/** Ask the node until it answers. A session that ended is begun again first. */
 async function asked(path, options, say) {
   const how = {
     signal: new AbortController().signal,
     signIn: signedInAgain,
     waiting: () => say(text("docs.waits_for_line")),
   };
-  const answer = await insist(() => ask(path, options), how);
-  return { told: await answer.json(), waits: answer.status === 202 };
+  return (await insist(() => ask(path, options), how)).json();
 }
 
 async function make({ case: caseId, made, language, form }, beside, say) {
   const wanted = { made, language, ...(form ? { form, beside } : {}) };
-  const { told } = await asked(`/v1/cases/${caseId}/documents/made`, {
+  const answer = await asked(`/v1/cases/${caseId}/documents/made`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(wanted),
   }, say);
-  return told.documents;
+  return answer.documents;
 }
 
 /**
- * Sign an act that adds a document, and send it for the case as it is now. `known` is the version
- * after an act before it, which the view of the case may not have yet. Gives the answer and the version.
+ * Sign an act that adds a document, keep it, and send it for the case as it is now. `known` is the
+ * version after an act before it, which the view of the case may not have yet. Gives the answer and the
+ * version.
  */
-async function add({ case: caseId, protocol, schema, digests }, key, closed, say, known = 0) {
+async function add({ case: caseId, agency, protocol, schema, digests, title, reference }, key, closed, say, known = 0) {
   const signed = await issue(key, {
     protocol, caseId, kind: "document_added", version: Number(schema),
     open: { acted_at: nowText() },
     closed,
     digests: Number(digests),
   });
-  for (let tries = 1; ; tries += 1) {
-    const { told: { view } } = await asked(`/v1/cases/${caseId}`, {}, say);
-    const version = Math.max(view.version, known);
-    try {
-      const done = await asked(`/v1/cases/${caseId}/actions`, {
-        method: "POST",
-        headers: { "Content-Type": "application/sd-jwt", "If-Match": `"${version}"` },
-        body: signed.text,
-      }, say);
-      return { ...done, version: done.told.case_version ?? version + 1 };
-    } catch (error) {
-      // The signed bytes name no version: they are sent for the version that the case has now.
-      if (error.status !== 412 || tries === MOST_TRIES) throw error;
-    }
-  }
+  const version = Math.max(await currentVersion(caseId, 0), known);
+  const outcome = await signAndSend(`${agency}/${caseId}/filed/${signed.id}`, () => ({
+    text: signed.text, caseId, version, anyVersion: true, title, reference, form: location.pathname,
+  }), () => say(text("docs.waits_for_line")));
+  const { state, told, status } = outcome;
+  if (state !== "recorded" && state !== "waits") throw new RefusedUpload(told, status);
+  return { told, waits: state === "waits", version: told.case_version ?? outcome.version + 1 };
 }
 
 /** The sealed fields of the act that files a paper. */

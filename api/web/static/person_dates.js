@@ -1,5 +1,7 @@
 // Of the forms that state a person's age: the quarter of the coming of age, and what is confirmed.
 
+import { read } from "./date_fields.js";
+
 const ADULT_AT_YEARS = 18;
 const STATED_BEFORE_DAYS = 2 * 365; // as quarter_to_state in ledger/procedure/disclosed_dates.py
 const DAY_MS = 86_400_000;
@@ -21,14 +23,14 @@ export function quarterToState(born, now = new Date()) {
 export function begin(form) {
   const confirmed = field(form, "confirmed");
   if (confirmed) confirmed.hidden = true;
-  const birth = field(form, "birthdate")?.querySelector("input");
+  const birth = field(form, "birthdate");
   const quarter = field(form, "of_age_from")?.querySelector("select");
   const group = field(form, "age_group")?.querySelector("select");
   if (!birth || !quarter) return;
   const fill = () => {
-    quarter.value = group?.value === "adult" ? "" : quarterToState(birth.value);
+    quarter.value = group?.value === "adult" ? "" : quarterToState(read(birth).value);
   };
-  birth.addEventListener("change", fill);
+  birth.addEventListener("input", fill);
   group?.addEventListener("change", fill);
 }
 

@@ -2,10 +2,11 @@
 // declines changes of keys that wait for another country's word.
 
 import * as keys from "./keys.js";
-import { issue } from "./sd_jwt.js";
+import { record } from "./protocol_acts.js";
 import { momentText, serverNow } from "./server_time.js";
-import { reason, text } from "./texts.js";
+import { text } from "./texts.js";
 
+const DAY_MS = 86_400_000;
 const form = document.getElementById("key-form");
 const part = (id) => document.getElementById(id);
 const say = (message) => { part("key-said").textContent = message; };
@@ -24,24 +25,6 @@ function pasted() {
   }
 }
 
-/** Sign an act on the protocol and send it. Gives the id, or null where it was refused and said. */
-async function send(own, kind, version, open, tell) {
-  const signed = await issue(own, {
-    protocol: form.dataset.protocol, kind, version, open, closed: {}, digests: 0,
-  });
-  try {
-    const answer = await fetch("/v1/protocol/actions", {
-      method: "POST", headers: { "Content-Type": "application/sd-jwt" }, body: signed.text,
-    });
-    const told = await answer.json();
-    if (answer.ok) return signed.id;
-    tell(text("act.refused", { reason: reason(told, answer.status) }));
-  } catch {
-    tell(text("js.offline"));
-  }
-  return null;
-}
-
 part("jwk").addEventListener("input", async () => {
   const found = pasted();
   part("seen").textContent = found ? await keys.thumbprint(found.x) : "–";
@@ -51,39 +34,51 @@ part("jwk").addEventListener("input", async () => {
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const found = pasted();
-  const own = await keys.of(form.dataset.agency);
   const owner = part("owner");
   if (!found) return say(text("keys.malformed"));
   if (found.agency !== owner.value) return say(text("keys.other_agency"));
-  if (!own) return say(text("act.no_key"));
   const now = serverNow();
-  const id = await send(own, "key_registered", Number(form.dataset.version), {
-    acted_at: moment(now),
-    grant: {
-      agency: found.agency,
-      key: { kty: "OKP", crv: "Ed25519", x: found.x },
-      valid_from: moment(now),
-      valid_until: moment(now + Number(part("days").value) * 86_400_000),
-      proof: found.proof,
-    },
-  }, say);
-  if (!id) return undefined;
-  const waits = "waits" in owner.selectedOptions[0].dataset;
-  say(text(waits ? "keys.waits" : "keys.done"));
-  form.reset();
-  part("seen").textContent = "–";
+  const button = form.querySelector("button");
+  button.disabled = true;
+  try {
+    const { state, said } = await record(form.dataset, {
+      kind: "key_registered",
+      version: Number(form.dataset.version),
+      open: {
+        acted_at: moment(now),
+        grant: {
+          agency: found.agency,
+          key: { kty: "OKP", crv: "Ed25519", x: found.x },
+          valid_from: moment(now),
+          valid_until: moment(now + Number(part("days").value) * DAY_MS),
+          proof: found.proof,
+        },
+      },
+    }, { title: form.dataset.title, form: location.pathname });
+    const waits = "waits" in owner.selectedOptions[0].dataset;
+    say(said || text(waits ? "keys.waits" : "keys.done"));
+    if (state === "refused" || state === "unsigned") return undefined;
+    form.reset(); // what is signed and not answered is sent from the top of the page
+    part("seen").textContent = "–";
+  } finally {
+    button.disabled = false;
+  }
   return undefined;
 });
 
 for (const button of document.querySelectorAll("button[data-settles]")) {
   button.addEventListener("click", async () => {
-    const tell = (message) => { part("waiting-said").textContent = message; };
-    const own = await keys.of(form.dataset.agency);
-    if (!own) return tell(text("act.no_key"));
     const { settles, proposal } = button.dataset;
-    const open = { acted_at: moment(serverNow()), proposal };
-    if (!(await send(own, settles, 1, open, tell))) return undefined;
-    button.closest("li").remove();
-    return tell(text(settles === "key_change_confirmed" ? "keys.confirmed" : "keys.declined"));
+    const line = button.closest("li");
+    for (const one of line.querySelectorAll("button")) one.disabled = true;
+    const { state, said } = await record(form.dataset, {
+      kind: settles, version: 1, open: { acted_at: moment(serverNow()), proposal },
+    }, { title: line.dataset.title, form: location.pathname });
+    const done = text(settles === "key_change_confirmed" ? "keys.confirmed" : "keys.declined");
+    part("waiting-said").textContent = said || done;
+    if (state === "recorded") line.remove();
+    else if (state === "refused" || state === "unsigned") {
+      for (const one of line.querySelectorAll("button")) one.disabled = false;
+    }
   });
 }

@@ -2,8 +2,10 @@
 
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
+import { signAndSend } from "./sending.js";
 import { nowText } from "./server_time.js";
 import { reason, text } from "./texts.js";
+import { show as showUnsent } from "./unsent.js";
 
 const form = document.getElementById("release-form");
 const part = (id) => document.getElementById(id);
@@ -19,13 +21,15 @@ function released(chosen) {
   return [...digests].map(([action, own]) => ({ action, digests: own }));
 }
 
+/** Sign the release of the chosen fields, keep it and send it. */
 async function send(chosen, basis) {
-  const key = await keys.of(form.dataset.agency);
+  const { agency, protocol, case: caseId, version, title, reference } = form.dataset;
+  const key = await keys.of(agency);
   if (!key) return say(text("act.no_key"));
   const request = part("release-request").value;
   const signed = await issue(key, {
-    protocol: form.dataset.protocol,
-    caseId: form.dataset.case,
+    protocol,
+    caseId,
     kind: "information_released",
     open: {
       acted_at: nowText(),
@@ -40,18 +44,20 @@ async function send(chosen, basis) {
     closed: {},
     digests: 0,
   });
-  const answer = await fetch(`/v1/cases/${form.dataset.case}/actions`, {
-    method: "POST",
-    headers: { "Content-Type": "application/sd-jwt", "If-Match": `"${form.dataset.version}"` },
-    body: signed.text,
-  });
-  const told = await answer.json();
-  if (!answer.ok) {
-    return say(answer.status === 412
-      ? text("release.stale") : text("act.refused", { reason: reason(told, answer.status) }));
+  const { state, told, status } = await signAndSend(`${agency}/${caseId}/released/${signed.id}`, () => ({
+    text: signed.text, caseId, version, title, reference, form: `/cases/${caseId}/personal`,
+  }));
+  if (state === "unanswered") {
+    // A second press would sign another release: what is signed is sent from the top of every page.
+    for (const one of form.elements) one.disabled = true;
+    await showUnsent();
+    return say(text("act.kept"));
   }
+  if (state === "moved-on") return say(text("release.stale"));
+  if (state === "refused") return say(text("act.refused", { reason: reason(told, status) }));
+  if (state === "waits") return say(text("act.waits"));
   const query = told.position ? `?at_least=${told.position}` : "";
-  return location.assign(`/cases/${form.dataset.case}${query}`);
+  return location.assign(`/cases/${caseId}${query}`);
 }
 
 form?.addEventListener("submit", async (event) => {
@@ -63,9 +69,12 @@ form?.addEventListener("submit", async (event) => {
   if (!chosen.every((one) => covered.includes(one.dataset.group))) {
     return say(text("release.not_covered"));
   }
+  const button = form.querySelector("button");
+  button.disabled = true;
+  say(text("act.sending"));
   try {
     return await send(chosen, basis);
-  } catch {
-    return say(text("js.offline"));
+  } finally {
+    if (!part("release-purpose").disabled) button.disabled = false;
   }
 });

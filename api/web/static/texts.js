@@ -31,6 +31,16 @@ export function reason(problem, status) {
   return DETAILED.has(rule) && exact ? `${said} (${exact})` : said;
 }
 
+/** Get the texts of refusals on a page that does not bring them. */
+export async function loadReasons() {
+  const place = document.getElementById("texts").content;
+  if (place.querySelector('[data-text^="why."]')) return;
+  const answer = await fetch("/texts/refusals").catch(() => null);
+  if (!answer?.ok) return;
+  const found = new DOMParser().parseFromString(await answer.text(), "text/html");
+  place.append(...found.querySelectorAll("[data-text]"));
+}
+
 /** Say something to who looks and to who listens. */
 export function announce(message) {
   document.getElementById("announce").textContent = message;

@@ -1,10 +1,11 @@
 // What an agency signed or typed in this browser and the ledger does not have yet.
 
 import * as drafts from "./drafts.js";
+import { element } from "./form_parts.js";
 import { PART as FILES } from "./kept_files.js";
-import { send } from "./sending.js";
+import { deliver } from "./sending.js";
 import * as store from "./store.js";
-import { announce, reason, text } from "./texts.js";
+import { announce, loadReasons, reason, text } from "./texts.js";
 
 const place = document.getElementById("unsent");
 
@@ -36,12 +37,6 @@ async function signedDocuments(agency) {
 
 /** Whether anything is kept that signing out would delete. */
 export const isAnyKept = async (agency) => (await kept(agency)).length > 0;
-
-function element(name, content) {
-  const made = document.createElement(name);
-  made.textContent = content;
-  return made;
-}
 
 /** Say at the top of the page what waits, each with a button that sends it. */
 export async function show() {
@@ -77,13 +72,24 @@ export async function show() {
   place.hidden = !waiting.length && !papers.length;
 }
 
+/** The form of an act that an earlier program kept without its address. */
+function formOf(id) {
+  const [, where, kind] = id.split("/");
+  return where === "new" ? "/cases/new" : `/cases/${where}/act/${kind}`;
+}
+
+/** What is kept, until the line is back. */
+addEventListener("online", async () => {
+  if (!place) return;
+  for (const button of place.querySelectorAll("li button")) button.click();
+});
+
 async function again(one, said) {
   await navigator.locks.request(`sign ${one.id}`, async () => {
     const found = await drafts.find(one.id);
     if (!found?.text) return show(); // another tab sent it
-    const { state, told, status } = await send(found);
+    const { state, told, status } = await deliver(one.id, found);
     if (state === "recorded" || state === "waits") {
-      await drafts.dropBelow(one.id);
       announce(text(state === "waits" ? "act.waits" : "unsent.sent"));
       return show();
     }
@@ -91,11 +97,10 @@ async function again(one, said) {
       said.textContent = text("js.offline");
       return undefined;
     }
+    await loadReasons();
     // It is not sent again as it is. The form has what was typed.
-    await drafts.keep(one.id, { fields: found.fields, caseId: found.caseId });
-    const [, where, kind] = one.id.split("/");
     const link = element("a", text("unsent.form"));
-    link.href = where === "new" ? "/cases/new" : `/cases/${where}/act/${kind}`;
+    link.href = found.form ?? formOf(one.id);
     const why = state === "moved-on" ? text("unsent.moved_on") : reason(told, status);
     said.replaceChildren(`${why} `, link);
     return undefined;

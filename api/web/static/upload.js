@@ -2,8 +2,8 @@
 // interruption: the line, the node, the session.
 
 import { base64, utf8 } from "./bytes.js";
+import { pause, pauseAfter } from "./pausing.js";
 
-const LONGEST_PAUSE_MS = 30_000;
 /** Answers 503 that the same request gets again until the operator does something. */
 const LASTING = ["no-isolation"];
 const TUS = { "Tus-Resumable": "1.0.0" };
@@ -48,19 +48,6 @@ export async function ask(path, options = {}) {
   throw new RefusedUpload(problem, answer.status);
 }
 
-/** Wait, or until the line is back or the upload is ended. */
-const pause = (milliseconds, signal) => new Promise((resolve) => {
-  const over = () => {
-    clearTimeout(timer);
-    removeEventListener("online", over);
-    signal.removeEventListener("abort", over);
-    resolve();
-  };
-  const timer = setTimeout(over, milliseconds);
-  addEventListener("online", over);
-  signal.addEventListener("abort", over);
-});
-
 /**
  * Do a step until it is not interrupted. Before each pause `waiting` gets the problem of the node's
  * answer, or null where none came. `signIn` gives a promise that the session goes on.
@@ -75,8 +62,7 @@ export async function insist(step, { signal, waiting, signIn }) {
         await signIn();
       } else if (error instanceof Interrupted) {
         waiting(error.problem);
-        const own = Math.min(LONGEST_PAUSE_MS, 500 * 2 ** Math.max(0, failed));
-        await pause(Math.max(error.after, own * (0.5 + Math.random())), signal);
+        await pause(Math.max(error.after, pauseAfter(failed)), signal);
       } else {
         throw error;
       }

@@ -22,3 +22,11 @@ export function momentAt(local, zone) {
   const isAt = (moment) => localTime(moment, zone) === local.slice(0, 16);
   return isAt(before) || !isAt(after) ? before : after;
 }
+
+/** The offset of a zone from UTC at a moment, such as `UTC+1`. */
+export function offsetText(moment, zone) {
+  const minutes = Math.round((Date.parse(`${localTime(moment, zone)}Z`) - moment) / 60_000);
+  if (!minutes) return "UTC";
+  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  return `UTC${minutes < 0 ? "-" : "+"}${hours}${rest ? `:${String(rest).padStart(2, "0")}` : ""}`;
+}

@@ -46,8 +46,8 @@ def test_a_workbook_has_texts_and_days_and_no_formula() -> None:
 
 
 def test_a_choice_that_means_nothing_is_named() -> None:
-    assert ListChoice(status="Active", order="newest", opened_from="3.12.2026").wrong == ()
-    wrong = ListChoice(status="x", order="y", opened_from="31.2.2026", opened_to="yesterday")
+    assert ListChoice(status="Active", order="newest", opened_from="2026-12-03").wrong == ()
+    wrong = ListChoice(status="x", order="y", opened_from="2026-02-31", opened_to="-12-3")
     assert set(wrong.wrong) == {"status", "order", "opened_from", "opened_to"}
 
 
@@ -93,6 +93,8 @@ def test_filters_and_order(node: Server, cases: list[UUID]) -> None:
     assert found("age_group=adult&status=&stage=") == [adult]
     assert found("opened_from=15.3.2026&opened_to=15.3.2026") == [adult], "by local time"
     assert found("opened_to=14.3.2026&order=oldest") == [child, both]
+    fields = "opened_from_day=15&opened_from_month=3&opened_from_year=2026"
+    assert found(f"{fields}&opened_to_day=&opened_to_month=&opened_to_year=") == [adult]
     assert found("agency=me-nac") == []
 
 
@@ -102,6 +104,17 @@ def test_a_wrong_filter_lists_nothing_and_says_so(node: Server, cases: list[UUID
     assert cases
     assert "Opened from" in answer.text
     assert 'aria-invalid="true"' in answer.text
+
+
+def test_a_half_typed_date_is_an_error_and_stays_in_its_fields(
+    node: Server, cases: list[UUID]
+) -> None:
+    answer = ask(node, "/cases?show=all&opened_to_day=5&opened_to_month=12&opened_to_year=")
+    assert listed(answer) == []
+    assert cases
+    assert "a part of the date is missing" in answer.text
+    for name, typed in (("day", "5"), ("month", "12")):
+        assert re.search(rf'name="opened_to_{name}" value="{typed}"', answer.text), name
 
 
 def test_the_list_is_saved_as_it_is_shown(node: Server, cases: list[UUID]) -> None:

@@ -4,7 +4,16 @@ import pytest
 
 from api.paper.subject_access.value_shapes import Plain, shape
 from api.paper.subject_access.wording import wording
-from api.web.forms import NOT_BY_FORM, Control, FormField, Sent, form, language_options
+from api.web.date_entry import LATEST
+from api.web.forms import (
+    NOT_BY_FORM,
+    Control,
+    FormField,
+    Sent,
+    form,
+    language_options,
+    usual_values,
+)
 from ledger.procedure.available_actions import Offer
 from ledger.procedure.case_fold import joining_field
 from ledger.procedure.protocol import shipped_protocol
@@ -48,7 +57,12 @@ def test_controls_fit_their_values() -> None:
     children = opening["number_of_children"]
     assert (children.control, children.sent) == (Control.NUMBER, Sent.NUMBER)
     assert (children.minimum, children.maximum) == (0, 30)
-    assert opening["phone"].pattern == r"\+?[1-9]\d{1,14}"
+    assert (opening["phone"].control, opening["phone"].sent) == (Control.TELEPHONE, Sent.DIGITS)
+    manager = fields("case_manager_named")["telephone_24h"]
+    assert (manager.control, manager.sent) == (Control.TELEPHONE, Sent.STRING)
+    assert (opening["birthdate"].last, fields("consent_given")["expires"].last) == (
+        "today", LATEST.isoformat(),
+    )  # fmt: skip
     assert opening["indicators"].sent is Sent.LIST
     assert [code for code, _ in opening["countries"].options] == ["XK", "ME", "AL"]
     assert len(opening["citizenship"].options) > 200
@@ -108,3 +122,52 @@ def test_a_form_lists_the_languages_of_the_pages_before_the_180_others() -> None
     assert [code for code, _ in options[:3]] == ["sqi", "eng", "cnr"]
     assert [name for _, name in options[3:6]] == ["Abkhazian", "Afar", "Afrikaans"]
     assert len(options) == len(set(options)) > 180
+
+
+def test_a_shelter_is_chosen_among_shelters_those_of_the_own_country_first() -> None:
+    made = form("sheltered", Offer("sheltered"), NAMED, PROTOCOL, wording("en"), own="ME")
+    (provider,) = (f for _, own in made.levels for f in own if f.name == "provider")
+    roles = {PROTOCOL.agencies_by_id[code].role for code, _ in provider.options}
+    assert roles == {"shelter"}
+    assert [country for country, _ in provider.grouped] == ["Montenegro", "Kosovo", "Albania"]
+    assert sum(len(some) for _, some in provider.grouped) == len(provider.options)
+
+
+def test_a_form_begins_with_the_own_country_and_the_own_agency() -> None:
+    police, shelter = (PROTOCOL.agencies_by_id[one] for one in ("xk-dhtqnj", "me-shelter"))
+    made = {
+        kind: form(kind, Offer(kind), NAMED, PROTOCOL, wording("en"))
+        for kind in ("case_opened", "meeting_held", "sheltered", "information_requested")
+    }
+    assert usual_values(made["case_opened"], police) == {"countries": ("XK",)}
+    assert usual_values(made["meeting_held"], police) == {
+        "countries": ("XK",), "agencies": ("xk-dhtqnj",),
+    }  # fmt: skip
+    assert usual_values(made["sheltered"], police) == {}
+    assert usual_values(made["sheltered"], shelter) == {"provider": ("me-shelter",)}
+    assert usual_values(made["information_requested"], police) == {}
+
+
+def test_a_long_form_is_in_steps_that_have_every_field_once() -> None:
+    made = form("victim_identified", Offer("victim_identified"), NAMED, PROTOCOL, wording("en"))
+    assert made.is_in_steps
+    named = [one.name for step in made.sections for one in step.fields]
+    assert sorted(named) == sorted(f.name for _, own in made.levels for f in own)
+    for step in made.sections:
+        assert len(step.fields) == 1 or sum(one.weight for one in step.fields) <= 20
+    assert not form(
+        "risk_assessed", Offer("risk_assessed"), NAMED, PROTOCOL, wording("en")
+    ).is_in_steps
+
+
+def test_indicators_are_under_their_dimensions() -> None:
+    observed = fields("indicators_assessed")["observed"]
+    assert len(observed.grouped) == 6
+    assert sum(len(some) for _, some in observed.grouped) == len(observed.options)
+
+
+def test_the_fields_of_a_group_are_together() -> None:
+    groups = [f.group for f in fields("case_opened").values() if f.level is Level.PERSONAL]
+    assert len(
+        [one for place, one in enumerate(groups) if place == 0 or groups[place - 1] != one]
+    ) == len(set(groups))
