@@ -44,7 +44,7 @@ def test_a_misspelt_child_is_put_right_by_forms(person: People) -> None:
     expect(page.locator("#f-of_age_from")).to_have_value(f"{year + 1}-01-01")
     sign(page)
     case = recorded(page)
-    expect(page.locator("[aria-labelledby=state]")).to_contain_text("Comes of age")
+    expect(page.locator("dl.strip")).to_contain_text("Comes of age")
     page = police.goto(f"/cases/{case}/act/identity_recorded")
     show_whole(page)
     expect(page.get_by_text("A field that you leave empty stays as it was")).to_be_visible()
