@@ -260,11 +260,7 @@ class Members:
                 (_digest(secret),),
             ).fetchone()
             if used is None:
-                raise Refusal(
-                    Ground.NOT_ALLOWED,
-                    "invitation-over",
-                    "This link was used, or it is older than seven days. Ask for another one.",
-                )
+                raise invitation_over()
             row = connection.execute(
                 "SELECT * FROM access.members WHERE id = %s AND disabled_at IS NULL",
                 (used["member"],),
@@ -370,6 +366,15 @@ class Members:
         except InvalidTag as error:
             raise SealError("the name of a member does not open at its place") from error
         return MemberDetails.model_validate_json(opened)
+
+
+def invitation_over() -> Refusal:
+    """Make the refusal of a link that was used, ended or never was."""
+    return Refusal(
+        Ground.NOT_ALLOWED,
+        "invitation-over",
+        "This link was used, or it is older than seven days. Ask for another one.",
+    )
 
 
 def member_disabled() -> Refusal:

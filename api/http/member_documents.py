@@ -85,6 +85,16 @@ def check_may_manage(node: Node, caller: Caller, agency: Agency) -> None:
         )
 
 
+def check_may_enable(member: Member) -> None:
+    """Check that a member has a name still. Raises ``Refusal`` (``member-erased``)."""
+    if member.details is None and not member.is_known_to_provider:
+        raise Refusal(
+            Ground.CONFLICT,
+            "member-erased",
+            "The name of this member was erased; add the person as a new member.",
+        )
+
+
 def own_member(node: Node, caller: Caller) -> Member:
     """Return the member who asks. Raises ``Refusal`` (``members-only``, ``member-disabled``)."""
     member = node.members.get(caller.member) if caller.member is not None else None

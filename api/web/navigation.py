@@ -29,6 +29,7 @@ PARCELS = NavigationEntry("nav.parcels", "/parcels")
 WAITING = NavigationEntry("nav.waiting", "/waiting")
 KEYS = NavigationEntry("nav.keys", "/keys")
 AGENCIES = NavigationEntry("nav.agencies", "/agencies")
+MEMBERS = NavigationEntry("nav.members", "/members")
 AGREEMENT = NavigationEntry("nav.agreement", "/agreement")
 NEW = NavigationEntry("nav.new", "/cases/new", in_line=True)
 
@@ -52,6 +53,7 @@ def sections(caller: Caller) -> Sequence[NavigationEntry]:
         *((WAITING,) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((KEYS,) if role == COORDINATOR else ()),
         AGENCIES,
+        MEMBERS,
         AGREEMENT,
         VERIFY,
     )

@@ -51,6 +51,7 @@ OPEN = [
     "/log/timestamp/{size}",
     "/metrics",
     "/ready",
+    "/v1/members/invited",
     "/v1/members/invited-keys",
     "/v1/parcels",
     "/v1/parcels/{parcel_id}",

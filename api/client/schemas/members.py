@@ -84,6 +84,12 @@ class Invitation(Document):
 Secret = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 
 
+class OpenedInvitation(Document):
+    """The secret of a link that a browser opened."""
+
+    secret: Secret
+
+
 class InvitedKey(Document):
     """A key that an invited person's browser made, with the secret of the link."""
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Body, Path, Query, Request
 
-from api.authentication.members import INVITATION_LIFETIME
+from api.authentication.members import INVITATION_LIFETIME, invitation_over
 from api.client.schemas.members import (
     AskedKey,
     Invitation,
@@ -16,6 +16,7 @@ from api.client.schemas.members import (
     MemberHistory,
     MemberInput,
     NewMember,
+    OpenedInvitation,
 )
 from api.http import member_documents
 from api.http.access import Caller, TheCaller, TheNode, check_same_origin
@@ -159,12 +160,7 @@ def disable_member(node: TheNode, caller: TheCaller, member: MemberPath) -> Memb
 def enable_member(node: TheNode, caller: TheCaller, member: MemberPath) -> MemberDocument:
     """Let a disabled member in again. Keys that were revoked stay revoked."""
     found = member_documents.managed(node, caller, member)
-    if found.details is None and not found.is_known_to_provider:
-        raise Refusal(
-            Ground.CONFLICT,
-            "member-erased",
-            "The name of this member was erased; add the person as a new member.",
-        )
+    member_documents.check_may_enable(found)
     node.members.enable(member, member_documents.manager(caller))
     return _document(caller, node, member)
 
@@ -216,6 +212,22 @@ def ask_for_key(
     member_documents.check_request(caller.protocol.id, request)
     node.members.ask(own, request)
     return _document(caller, node, member)
+
+
+@router.post(
+    "/invited",
+    response_model=InvitedMember,
+    responses=responses(400, 403, 413, 422, 503),
+)
+def read_invitation(
+    request: Request, node: TheNode, opened: Annotated[OpenedInvitation, Body()]
+) -> InvitedMember:
+    """Return the member whom a link invites. The link stays good."""
+    check_same_origin(node, request)
+    member = node.members.invited(opened.secret)
+    if member is None:
+        raise invitation_over()
+    return InvitedMember(member=member.id, agency=member.agency)
 
 
 @router.post(
