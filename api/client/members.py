@@ -62,12 +62,12 @@ class MembersClient(Connection):
 
     def asked_keys(self) -> list[AskedKey]:
         """Return the members' keys that wait for the coordinator to register them."""
-        response = self._request("GET", "/v1/members/asked-keys")
+        response = self._request("GET", "/v1/asked-keys")
         return TypeAdapter(list[AskedKey]).validate_json(response.content)
 
     def drop_asked_key(self, key_id: str) -> None:
         """Drop a key that waits, without registering it."""
-        self._request("DELETE", f"/v1/members/asked-keys/{key_id}")
+        self._request("DELETE", f"/v1/asked-keys/{key_id}")
 
     def _member(self, method: str, path: str, document: BaseModel | None = None) -> MemberDocument:
         if document is None:

@@ -167,7 +167,7 @@ def test_a_key_comes_in_by_a_link_once_and_the_coordinator_registers_it(place: P
             def hand_in(link: str, handed: dict[str, object]) -> tuple[int, str | None]:
                 secret = link.partition("#")[2]
                 body = {"secret": secret, "request": handed}
-                answer = browser.post("/v1/members/invited-keys", json=body)
+                answer = browser.post("/v1/invited-keys", json=body)
                 return answer.status_code, answer.json().get("rule")
 
             assert hand_in(earlier, request) == (403, "invitation-over")

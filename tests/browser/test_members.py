@@ -13,7 +13,7 @@ AGENCY, NAME = "xk-csw-peja", "Zana Shembulli"
 
 def _joins(chromium: Browser, node: Server, coordinator: Person, link: str) -> Person:
     """Open a link in a browser of its own, make a key, and have the coordinator register it."""
-    context = chromium.new_context(viewport={"width": 390, "height": 844})
+    context = chromium.new_context(locale="en-GB", viewport={"width": 390, "height": 844})
     joined = Person(AGENCY, node, context, context.new_page())
     joined.watch()
     page = joined.page
@@ -26,7 +26,7 @@ def _joins(chromium: Browser, node: Server, coordinator: Person, link: str) -> P
     thumbprint = page.locator("#thumbprint").inner_text().replace(" ", "")
     joined.pictures("join")
     joined.expected = None
-    page.get_by_role("button", name="Enter").click()
+    page.get_by_role("button", name="Sign in with this key").click()
     expect(page.locator("#join-said")).to_contain_text("not registered yet")
     joined.complaints.clear()  # the refusal of the key, which the browser's console has
     desk = coordinator.goto(f"/members?agency={AGENCY}")
@@ -35,7 +35,7 @@ def _joins(chromium: Browser, node: Server, coordinator: Person, link: str) -> P
     coordinator.pictures("members")
     waiting.get_by_role("button", name="They are equal: register").click()
     expect(desk.locator("#members-said")).to_contain_text("registered")
-    page.get_by_role("button", name="Enter").click()
+    page.get_by_role("button", name="Sign in with this key").click()
     page.wait_for_url("**/today")
     return joined
 

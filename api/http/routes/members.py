@@ -30,12 +30,14 @@ from ledger.system import clock
 from ledger.vocabulary.registration import KeyRequest
 from ledger.vocabulary.types import AgencyId
 
-router = APIRouter(prefix="/v1/members", tags=["members"], route_class=DeclaredParametersRoute)
+router = APIRouter(prefix="/v1", tags=["members"], route_class=DeclaredParametersRoute)
 MemberPath = Annotated[UUID, Path(description="The member's id")]
 _CHANGING = responses(400, 401, 403, 404, 409, 413, 422, 503, 507)
 
 
-@router.get("", response_model=list[MemberDocument], responses=responses(401, 403, 409, 422, 503))
+@router.get(
+    "/members", response_model=list[MemberDocument], responses=responses(401, 403, 409, 422, 503)
+)
 def list_members(
     node: TheNode,
     caller: TheCaller,
@@ -51,7 +53,7 @@ def list_members(
     return member_documents.member_documents(found, caller.registry, clock.now())
 
 
-@router.post("", status_code=201, response_model=MemberDocument, responses=_CHANGING)
+@router.post("/members", status_code=201, response_model=MemberDocument, responses=_CHANGING)
 def add_member(
     node: TheNode, caller: TheCaller, new: Annotated[NewMember, Body()]
 ) -> MemberDocument:
@@ -116,7 +118,9 @@ def drop_asked_key(
 
 
 @router.get(
-    "/{member}", response_model=MemberHistory, responses=responses(401, 403, 404, 409, 422, 503)
+    "/members/{member}",
+    response_model=MemberHistory,
+    responses=responses(401, 403, 404, 409, 422, 503),
 )
 def read_member(node: TheNode, caller: TheCaller, member: MemberPath) -> MemberHistory:
     """Return a member, with who changed what and when."""
@@ -129,7 +133,7 @@ def read_member(node: TheNode, caller: TheCaller, member: MemberPath) -> MemberH
     )
 
 
-@router.put("/{member}", response_model=MemberDocument, responses=_CHANGING)
+@router.put("/members/{member}", response_model=MemberDocument, responses=_CHANGING)
 def change_member(
     node: TheNode, caller: TheCaller, member: MemberPath, given: Annotated[MemberInput, Body()]
 ) -> MemberDocument:
@@ -145,7 +149,7 @@ def change_member(
     return _document(caller, node, member)
 
 
-@router.post("/{member}/disabled", response_model=MemberDocument, responses=_CHANGING)
+@router.post("/members/{member}/disabled", response_model=MemberDocument, responses=_CHANGING)
 def disable_member(node: TheNode, caller: TheCaller, member: MemberPath) -> MemberDocument:
     """Disable a member: sessions end, and no key of the member is accepted here, at once.
 
@@ -156,7 +160,7 @@ def disable_member(node: TheNode, caller: TheCaller, member: MemberPath) -> Memb
     return _document(caller, node, member)
 
 
-@router.delete("/{member}/disabled", response_model=MemberDocument, responses=_CHANGING)
+@router.delete("/members/{member}/disabled", response_model=MemberDocument, responses=_CHANGING)
 def enable_member(node: TheNode, caller: TheCaller, member: MemberPath) -> MemberDocument:
     """Let a disabled member in again. Keys that were revoked stay revoked."""
     found = member_documents.managed(node, caller, member)
@@ -165,7 +169,7 @@ def enable_member(node: TheNode, caller: TheCaller, member: MemberPath) -> Membe
     return _document(caller, node, member)
 
 
-@router.delete("/{member}", response_model=MemberDocument, responses=_CHANGING)
+@router.delete("/members/{member}", response_model=MemberDocument, responses=_CHANGING)
 def erase_member(node: TheNode, caller: TheCaller, member: MemberPath) -> MemberDocument:
     """Erase the name of a member who is disabled, in every backup too. The pseudonym stays."""
     found = member_documents.managed(node, caller, member)
@@ -174,7 +178,7 @@ def erase_member(node: TheNode, caller: TheCaller, member: MemberPath) -> Member
 
 
 @router.post(
-    "/{member}/invitation", status_code=201, response_model=Invitation, responses=_CHANGING
+    "/members/{member}/invitation", status_code=201, response_model=Invitation, responses=_CHANGING
 )
 def invite_member(node: TheNode, caller: TheCaller, member: MemberPath) -> Invitation:
     """Make a link by which the member's browser hands in a key: good once, for seven days.
@@ -197,7 +201,10 @@ def invite_member(node: TheNode, caller: TheCaller, member: MemberPath) -> Invit
 
 
 @router.post(
-    "/{member}/asked-keys", status_code=202, response_model=MemberDocument, responses=_CHANGING
+    "/members/{member}/asked-keys",
+    status_code=202,
+    response_model=MemberDocument,
+    responses=_CHANGING,
 )
 def ask_for_key(
     node: TheNode, caller: TheCaller, member: MemberPath, request: Annotated[KeyRequest, Body()]

@@ -36,7 +36,7 @@ function showMade(key) {
 
 async function begin() {
   if (!secret) return showOver();
-  const answer = await post("/v1/members/invited", { secret }).catch(() => null);
+  const answer = await post("/v1/invited", { secret }).catch(() => null);
   if (!answer) return say(text("js.offline"));
   if (!answer.ok) return showOver();
   const { agency } = await answer.json();
@@ -48,7 +48,7 @@ async function begin() {
     try {
       const key = await keys.make(agency);
       const request = JSON.parse(await keys.request(key, part("join").dataset.protocol));
-      const handed = await post("/v1/members/invited-keys", { secret, request });
+      const handed = await post("/v1/invited-keys", { secret, request });
       if (handed.ok) {
         history.replaceState(null, "", location.pathname);
         return showMade(key);

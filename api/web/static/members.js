@@ -53,7 +53,7 @@ for (const item of document.querySelectorAll("li[data-request]")) {
   });
   item.querySelector("[data-drops]").addEventListener("click", async ({ target }) => {
     target.disabled = true;
-    const answer = await fetch(`/v1/members/asked-keys/${key}`, { method: "DELETE" }).catch(() => null);
+    const answer = await fetch(`/v1/asked-keys/${key}`, { method: "DELETE" }).catch(() => null);
     if (!answer?.ok) {
       target.disabled = false;
       say(text("js.failed"));
