@@ -132,6 +132,27 @@ def keys_of(registry: Registry, members: Collection[UUID]) -> Mapping[UUID, list
     return found
 
 
+def members_of_keys(node: Node, caller: Caller, key_ids: Collection[str]) -> Mapping[str, str]:
+    """Return the member behind each key that a member holds, as the caller may know the member.
+
+    It is the name for the member's own agency and for the coordinator of its country, and for all
+    others the beginning of the pseudonym.
+    """
+    keys = caller.registry.keys
+    of_keys = {kid: keys[kid].member for kid in key_ids if kid in keys}
+    members = {one for one in of_keys.values() if one is not None}
+    seen = {one.id for one in agencies_seen(caller)}
+    known = node.members.some(members) if members else {}
+    told: dict[str, str] = {}
+    for kid, member in of_keys.items():
+        if member is None:
+            continue
+        found = known.get(member)
+        details = found.details if found is not None and found.agency in seen else None
+        told[kid] = details.name if details is not None else str(member)[:8]
+    return told
+
+
 def member_documents(
     members: Iterable[Member], registry: Registry, now: datetime
 ) -> list[MemberDocument]:

@@ -20,10 +20,11 @@ from ledger.signing import keys
 from ledger.signing.key_possession import request_of
 from ledger.store.database import Database
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
+from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.databases import new_database
 from tests.support.serving import Server, serving
-from tests.support.web import FROM_HERE
+from tests.support.web import FROM_HERE, signed_in
 
 POLICE, COORDINATOR, OTHERS = "xk-dhtqnj", "xk-nac", "me-nac"
 NAME = "zqArta Krasniqi"
@@ -252,3 +253,19 @@ def test_a_members_name_is_in_no_event_and_in_no_log(
             assert not any("zqNowhere" in row[0] for row in rows)
     printed = capfd.readouterr()
     assert "zqNowhere" not in printed.out + printed.err
+
+
+def test_the_trail_names_who_acted_to_those_who_may_know(place: Place) -> None:
+    member, case = place.add(name="zqTrail Person"), uuid4()
+    with place.member(member) as (client, _):
+        receipt = client.open_case(opening(("XK", "ME")), case)
+        client.case(case, at_least=receipt.position)
+    pseudonym = str(member)[:8]
+    for agency, told in (
+        (POLICE, "zqTrail Person"), (COORDINATOR, "zqTrail Person"), ("xk-csw-peja", pseudonym),
+        (OTHERS, pseudonym), ("xk-ombudsperson", pseudonym),
+    ):  # fmt: skip
+        with signed_in(place.server, agency) as browser:
+            text = browser.get(f"/cases/{case}/trail").text
+            assert told in text, agency
+            assert ("zqTrail" in text) is (told != pseudonym), agency

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from api.http.access import TheCaller, TheNode
+from api.http.member_documents import members_of_keys
 from api.http.parameters import CaseId
 from api.http.routes.personal import trail_of
 from api.services.joined_cases import joined_cases_at
@@ -103,6 +104,7 @@ def audit_trail(
         parties=sorted({row.entry.party for row in told}),
         stages=list(Stage),
         named=names(protocol, trail, words),
+        members=members_of_keys(node, caller, {row.entry.key_id for row in shown}),
     )
 
 
