@@ -1,4 +1,4 @@
-"""What an agency's own desk has: its duties, what came to it, its notes, reminders and flags.
+"""The desk of an agency: its duties, arrivals, notes, reminders and flags.
 
 Nothing here is shared: each agency reaches its own desk alone.
 """

@@ -1,4 +1,4 @@
-"""What came to an agency from others, and which of it is unread.
+"""Actions that came to an agency from others, read and unread.
 
 An agency reads something by opening the page that shows it, or by a mark. Everything before a
 position may be marked at once.

@@ -19,7 +19,7 @@ from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_view import CaseView
 
 _CONSENT_FACT = "consent_"
-"""What the name of a fact begins with that holds by a consent: ``consent_assistance``."""
+"""The beginning of the name of a fact that holds by a consent, such as ``consent_assistance``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class ConsentAnswer:
 
 @dataclass(frozen=True, slots=True)
 class CaseAnswers:
-    """What a person asks first about a case."""
+    """The answers to what a person asks first about a case."""
 
     guardians: tuple[Answer, ...]
     """The newest appointment of each country of the case."""

@@ -88,7 +88,7 @@ class Today:
 
     duties: Sequence[DutySection]
     arrived: Sequence[Arrived]
-    """What came and is unread, without new cases."""
+    """The unread arrivals, without new cases."""
     has_more_arrived: bool
     reminders: Sequence[ReminderItem]
     flagged: Sequence[UUID]

@@ -92,7 +92,7 @@ ORDER BY flagged_at DESC, case_id LIMIT %(limit)s
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Whose notes, reminders and flags these are."""
+    """The owner of notes, reminders and flags."""
 
     agency: str
     member: str = ""

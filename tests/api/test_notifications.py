@@ -585,7 +585,7 @@ class Recorded:
 
 
 def sent_by(notifier: Notifier, channel: Recorded) -> list[dict[str, Any]]:
-    """What is sent at one look."""
+    """The messages of one look."""
     channel.came.clear()
     notifier.look()
     notifier.send()

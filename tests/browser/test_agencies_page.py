@@ -77,7 +77,7 @@ def test_everyone_reads_agencies_and_contacts_and_another_party_confirms(
 def test_an_act_on_agencies_whose_answer_is_lost_is_kept_and_sent_once(
     person: People, node: Server
 ) -> None:
-    """What is wrong is said at each field; a number in local writing is shown with its country."""
+    """Each field says its own fault; a number in local writing is shown with its country."""
     coordinator = person("xk-nac")
     coordinator.expected = re.compile("ERR_FAILED")
     desk = coordinator.goto("/agencies")

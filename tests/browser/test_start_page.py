@@ -134,7 +134,7 @@ def test_a_form_that_was_begun_is_listed(person: People, story: Told) -> None:
 
 
 def test_emails_are_chosen(person: People) -> None:
-    """What was chosen is shown again."""
+    """The choice is shown again."""
     of = person(CARE)
     page = of.goto("/today/mail")
     fits(of)

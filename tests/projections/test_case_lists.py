@@ -219,7 +219,7 @@ def test_marked_cases_are_those_whose_documents_say_so(
 
 @pytest.mark.parametrize("viewer", ["XK", "ME", "AL", OVERSIGHT_VIEWER])
 def test_what_is_owed_comes_by_date_each_once(database: Database, viewer: str) -> None:
-    """What is owed within one country alone is not between countries."""
+    """A duty within one country alone is not between countries."""
     several = {view.case_id for view in every(database, viewer) if len(view.parties) > 1}
     reader, owed, latest = ViewReader(database), OwedLists(database), datetime.max
     all_open = reader.obligations(viewer, limit=10_000, state=ObligationState.OPEN)

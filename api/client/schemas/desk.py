@@ -1,4 +1,4 @@
-"""What an agency has on its own desk: duties, arrivals, notes, reminders and flags."""
+"""The desk of an agency: duties, arrivals, notes, reminders and flags."""
 
 from datetime import date
 from typing import Annotated
@@ -58,7 +58,7 @@ class ArrivalDocument(Document):
 
 
 class ArrivalPage(Document):
-    """What came and is unread, the newest first."""
+    """The unread arrivals, the newest first."""
 
     arrivals: tuple[ArrivalDocument, ...]
 

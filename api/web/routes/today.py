@@ -53,7 +53,7 @@ _VIEWS = ("obligations", "audit_trail", "case_views")
 
 @dataclass(frozen=True, slots=True)
 class DeskForm:
-    """What a form of an agency's desk sent."""
+    """The fields of a form of an agency's desk."""
 
     text: str = ""
     day: str = ""

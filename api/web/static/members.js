@@ -47,7 +47,8 @@ for (const item of document.querySelectorAll("li[data-request]")) {
         member,
       },
     }, about);
-    say(told || text("waits" in place.dataset ? "keys.waits" : "members.registered"));
+    const waits = place.dataset.waits !== undefined;
+    say(told || text(waits ? "keys.waits" : "members.registered"));
     if (state === "recorded") item.remove();
     else target.disabled = false;
   });

@@ -362,7 +362,7 @@ def test_the_root_leads_to_the_start_page_of_every_role(node: Server) -> None:
 
 
 def test_a_bound_agency_owes_only_in_the_cases_that_it_sees(node: Server, case: UUID) -> None:
-    """Where the protocol lets agencies see only the cases that they have to know of."""
+    """The protocol lets agencies see only the cases that they have to know of."""
     agencies = node.agencies.protocol.agencies_by_id
     views, now = node.node.views, clock.now()
     other = agencies["xk-csw-peja"]
