@@ -1,6 +1,7 @@
 // An invited person's browser makes a key for the agency and hands it in. The secret of the invitation is
 // behind the # of the address: it is sent in a body, and never as an address.
 
+import { tellBeforeKeys, tellTrouble } from "./browser_trouble.js";
 import * as keys from "./keys.js";
 import { reason, text } from "./texts.js";
 
@@ -54,8 +55,8 @@ async function begin() {
         return showMade(key);
       }
       say(reason(await handed.json().catch(() => ({})), handed.status));
-    } catch {
-      say(text("sign_in.no_ed25519"));
+    } catch (error) {
+      say(text((await tellTrouble()) ?? "sign_in.not_made", { reason: error.message }));
     }
     part("make").disabled = false;
     return undefined;
@@ -63,4 +64,5 @@ async function begin() {
   return undefined;
 }
 
+tellBeforeKeys();
 begin();
