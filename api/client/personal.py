@@ -6,6 +6,9 @@ from uuid import UUID
 
 from api.client.actions import ActionsClient
 from api.client.schemas import (
+    AuditedReadings,
+    AuditRequest,
+    AuditStanding,
     DestructionReading,
     DuplicateAssessment,
     DuplicateDocument,
@@ -51,6 +54,23 @@ class PersonalDataClient(ActionsClient):
         """Open what a proposed destruction would remove. Raises ``RefusedError``."""
         path = f"/v1/cases/{case_id}/destructions/{proposal}/readings"
         return DestructionReading.model_validate_json(self._request("POST", path).content)
+
+    def audit_standing(self) -> AuditStanding:
+        """Return how far the ledger has fixed the access log. Raises ``RefusedError``."""
+        return AuditStanding.model_validate_json(self._request("GET", "/v1/audit").content)
+
+    def audit(self, asked: AuditRequest) -> AuditedReadings:
+        """List entries of the access log across cases; the look is written down itself.
+
+        Raises ``RefusedError``.
+        """
+        response = self._request(
+            "POST",
+            "/v1/audit/readings",
+            content=asked.model_dump_json(),
+            headers={"Content-Type": "application/json"},
+        )
+        return AuditedReadings.model_validate_json(response.content)
 
     def release(
         self,

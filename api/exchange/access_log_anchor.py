@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import structlog
 from joserfc.jwk import OKPKey
 
+from api.services.access_log_audit import ANCHORED_EVERY_SECONDS
 from api.services.append_service import AppendService
 from ledger.application import Ledger
 from ledger.procedure.protocol import NODE, Agency, Protocol
@@ -18,7 +19,6 @@ from ledger.vault.vault import Vault, Vaults
 from ledger.vocabulary import Action
 from ledger.vocabulary.registration import ReadingsAnchored
 
-_EVERY_SECONDS = 3600.0
 _log = structlog.get_logger(__name__)
 
 NodeKey = Callable[[Agency], OKPKey | None]
@@ -35,7 +35,9 @@ class AccessLogAnchor(PeriodicWorker):
         self._vaults = vaults
         self._append_service = append_service
         self._node_key = node_key
-        super().__init__("anchor", self._step, every=_EVERY_SECONDS, first_after=_EVERY_SECONDS)
+        super().__init__(
+            "anchor", self._step, every=ANCHORED_EVERY_SECONDS, first_after=ANCHORED_EVERY_SECONDS
+        )
 
     def _step(self) -> None:
         self.anchor()

@@ -36,6 +36,7 @@ from api.runtime.readiness import Checks
 from api.runtime.settings import Settings
 from api.runtime.status import StatusCache
 from api.runtime.trouble import Trouble
+from api.services.access_log_audit import AccessLogAudit
 from api.services.action_status import Outcomes
 from api.services.agency_files import AgencyFiles
 from api.services.append_service import (
@@ -110,6 +111,7 @@ class Node:
         self.disclosing = PersonalDataAccess(
             self.ledger, self.vaults, self.outbox, self.clock.moments
         )
+        self.audit = AccessLogAudit(self.ledger, self.vaults, self.disclosing)
         self.finding = PersonSearch(self.ledger, self.vaults, self.clock.moments)
         self.views = ViewReader(self.database)
         self.agency_files = AgencyFiles(self.ledger, self.vaults)

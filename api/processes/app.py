@@ -31,6 +31,7 @@ from api.http.request_connections import RequestConnections
 from api.http.request_metrics import Requests
 from api.http.routes import (
     accountability,
+    audit,
     case_documents,
     cases,
     desk,
@@ -128,8 +129,8 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     )
     for resource in (
         cases, case_documents, document_uploads, document_previews, replay, personal, finding,
-        duplicates, retention, accountability, desk, events, protocol, members, outbox, mailbox,
-        submissions, log, sign_in, health,
+        duplicates, retention, accountability, audit, desk, events, protocol, members, outbox,
+        mailbox, submissions, log, sign_in, health,
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.
         app.router.routes.extend(resource.router.routes)

@@ -22,6 +22,7 @@ CASES = NavigationEntry("nav.cases", "/cases", in_line=True)
 BOARD = NavigationEntry("nav.board", "/board", in_line=True)
 MEETING = NavigationEntry("nav.meeting", "/meeting", in_line=True)
 FIGURES = NavigationEntry("nav.figures", "/charts")
+AUDIT = NavigationEntry("nav.audit", "/audit")
 VERIFY = NavigationEntry("nav.verify", "/verify")
 RETENTION = NavigationEntry("nav.retention", "/retention")
 MISSING = NavigationEntry("nav.missing", "/missing")
@@ -47,6 +48,7 @@ def sections(caller: Caller) -> Sequence[NavigationEntry]:
         *((BOARD,) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((MEETING,) if role == COORDINATOR else ()),
         *((FIGURES,) if role in (COORDINATOR, OVERSIGHT) else ()),
+        *((AUDIT,) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((RETENTION,) if role == COORDINATOR else ()),
         *((MISSING,) if role == COORDINATOR else ()),
         *((PARCELS,) if role == COORDINATOR else ()),

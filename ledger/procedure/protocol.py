@@ -256,10 +256,20 @@ class Operation(StrEnum):
     """Of the own country's vault, for the cases of a person. It opens no field.
 
     No access matrix has it: a role that may read a group may search by its fields."""
+    AUDIT = "audit"
+    """Of the own country's access log, by its coordinator or oversight body. It opens no field.
+
+    No access matrix has it."""
 
 
 NOT_IN_MATRIX = frozenset(
-    {Operation.RESTORE, Operation.REVIEW_DESTRUCTION, Operation.INDEX, Operation.SEARCH}
+    {
+        Operation.RESTORE,
+        Operation.REVIEW_DESTRUCTION,
+        Operation.INDEX,
+        Operation.SEARCH,
+        Operation.AUDIT,
+    }
 )
 """The operations that no access matrix may have."""
 
@@ -552,6 +562,8 @@ class Protocol(LedgerModel):
             raise ValueError("access: no role has the review of a destruction by the matrix")
         if any({Operation.INDEX, Operation.SEARCH} & own.keys() for own in self.access.values()):
             raise ValueError("access: a role searches by what it may read, and a node indexes")
+        if any(Operation.AUDIT in own for own in self.access.values()):
+            raise ValueError("access: the audit of an access log is no right of the matrix")
         for duty in self.duties:
             if undeclared := set(duty.roles) - self.roles.keys():
                 raise ValueError(f"duties: roles {sorted(undeclared)} are not declared")

@@ -9,18 +9,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 from pydantic import ValidationError
 
+from ledger.procedure.protocol import Operation
 from ledger.procedure.readings import Asked, BasisNamed, CopyKind, Reading
 from ledger.store.database import Database
 from ledger.store.disk import until_given_way
 from ledger.store.migrate import vault_role, vault_schema
 from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import Purpose
 
 _BEFORE_THE_FIRST = bytes(32)
 COUNTED = "readings"
@@ -60,11 +62,35 @@ class NewEntry:
 
 
 class CaseReadings(list[Reading]):
-    """The entries on a person that hold. ``changed`` has the numbers of those that do not."""
+    """The entries that hold. ``changed`` has the numbers of those that do not."""
 
     def __init__(self, holding: Iterable[Reading] = (), changed: tuple[int, ...] = ()) -> None:
         super().__init__(holding)
         self.changed = changed
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """The entries of an access log that an audit asks for. What is unset limits nothing."""
+
+    agency: str | None = None
+    operation: Operation | None = None
+    purpose: Purpose | None = None
+    case_id: UUID | None = None
+    granted: bool | None = None
+    recorded_from: datetime | None = None
+    recorded_before: datetime | None = None
+    with_nodes: bool = False
+    """Whether entries of the country's node are among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPage:
+    """Some entries of an access log, the last one first."""
+
+    readings: CaseReadings
+    following: int | None
+    """The next page has the entries before this number; ``None`` on the last page."""
 
 
 class Readings:
@@ -171,15 +197,36 @@ class Readings:
         ).format(table=self._table)
         with self._database.transaction(role=self._role) as connection:
             rows = connection.execute(select, (case_id,)).fetchall()
-        holding, changed = [], []
-        for row in rows:
-            before = bytes(row["hash_before"]) if row["hash_before"] is not None else None
-            reading = _read(row)
-            if reading is not None and _chained(before, row["entry"]) == bytes(row["hash"]):
-                holding.append(reading)
-            else:
-                changed.append(row["seq"])
-        return CaseReadings(holding, tuple(changed))
+        return _holding(rows)
+
+    def filtered(self, only: EntryFilter, *, before: int, limit: int) -> EntryPage:
+        """Return at most ``limit`` entries with numbers less than ``before``, the last one first.
+
+        Changed entries are named as :meth:`of_case` names them.
+        """
+        asked = [(text, value) for text, value in _conditions(only) if value is not None]
+        conditions = [SQL("r.seq < %s"), *(SQL(text) for text, _ in asked)]
+        if not only.with_nodes:
+            conditions.append(SQL("r.agency_role <> 'node'"))
+        select = SQL(
+            "SELECT r.*, (SELECT b.hash FROM {table} b WHERE b.seq < r.seq ORDER BY b.seq DESC"
+            " LIMIT 1) AS hash_before FROM {table} r WHERE {conditions}"
+            " ORDER BY r.seq DESC LIMIT %s"
+        ).format(table=self._table, conditions=SQL(" AND ").join(conditions))
+        values = (before, *(value for _, value in asked), limit + 1)
+        with self._database.transaction(role=self._role) as connection:
+            rows = connection.execute(select, values).fetchall()
+        following = rows[limit - 1]["seq"] if len(rows) > limit else None
+        return EntryPage(_holding(rows[:limit]), following)
+
+    def first_after(self, seq: int) -> datetime | None:
+        """Return when the first entry after a number was written; ``None`` if there is none."""
+        select = SQL("SELECT recorded_at FROM {} WHERE seq > %s ORDER BY seq LIMIT 1").format(
+            self._table
+        )
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(select, (seq,)).fetchone()
+        return row["recorded_at"].astimezone(UTC) if row else None
 
     def head(self) -> tuple[int, bytes]:
         """Return the number of entries and the hash that covers them all."""
@@ -234,6 +281,32 @@ class Readings:
             if len(rows) < _PAGE:
                 return
             after = rows[-1]["seq"]
+
+
+def _conditions(only: EntryFilter) -> Sequence[tuple[LiteralString, object]]:
+    return (
+        ("r.agency = %s", only.agency),
+        ("r.operation = %s", only.operation),
+        # As the index has it. A changed entry may be no JSON.
+        ('substring(r.entry FROM \'"purpose":"([a-z_]+)"\') = %s', only.purpose),
+        ("r.case_id = %s", only.case_id),
+        ("r.granted = %s", only.granted),
+        ("r.recorded_at >= %s", only.recorded_from),
+        ("r.recorded_at < %s", only.recorded_before),
+    )
+
+
+def _holding(rows: Iterable[Mapping[str, Any]]) -> CaseReadings:
+    """Return the entries of rows that hold, in their order, and the numbers of the others."""
+    holding, changed = [], []
+    for row in rows:
+        before = bytes(row["hash_before"]) if row["hash_before"] is not None else None
+        reading = _read(row)
+        if reading is not None and _chained(before, row["entry"]) == bytes(row["hash"]):
+            holding.append(reading)
+        else:
+            changed.append(row["seq"])
+    return CaseReadings(holding, tuple(changed))
 
 
 def _chained(before: bytes | None, entry: str) -> bytes:

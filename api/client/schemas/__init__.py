@@ -19,6 +19,7 @@ from api.client.schemas.actions import (
     SubmissionDocument,
     SubmissionPage,
 )
+from api.client.schemas.audit import AuditedReadings, AuditRequest, AuditStanding
 from api.client.schemas.cases import Case, CasePage, DisclosedFields, TrailPage
 from api.client.schemas.desk import (
     ArrivalDocument,
@@ -100,6 +101,9 @@ __all__ = [
     "AnnouncedAbsence",
     "ArrivalDocument",
     "ArrivalPage",
+    "AuditRequest",
+    "AuditStanding",
+    "AuditedReadings",
     "Case",
     "CasePage",
     "ContactCardDocument",

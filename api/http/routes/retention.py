@@ -1,4 +1,4 @@
-"""The cases that retention will erase and those erased: for coordinators."""
+"""The cases that retention will erase, for coordinators; those erased, for oversight too."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -11,6 +11,7 @@ from api.client.schemas import ErasedPage, RetentionPage
 from api.http.access import Caller, TheCaller, TheNode
 from api.http.error_handlers import responses
 from api.http.retained_cases import coming, erased_cases, of_case
+from api.services.access_log_audit import check_may_audit
 from ledger.procedure.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
 from ledger.vocabulary.types import format_utc
@@ -60,8 +61,12 @@ def list_erased(
     before: Annotated[AwareDatetime | None, Query(description="`next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> ErasedPage:
-    """List the cases that the caller's country's vault erased, when and why, the last first."""
-    party = _coordinators_country(caller)
+    """List the cases that the caller's country's vault erased, when and why, the last first.
+
+    For the country's coordinator and its oversight bodies.
+    """
+    check_may_audit(caller.agency)
+    party = caller.agency.party
     cases = tuple(erased_cases(node, party, limit=limit, before=before))
     more = cases[-1].erased.erased_at if len(cases) == limit else None
     return ErasedPage(cases=cases, next=more)

@@ -32,7 +32,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 PAGE = 50
 """Cases on a page."""
 _STEP = 500
-_XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 Choice = Annotated[str, Query(max_length=MOST_CHARACTERS)]
 Show = Annotated[str, Query(pattern="^(due|all)$")]
 Place = Annotated[str | None, Query(max_length=100, pattern=r"^[0-9.-]+$")]
@@ -184,7 +184,7 @@ def download_xlsx(
     """Save the listed cases as an Office Open XML workbook."""
     words = Words.of(request)
     table = case_table(_every(request, node, caller, choice, show), words.things, words.texts)
-    return Response(as_xlsx(table), 200, _saved("xlsx"), _XLSX)
+    return Response(as_xlsx(table), 200, _saved("xlsx"), XLSX)
 
 
 def _saved(suffix: str) -> dict[str, str]:
