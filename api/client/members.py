@@ -1,10 +1,17 @@
 """Read and manage the members of agencies, and hand in their keys."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from pydantic import BaseModel, TypeAdapter
 
 from api.client.connection import Connection
+from api.client.schemas.assignments import (
+    AssignmentDocument,
+    AssignmentInput,
+    HandedOver,
+    HandOver,
+)
 from api.client.schemas.members import (
     AskedKey,
     Invitation,
@@ -68,6 +75,28 @@ class MembersClient(Connection):
     def drop_asked_key(self, key_id: str) -> None:
         """Drop a key that waits, without registering it."""
         self._request("DELETE", f"/v1/asked-keys/{key_id}")
+
+    def assignments(self, case_ids: Sequence[UUID]) -> list[AssignmentDocument]:
+        """Return to whom the own agency assigned some cases."""
+        params = {"case_id": [str(one) for one in case_ids]}
+        response = self._request("GET", "/v1/assignments", params=params)
+        return TypeAdapter(list[AssignmentDocument]).validate_json(response.content)
+
+    def assign(self, case_id: UUID, member: UUID, deputy: UUID | None = None) -> AssignmentDocument:
+        """Assign a case to a member of the own agency."""
+        content = AssignmentInput(member=member, deputy=deputy).model_dump_json()
+        path = f"/v1/cases/{case_id}/assignment"
+        response = self._request("PUT", path, content=content, headers=_JSON)
+        return AssignmentDocument.model_validate_json(response.content)
+
+    def unassign(self, case_id: UUID) -> None:
+        """Take the assignment of a case back."""
+        self._request("DELETE", f"/v1/cases/{case_id}/assignment")
+
+    def hand_over(self, member: UUID, to: UUID) -> int:
+        """Give all cases of a member to another, and return how many there were."""
+        response = self._send_document(f"/v1/members/{member}/hand-over", HandOver(to=to))
+        return HandedOver.model_validate_json(response.content).cases
 
     def _member(self, method: str, path: str, document: BaseModel | None = None) -> MemberDocument:
         if document is None:

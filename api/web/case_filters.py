@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import date, timedelta
 from urllib.parse import urlencode
+from uuid import UUID
 
 from api.services.case_search import start_of
 from api.services.search_text import read_day
@@ -17,6 +18,7 @@ _PICKED: Mapping[str, frozenset[str]] = {
     "age_group": frozenset(AgeGroup),
     "order": frozenset(CaseOrder),
 }
+MINE, NOBODY = "mine", "nobody"
 DAYS = ("opened_from", "opened_to")
 """The filters that are dates, each in the form of ``TypedDate.text``."""
 MOST_CHARACTERS = 100
@@ -34,6 +36,8 @@ class ListChoice:
     step: str = ""
     agency: str = ""
     age_group: str = ""
+    assigned: str = ""
+    """``mine``, ``nobody``, or the id of a member."""
     opened_from: str = ""
     opened_to: str = ""
 
@@ -60,7 +64,17 @@ class ListChoice:
             for name, values in _PICKED.items()
             if (value := getattr(self, name)) and value not in values
         ]
+        if self.assigned not in ("", MINE, NOBODY) and self.assigned_to is None:
+            found.append("assigned")
         return (*found, *(name for name in DAYS if not self._is_day(name)))
+
+    @property
+    def assigned_to(self) -> UUID | None:
+        """Return the member whose cases are wanted; ``None`` for none, ``mine`` and ``nobody``."""
+        try:
+            return UUID(self.assigned)
+        except ValueError:
+            return None
 
     @property
     def case_order(self) -> CaseOrder:

@@ -22,6 +22,7 @@ from api.paper.subject_access.wording import Wording, wording
 from api.runtime.readiness import of_effect
 from api.runtime.trouble import Trouble
 from api.web.assets import assets
+from api.web.assignments import Assigned, assigned
 from api.web.date_entry import date_example, date_order
 from api.web.languages import language_of, protocol_of
 from api.web.navigation import sections
@@ -172,6 +173,14 @@ def _file_numbers(
     return node.agency_files.of_listed(caller.agency, [case_id]).get(case_id, ())
 
 
+def _assigned(request: Request, caller: Caller | None, case_id: UUID) -> Assigned | None:
+    """Return to whom the caller's agency assigned a case that is shown, if to anybody."""
+    node: Node | None = getattr(request.app.state, "node", None)
+    if caller is None or node is None:
+        return None
+    return assigned(node, caller, [case_id]).get(case_id)
+
+
 def page(
     request: Request, template: str, caller: Caller | None, *, status: int = 200, **values: Any
 ) -> HTMLResponse:
@@ -201,6 +210,7 @@ def page(
             troubles=_troubles(request),
             keys_end=_keys_end(caller),
             file_numbers=lambda case_id: _file_numbers(request, caller, case_id),
+            assigned_to=lambda case_id: _assigned(request, caller, case_id),
             **values,
         )
     )

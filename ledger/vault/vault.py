@@ -17,6 +17,7 @@ from ledger.store.database import Database
 from ledger.store.migrate import vault_schema
 from ledger.vault.access_log import Readings
 from ledger.vault.arrived_parcels import ArrivedParcels
+from ledger.vault.assignments import Assignments
 from ledger.vault.daily_quotas import DailyQuotas
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.deposits import Deposit, Deposits
@@ -97,6 +98,7 @@ class Vault(Disclosures):
         self.missing = MissingParts(database, party)
         self.quotas = DailyQuotas(database, party)
         self.destroyed = DestroyedDisclosures(database, party, keys)
+        self.assignments = Assignments(database, party)
         self.notes = WorkingNotes(database, party, keys, self._deposits.data_key)
 
     def deposit(
@@ -290,6 +292,7 @@ class Vault(Disclosures):
             self.documents.remove_of_case(connection, case_id)
             self.file_numbers.remove_of_case(connection, case_id)
             self.given.forget(connection, case_id)
+            self.assignments.forget(connection, case_id)
             self.duplicates.forget(connection, case_id)
             removed += self.notes.forget(connection, case_id)
         return had_key or removed > 0

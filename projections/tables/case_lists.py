@@ -106,6 +106,10 @@ class CaseFilter:
     opened_before: datetime | None = None
     awaits_us: bool | None = None
     """True if some step is the viewer's."""
+    among: tuple[UUID, ...] | None = None
+    """Only these cases."""
+    but: tuple[UUID, ...] | None = None
+    """None of these cases."""
     seen_by: str | None = None
     """An agency that sees only the cases that it has to know of; ``None`` for every other."""
 
@@ -136,6 +140,8 @@ _FILTERS: dict[str, LiteralString] = {
     "opened_from": " AND opened_at >= %(opened_from)s",
     "opened_before": " AND opened_at < %(opened_before)s",
     "awaits_us": " AND awaits_us = %(awaits_us)s",
+    "among": " AND case_id = ANY(%(among)s)",
+    "but": " AND case_id <> ALL(%(but)s)",
     "seen_by": " AND agencies @> ARRAY[%(seen_by)s]",
 }
 _ORDERED: dict[CaseOrder, tuple[LiteralString, LiteralString]] = {
@@ -400,7 +406,11 @@ class CaseLists:
 
 def _conditions(only: CaseFilter) -> tuple[LiteralString, dict[str, Any]]:
     """Return the conditions of a filter, and their values."""
-    asked = {name: value for name, value in asdict(only).items() if value is not None}
+    asked = {
+        name: Uuids(value) if isinstance(value, tuple) else value
+        for name, value in asdict(only).items()
+        if value is not None
+    }
     conditions: LiteralString = ""
     for name, condition in _FILTERS.items():
         if name in asked:

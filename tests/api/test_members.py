@@ -269,3 +269,75 @@ def test_the_trail_names_who_acted_to_those_who_may_know(place: Place) -> None:
             text = browser.get(f"/cases/{case}/trail").text
             assert told in text, agency
             assert ("zqTrail" in text) is (told != pseudonym), agency
+
+
+def test_a_case_is_assigned_within_the_agency_and_handed_over(place: Place) -> None:
+    head, worker, other = (place.add(head=one == 0, name=f"zqAssigned {one}") for one in range(3))
+    case, second = uuid4(), uuid4()
+    with place.member(head) as (chief, _), place.member(worker) as (client, _):
+        receipt = client.open_case(opening(), case)
+        client.open_case(opening(), second)
+        client.case(case, at_least=receipt.position + 1)
+        assert client.assign(case, worker).by_member == worker  # nobody had it
+        assert client.assign(case, worker, other).deputy == other
+        with place.member(other) as (deputy, _):
+            assert deputy.assign(case, other, worker).member == other  # a deputy takes over
+            with pytest.raises(RefusedError) as refused:
+                deputy.assign(second, worker)
+            assert rule(refused) == (403, "assigns")
+        chief.assign(second, worker)
+        with pytest.raises(RefusedError) as refused:
+            chief.assign(second, worker, worker)
+        assert rule(refused) == (422, "same-member")
+        with pytest.raises(RefusedError) as refused:
+            chief.assign(second, place.add(agency="xk-csw-peja"))
+        assert rule(refused) == (422, "unknown-member")
+        assert chief.hand_over(worker, head) == 2
+        kept = {one.case_id: one for one in chief.assignments([case, second])}
+        assert (kept[case].member, kept[case].deputy) == (other, head)
+        assert (kept[second].member, kept[second].deputy) == (head, None)
+        with pytest.raises(RefusedError) as refused:
+            client.hand_over(head, worker)
+        assert rule(refused) == (403, "heads-and-coordinators")
+        chief.unassign(second)
+        assert [one.case_id for one in chief.assignments([case, second])] == [case]
+    with place.server.client("xk-csw-peja") as others:  # sees the case, and not who works on it
+        assert others.assignments([case, second]) == []
+    with place.server.client(OTHERS) as others, pytest.raises(RefusedError) as refused:
+        others.assign(case, head)
+    assert rule(refused) == (404, "unknown-case")
+
+
+def test_the_list_has_a_members_own_cases(place: Place) -> None:
+    member, own, free = place.add(name="zqLister"), uuid4(), uuid4()
+    with place.member(member) as (client, key):
+        client.open_case(opening(), own)
+        receipt = client.open_case(opening(), free)
+        client.case(free, at_least=receipt.position)
+        client.assign(own, member)
+        token = make_assertion(POLICE, key, "case-ledger")
+        with httpx.Client(base_url=place.server.url, timeout=20) as browser:
+            browser.post("/auth/key", headers={**FROM_HERE, "Authorization": f"Bearer {token}"})
+            browser.headers["Accept"] = "text/html"
+
+            def listed(assigned: str) -> set[UUID]:
+                text = browser.get(f"/cases?show=all&order=newest&assigned={assigned}").text
+                return {one for one in (own, free) if f"/cases/{one}" in text}
+
+            assert listed("mine") == {own}
+            assert listed("nobody") == {free}
+            assert listed(str(member)) == {own}
+            assert listed("") == {own, free}
+            assert "zqLister" in browser.get(f"/cases/{own}").text
+            page = browser.get(f"/cases/{free}/notes").text
+            assert "zqLister" in page
+            given = {"member": str(member), "deputy": str(member)}
+            answer = browser.post(f"/cases/{free}/assignment", data=given, headers=FROM_HERE)
+            assert answer.status_code == 422
+            assert "The deputy is another member." in answer.text
+            browser.post(f"/cases/{free}/assignment", data={"member": str(member)},
+                         headers=FROM_HERE)  # fmt: skip
+            assert listed("mine") == {own, free}
+    place.server.node.vaults.of("XK").erase(own)
+    with place.server.client(POLICE) as police:
+        assert [one.case_id for one in police.assignments([own, free])] == [free]

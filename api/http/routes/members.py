@@ -6,6 +6,12 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Path, Query, Request
 
 from api.authentication.members import INVITATION_LIFETIME, invitation_over
+from api.client.schemas.assignments import (
+    AssignmentDocument,
+    AssignmentInput,
+    HandedOver,
+    HandOver,
+)
 from api.client.schemas.members import (
     AskedKey,
     Invitation,
@@ -18,15 +24,17 @@ from api.client.schemas.members import (
     NewMember,
     OpenedInvitation,
 )
-from api.http import member_documents
+from api.http import assigning, member_documents
 from api.http.access import Caller, TheCaller, TheNode, check_same_origin
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses
+from api.http.parameters import CaseId
 from api.node.node import Node
 from api.runtime.readiness import check_may_record
 from ledger.procedure.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
+from ledger.vault.assignments import Assignment
 from ledger.vocabulary.registration import KeyRequest
 from ledger.vocabulary.types import AgencyId
 
@@ -219,6 +227,63 @@ def ask_for_key(
     member_documents.check_request(caller.protocol.id, request)
     node.members.ask(own, request)
     return _document(caller, node, member)
+
+
+@router.post("/members/{member}/hand-over", response_model=HandedOver, responses=_CHANGING)
+def hand_over_cases(
+    node: TheNode, caller: TheCaller, member: MemberPath, given: Annotated[HandOver, Body()]
+) -> HandedOver:
+    """Give all cases that are assigned to a member to another member of the agency."""
+    leaver = member_documents.managed(node, caller, member)
+    check_may_record(node.room.look())
+    return HandedOver(cases=assigning.hand_over(node, caller, leaver, given.to))
+
+
+@router.get(
+    "/assignments",
+    response_model=list[AssignmentDocument],
+    responses=responses(401, 403, 409, 422, 503),
+)
+def list_assignments(
+    node: TheNode,
+    caller: TheCaller,
+    case_ids: Annotated[
+        list[UUID], Query(alias="case_id", min_length=1, max_length=200, description="Of cases")
+    ],
+) -> list[AssignmentDocument]:
+    """List to whom the caller's agency assigned some cases."""
+    kept = assigning.assignments_of(node, caller).of_cases(caller.agency.id, case_ids)
+    return [_assignment(one) for one in kept.values()]
+
+
+@router.put("/cases/{case_id}/assignment", response_model=AssignmentDocument, responses=_CHANGING)
+def assign_case(
+    node: TheNode, caller: TheCaller, case_id: CaseId, given: Annotated[AssignmentInput, Body()]
+) -> AssignmentDocument:
+    """Assign a case to a member of the caller's agency, with a deputy."""
+    assigning.assign(node, caller, case_id, given.member, given.deputy)
+    kept = assigning.assignments_of(node, caller).of_cases(caller.agency.id, [case_id])
+    return _assignment(kept[case_id])
+
+
+@router.delete(
+    "/cases/{case_id}/assignment",
+    status_code=204,
+    responses=responses(401, 403, 404, 409, 422, 503),
+)
+def unassign_case(node: TheNode, caller: TheCaller, case_id: CaseId) -> None:
+    """Take the assignment of a case back. Repeating it is harmless."""
+    assigning.unassign(node, caller, case_id)
+
+
+def _assignment(one: Assignment) -> AssignmentDocument:
+    return AssignmentDocument(
+        case_id=one.case_id,
+        member=one.member,
+        deputy=one.deputy,
+        by_member=one.by_member,
+        assigned_at=one.assigned_at,
+    )
 
 
 @router.post(

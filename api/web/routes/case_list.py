@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from api.http.access import Caller, TheCaller, TheNode
 from api.http.parameters import AtLeast, wait_for
 from api.node.node import Node
+from api.web.assignments import active_members, assigned, assigns, with_assignment
 from api.web.case_filters import CHOICES, MOST_CHARACTERS, ListChoice, as_text
 from api.web.case_table import MOST_ROWS, ListedCase, as_csv, as_xlsx, case_table
 from api.web.case_text import dues
@@ -46,6 +47,7 @@ def _choice(
     step: Choice = "",
     agency: Choice = "",
     age_group: Choice = "",
+    assigned_to: Annotated[str, Query(alias="assigned", max_length=MOST_CHARACTERS)] = "",
     opened_from: Choice = "",
     opened_from_day: Choice = "",
     opened_from_month: Choice = "",
@@ -62,7 +64,7 @@ def _choice(
     first = TypedDate(opened_from_day, opened_from_month, opened_from_year)
     last = TypedDate(opened_to_day, opened_to_month, opened_to_year)
     days = (as_text(first, opened_from), as_text(last, opened_to))
-    chosen = (order, status, stage, country, step, agency, age_group, *days)
+    chosen = (order, status, stage, country, step, agency, age_group, assigned_to, *days)
     return ListChoice(**dict(zip(CHOICES, map(str.strip, chosen), strict=True)))
 
 
@@ -153,6 +155,13 @@ def _list(
             for one in protocol.agencies
             if one.role != NODE and not one.international
         ),
+        members=[
+            (one.details.name if one.details is not None else str(one.id)[:8], str(one.id))
+            for one in active_members(node, caller)
+        ]
+        if assigns(node, caller)
+        else None,
+        assigned=assigned(node, caller, ids),
         countries=sorted((words.country(one.code), one.code) for one in protocol.parties),
         bounds=(EARLIEST.isoformat(), LATEST.isoformat()),
         can_filter_steps=viewer != OVERSIGHT_VIEWER,
@@ -234,7 +243,7 @@ def _page(
 ) -> tuple[list[CaseView], str | None]:
     """Return some cases and the place behind them. Raises ``Refusal`` if ``after`` is no place."""
     lists, viewer = node.views.lists, caller.viewer
-    only = replace(only, seen_by=caller.bound_to)
+    only = replace(with_assignment(node, caller, choice, only), seen_by=caller.bound_to)
     order = choice.case_order
     try:
         if order is CaseOrder.DUE:

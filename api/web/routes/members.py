@@ -14,6 +14,7 @@ from api.authentication.members import INVITATION_LIFETIME
 from api.client.schemas.members import MemberInput
 from api.http import member_documents
 from api.http.access import Caller, TheCaller, TheNode
+from api.http.assigning import hand_over
 from api.node.node import Node
 from api.runtime.readiness import check_may_record
 from api.web.case_text import names
@@ -27,7 +28,7 @@ from ledger.vocabulary.types import AgencyId
 from ledger.vocabulary.upcasting import upcasters
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-_ACTS = ("change", "disable", "enable", "erase", "invite")
+_ACTS = ("change", "disable", "enable", "erase", "invite", "hand-over")
 
 
 async def typed_form(request: Request) -> Mapping[str, str]:
@@ -97,6 +98,9 @@ async def act_on_member(
                 "member-disabled",
                 "This member is disabled; enable the member first.",
             )
+        if what == "hand-over":
+            cases = hand_over(node, caller, found, _member(form.get("to", "")))
+            return _members(request, node, caller, found.agency, handed=cases)
         if what == "invite":
             return _members(request, node, caller, found.agency, link_of=member)
         if what == "change":
@@ -138,6 +142,13 @@ def join(request: Request, node: TheNode) -> Response:
     )
 
 
+def _member(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Refusal(Ground.INVALID, "request", "There is no such member.", "to") from None
+
+
 def _given(form: Mapping[str, str]) -> MemberInput | None:
     """Return what a form says of a member, or ``None`` if the name does not hold."""
     try:
@@ -160,11 +171,13 @@ def _members(
     typed: Mapping[str, str] | None = None,
     changes: UUID | None = None,
     link_of: UUID | None = None,
+    handed: int | None = None,
 ) -> Response:
     """Return the page of an agency's members.
 
     ``typed`` is a form that was refused, of a new member or of the one that it ``changes``.
-    ``link_of`` is the member for whom a link is made and shown, once.
+    ``link_of`` is the member for whom a link is made and shown, once. ``handed`` is how many cases
+    were handed over.
     """
     seen = {one.id: one for one in member_documents.agencies_seen(caller)}
     if agency not in seen:
@@ -197,6 +210,7 @@ def _members(
         changes=changes,
         link=link,
         link_of=link_of,
+        handed=handed,
         link_ends=now + INVITATION_LIFETIME,
         named=names(protocol, (), Words.of(request).things),
         protocol=protocol.id,

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 from api.http.access import Caller, TheCaller, TheNode
+from api.http.assigning import assign, unassign
 from api.http.desks import add_note, check_case, desk_of, notes_of
 from api.http.parameters import AtLeast, CaseId, is_own_path, wait_for
 from api.http.routes.desk import calendar_of
@@ -25,6 +26,7 @@ from api.paper.languages.found import offered
 from api.paper.subject_access.wording import Wording
 from api.runtime.readiness import check_may_record
 from api.services.search_text import read_day
+from api.web.assignments import active_members, assigns
 from api.web.case_text import names
 from api.web.errors import PageRoute
 from api.web.rendering import PAGE_HEADERS, Words, page
@@ -51,6 +53,9 @@ _MONTH = re.compile(r"(\d{4})-(\d{2})")
 _VIEWS = ("obligations", "audit_trail", "case_views")
 
 
+_ASSIGNMENT_RULES = ("same-member", "unknown-member", "member-disabled", "assigns")
+
+
 @dataclass(frozen=True, slots=True)
 class DeskForm:
     """The fields of a form of an agency's desk."""
@@ -60,6 +65,8 @@ class DeskForm:
     done: str = ""
     return_to: str = "/today"
     position: str = ""
+    member: str = ""
+    deputy: str = ""
 
 
 async def desk_form(request: Request) -> DeskForm:
@@ -73,6 +80,8 @@ async def desk_form(request: Request) -> DeskForm:
         found.get("do", ""),
         back if is_own_path(back) else "/today",
         found.get("position", ""),
+        found.get("member", ""),
+        found.get("deputy", ""),
     )
 
 
@@ -218,6 +227,34 @@ def change_note(
     return _back(sent.return_to)
 
 
+@router.post("/cases/{case_id}/assignment")
+def change_assignment(
+    request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, sent: TheForm
+) -> Response:
+    """Assign a case to a member, or to nobody. A refusal is said on the page."""
+    try:
+        if sent.member:
+            assign(node, caller, case_id, _member(sent.member), _deputy(sent.deputy))
+        else:
+            unassign(node, caller, case_id)
+    except Refusal as refusal:
+        if refusal.rule not in _ASSIGNMENT_RULES:
+            raise
+        return _notes(request, node, caller, case_id, refused=refusal.rule)
+    return _back(f"/cases/{case_id}/notes")
+
+
+def _member(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Refusal(Ground.INVALID, "request", "There is no such member.", "member") from None
+
+
+def _deputy(text: str) -> UUID | None:
+    return _member(text) if text else None
+
+
 @router.post("/cases/{case_id}/flag")
 def change_flag(node: TheNode, caller: TheCaller, case_id: CaseId, sent: TheForm) -> Response:
     """Flag a case for the agency, or take the flag off."""
@@ -253,6 +290,7 @@ def _notes(
     case_id: UUID,
     *,
     wrong: str | None = None,
+    refused: str | None = None,
     sent: DeskForm | None = None,
 ) -> Response:
     view = own_case(node, caller, case_id)
@@ -263,7 +301,7 @@ def _notes(
         request,
         "notes.html",
         caller,
-        status=200 if wrong is None else 422,
+        status=200 if wrong is None and refused is None else 422,
         case=view,
         notes=[one for one in found if one.day is None],
         reminders=sorted(
@@ -271,6 +309,11 @@ def _notes(
             key=lambda one: (one.done_at is not None, one.day),
         ),
         flagged=is_flagged(node, caller, case_id),
+        members=[
+            (one.details.name if one.details is not None else str(one.id)[:8], str(one.id))
+            for one in (active_members(node, caller) if assigns(node, caller) else ())
+        ],
+        refused=refused,
         wrong=wrong,
         sent=sent or DeskForm(),
         most=MOST_CHARACTERS,
