@@ -7,6 +7,7 @@ from starlette.routing import BaseRoute
 from api.web.errors import as_page
 from api.web.problem_text import in_language
 from api.web.routes import (
+    action_help,
     acts,
     agencies,
     agreement,
@@ -55,6 +56,7 @@ _ROUTERS = (
     filing.router,
     components.router,
     finding.router,
+    action_help.router,
     file_numbers.router,
     saved_filters.router,
     today.router,

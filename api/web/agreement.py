@@ -9,7 +9,7 @@ from api.paper.subject_access.wording import Wording
 from ledger.procedure.agreement import Agreement, ProtocolVersion
 from ledger.procedure.amendments import Amendment, AmendmentState, text_digest
 from ledger.procedure.conditions import Marked
-from ledger.procedure.protocol import Operation, Protocol
+from ledger.procedure.protocol import Expectation, Operation, Protocol
 from ledger.procedure.protocol_changes import ProtocolChange, accountability_changes, changes
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.picklists import Stage
@@ -95,41 +95,47 @@ class ProposalRow:
 
 def rights(protocol: Protocol, words: Wording) -> list[tuple[Stage, list[Right]]]:
     """Return who may take which action, by the stage of the procedure."""
+    by_stage: dict[Stage, list[Right]] = {stage: [] for stage in Stage}
+    for kind in protocol.actions:
+        by_stage[CASE_ACTIONS[kind].stage].append(right(kind, protocol, words))
+    return [(stage, own) for stage, own in by_stage.items() if own]
+
+
+def right(kind: str, protocol: Protocol, words: Wording) -> Right:
+    """Return who may take an action of a kind that the protocol has, and its conditions."""
 
     def said(facts: Iterable[str]) -> tuple[str, ...]:
         return tuple(protocol_changes.fact(one, words) for one in facts)
 
-    by_stage: dict[Stage, list[Right]] = {stage: [] for stage in Stage}
-    for kind, rule in protocol.actions.items():
-        by_stage[CASE_ACTIONS[kind].stage].append(
-            Right(
-                action=words.kind(kind),
-                roles=tuple(map(words.role, rule.roles)),
-                first=said(rule.requires),
-                first_for_child=said(rule.requires_for_child),
-                first_for_adult=said(rule.requires_for_adult),
-                not_while=said(rule.forbidden_while),
-                further=rule_text.rule_sentences(kind, protocol, words),
-            )
-        )
-    return [(stage, own) for stage, own in by_stage.items() if own]
+    rule = protocol.actions[kind]
+    return Right(
+        action=words.kind(kind),
+        roles=tuple(map(words.role, rule.roles)),
+        first=said(rule.requires),
+        first_for_child=said(rule.requires_for_child),
+        first_for_adult=said(rule.requires_for_adult),
+        not_while=said(rule.forbidden_while),
+        further=rule_text.rule_sentences(kind, protocol, words),
+    )
 
 
 def deadlines(protocol: Protocol, words: Wording) -> list[Deadline]:
     """Return the steps that the procedure expects, in the order of the text."""
-    return [
-        Deadline(
-            action=words.kind(step.action),
-            after=tuple(protocol_changes.fact(one, words) for one in step.after),
-            roles=tuple(map(words.role, step.roles)),
-            by=step.by,
-            days=step.within_days,
-            children_only=step.children_only,
-            standing=_standing(step, words),
-            source=step.source or "",
-        )
-        for step in protocol.expected
-    ]
+    return [deadline(step, words) for step in protocol.expected]
+
+
+def deadline(step: Expectation, words: Wording) -> Deadline:
+    """Return a step that the procedure expects, in words."""
+    return Deadline(
+        action=words.kind(step.action),
+        after=tuple(protocol_changes.fact(one, words) for one in step.after),
+        roles=tuple(map(words.role, step.roles)),
+        by=step.by,
+        days=step.within_days,
+        children_only=step.children_only,
+        standing=_standing(step, words),
+        source=step.source or "",
+    )
 
 
 def _standing(part: Marked, words: Wording) -> str:

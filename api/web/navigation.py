@@ -23,6 +23,7 @@ BOARD = NavigationEntry("nav.board", "/board", in_line=True)
 MEETING = NavigationEntry("nav.meeting", "/meeting", in_line=True)
 FIGURES = NavigationEntry("nav.figures", "/charts")
 AUDIT = NavigationEntry("nav.audit", "/audit")
+HELP = NavigationEntry("nav.help", "/help/actions")
 VERIFY = NavigationEntry("nav.verify", "/verify")
 RETENTION = NavigationEntry("nav.retention", "/retention")
 MISSING = NavigationEntry("nav.missing", "/missing")
@@ -57,5 +58,6 @@ def sections(caller: Caller) -> Sequence[NavigationEntry]:
         AGENCIES,
         MEMBERS,
         AGREEMENT,
+        HELP,
         VERIFY,
     )

@@ -14,6 +14,7 @@ from api.client.schemas.document import Document
 from api.http.access import Caller, TheCaller, TheNode
 from api.http.parameters import CaseId
 from api.node.node import Node
+from api.web.action_help import action_help
 from api.web.action_list import by_stage
 from api.web.action_names import Recorded, action_names
 from api.web.document_form import files_of_form, own_document
@@ -167,6 +168,7 @@ def _form(
         case_id=case_id,
         version=case.version if case else 0,
         kind=kind,
+        h=action_help(kind, protocol, words.things),
         form=made,
         why=reason(offer.refusal, words) if offer.refusal else None,
         protocol=protocol.id,
