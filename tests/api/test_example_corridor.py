@@ -21,8 +21,9 @@ from pypdf import PdfReader
 from api.client import RefusedError
 from api.demo.derived_story import derived_story
 from api.notifying.letters import email_of, words_for
+from api.notifying.mail_choices import MailChoices
 from api.notifying.notifier import Notifier
-from api.notifying.subscriptions import Subscription
+from api.notifying.subscriptions import Send, Subscription
 from api.paper.languages import found
 from api.paper.languages.catalogue import forms_of, id_of, read_catalogue
 from api.paper.languages.checking import check_folder
@@ -213,6 +214,7 @@ def test_a_person_has_the_file_in_the_language(corridor: Corridor) -> None:
 
 
 def test_its_emails_are_in_the_language_of_each_party(corridor: Corridor) -> None:
+    """The digest of a day, and the letter on each step that is overdue."""
     letters: dict[str, str] = {}
 
     class Post:
@@ -222,20 +224,30 @@ def test_its_emails_are_in_the_language_of_each_party(corridor: Corridor) -> Non
             words = words_for(to, agreed)
             made = email_of("node@office.example", str(to.email), notice, message, words)
             text = f"{made['Subject']}\n{made.get_content()}"
-            letters[to.agency] = letters.get(to.agency, "") + text
+            letters[str(to.email)] = letters.get(str(to.email), "") + text
 
-    to = [Subscription(one, email=f"{one}@office.example") for one in (CYPRUS, MALTA)]
-    to.append(Subscription("mt-welfare", email="w@office.example", language="el"))
+    daily = [Subscription(one, email=f"{one}@office.example") for one in (CYPRUS, MALTA)]
+    chosen = Subscription("mt-welfare", email="w@office.example", language="el")
+    each = Subscription(CYPRUS, email="each@office.example", send=Send.EACH)
+    to = [*daily, chosen, each]
     with Database(corridor.node.node.conninfo) as pool:
-        notifier = Notifier(pool, PROTOCOL, to, {"email": Post()}, timedelta(days=2))
+        # A new subscription gets no letters on the past: this one is as old as the cases.
+        MailChoices(pool).begun([each.id], BEGAN)
+        days = timedelta(days=2)
+        notifier = Notifier(pool, PROTOCOL, to, {"email": Post()}, days, digest_hour=0)
         notifier.look()
-        assert notifier.send() > 0
+        assert notifier.send() > len(daily)
     ids = [one.id for one in PROTOCOL.agencies]
     for letter in letters.values():  # an agency has a name, except in its e-mail address
         assert not any(re.search(rf"(?<![\w-]){one}(?![\w@-])", letter) for one in ids)
-    greek = letters[CYPRUS]
-    assert wording("el").text("mail.overdue") in greek
-    assert wording("el").text("mail.foot") in greek
-    assert "Asia/Nicosia (UTC+" in greek
+    greek, english = wording("el"), wording("en")
+    digest, overdue = letters[str(daily[0].email)], letters[str(each.email)]
+    assert greek.text("mail.digest.overdue_in_country") in digest
+    assert greek.text("mail.overdue") in overdue
+    for letter in (digest, overdue):
+        assert greek.text("mail.foot") in letter
+        assert "Asia/Nicosia (UTC+" in letter
     for owed in ("risk_assessed", "guardian_appointed", "victim_identified"):
-        assert wording("el").kind(owed) in greek
+        assert greek.kind(owed) in overdue
+    assert english.text("mail.foot") in letters[str(daily[1].email)]
+    assert greek.text("mail.foot") in letters[str(chosen.email)]
