@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.output import AsJson, failures
+from api.cli.output import AsJson, failures, out
 
 app = typer.Typer()
 
@@ -53,3 +53,64 @@ def demo_nodes(as_json: AsJson = False) -> None:
     leave_when_told()
     with failures(as_json):
         play_nodes(Settings(), as_json=as_json)
+
+
+@app.command()
+def practice(
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            help="The practice's own data directory.",
+            show_default="case-ledger-practice, beside a node's own",
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen at.", min=0, max=65535)] = 8430,
+    public_url: Annotated[
+        str | None,
+        typer.Option(help="Where browsers find it, such as https://practice.example.org."),
+    ] = None,
+    protocol: Annotated[
+        Path | None, typer.Option(help="A protocol file to practise. Without it, the shipped one.")
+    ] = None,
+    exercises: Annotated[
+        Path | None, typer.Option(help="A file of exercises. Without it, the shipped ones.")
+    ] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Remove all that was recorded in it, and end.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a reset.")] = False,
+) -> None:
+    """Serve a ledger of invented people with exercises, to train people on the same pages.
+
+    It has a database, keys and a port of its own. It reads no setting of a node from the
+    environment, and starts in no directory that holds anything else.
+    """
+
+    from api.demo.play_practice import (
+        default_directory,
+        exercises_for,
+        play_practice,
+        practice_settings,
+        reset_practice,
+    )
+    from api.processes.server import log_nothing
+    from api.processes.supervisor import leave_when_told
+
+    log_nothing()
+    leave_when_told()
+    with failures():
+        settings = practice_settings(
+            directory or default_directory(),
+            host=host,
+            port=port,
+            protocol=protocol,
+            public_url=public_url,
+        )
+        if reset:
+            if not yes:
+                typer.confirm("Remove everything that was recorded in the practice?", abort=True)
+            reset_practice(settings)
+            out.print("The practice is as it was at the beginning.")
+        else:
+            play_practice(settings, exercises_for(settings, exercises))

@@ -39,6 +39,11 @@ COMMANDS: Mapping[str, CommandPlace] = {
         "Play the story across a ledger node and three countries' nodes, each of which fails once.",
         extra="all",
     ),
+    "practice": CommandPlace(
+        ("demos",),
+        "Serve a ledger of invented people with exercises, to train people on the same pages.",
+        extra="all",
+    ),
     "serve": CommandPlace(
         ("operating",),
         "Run a node: a request process, a worker process, and a supervisor that restarts them.",

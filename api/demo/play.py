@@ -3,14 +3,12 @@
 import signal
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from joserfc.jwk import OKPKey
 from rich import box
 from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -18,9 +16,18 @@ from rich.table import Table
 
 from api.cli.output import print_json
 from api.cli.steps.case_tables import brief_trail, case_panel, trail_table
-from api.client import LedgerClient, RefusedError
+from api.client import RefusedError
 from api.client.schemas.problem import ProblemDetails
 from api.demo import DemoError
+from api.demo.begun_ledger import (
+    BEFORE,
+    Players,
+    granted,
+    prepared_ledger,
+    register_agencies,
+    register_countries,
+    register_key,
+)
 from api.demo.derived_story import derived_story
 from api.demo.enrolment import Enrolment
 from api.demo.officials import name_case_managers, name_contact_points
@@ -28,56 +35,24 @@ from api.demo.personal_scene import play_personal_scene
 from api.demo.picture import save
 from api.demo.play_derived import coordinators_of, tell_derived
 from api.demo.story import FORBIDDEN, STORY, Forbidden, has_story
-from api.keys.country_keys import country_key
 from api.processes.server import listen, serving
 from api.runtime.node_database import create_database, open_store
-from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
-from ledger.application import Ledger, environment
-from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import (
-    COORDINATOR,
-    KeyChange,
     Protocol,
     with_assumptions_adopted,
 )
-from ledger.signing import keys, signed_action
-from ledger.signing.key_possession import grant_of, request_of
+from ledger.signing import keys
 from ledger.vocabulary.registration import (
-    CountryKeyRegistered,
-    KeyChangeConfirmed,
-    KeyGrant,
-    KeyRegistered,
     KeyRequest,
-    ProtocolAdopted,
 )
 from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_view import CaseView
 
 DATABASE = "case_ledger_demo"
 CHILDREN = {"A": "a girl of about 15, given in marriage", "B": "her brother of about 11"}
-_BEFORE = datetime(2025, 11, 1, tzinfo=UTC)
 _WIDE = 190
 """Columns that three panels beside each other need."""
-
-
-class Players:
-    """One client for each agency of the protocol, each with a key of its own."""
-
-    def __init__(self, url: str, protocol: Protocol, held: Mapping[str, OKPKey]) -> None:
-        self._stack = ExitStack()
-        self._clients = {
-            agency: self._stack.enter_context(
-                LedgerClient(url, agency=agency, key=key, protocol=protocol.id)
-            )
-            for agency, key in held.items()
-        }
-
-    def __getitem__(self, agency: str) -> LedgerClient:
-        return self._clients[agency]
-
-    def close(self) -> None:
-        self._stack.close()
 
 
 def play(
@@ -111,16 +86,16 @@ def play(
         open_store(settings, database=DATABASE) as store,
         serving(
             settings.model_copy(update=changes),
-            _prepared(store.owner_conninfo, store.conninfo, protocol, directory),
+            prepared_ledger(store.owner_conninfo, store.conninfo, protocol, directory),
             enrolment.add_to if keep_running else None,
         ) as url,
     ):
         held = {a.id: keys.load(directory / f"{a.id}.jwk") for a in protocol.agencies}
         players = Players(url, protocol, held)
         try:
-            _register(players, protocol, held)
-            _register_countries(players, protocol, settings.model_copy(update=changes))
-            name_contact_points(players, protocol, _BEFORE)
+            register_agencies(players, protocol, held)
+            register_countries(players, protocol, settings.model_copy(update=changes))
+            name_contact_points(players, protocol, BEFORE)
             if derived is None:
                 _tell(players, console, protocol, as_json=as_json)
             else:
@@ -140,78 +115,9 @@ def _recently() -> datetime:
     return datetime.now(UTC).replace(microsecond=0) - timedelta(days=20)
 
 
-def _prepared(owner: str, conninfo: str, protocol: Protocol, directory: Path) -> str:
-    """Migrate, make every agency's key, and adopt the protocol. Gives ``conninfo`` back."""
-    migrate_all(owner, protocol)
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for agency in protocol.agencies:
-        path = directory / f"{agency.id}.jwk"
-        path.unlink(missing_ok=True)
-        keys.save(keys.generate(), path)
-    # A key signs one history. With it go its public part, which marks it as used, and the mark of
-    # how far the history had come.
-    for pattern in ("log.*", "witness-*", "history-mark*"):
-        for path in directory.glob(pattern):
-            path.unlink()
-    coordinators = [a.id for a in protocol.agencies if a.role == COORDINATOR]
-    held = {c: keys.load(directory / f"{c}.jwk") for c in coordinators}
-    adopted = ProtocolAdopted(
-        acted_at=_BEFORE,
-        protocol=text_of(protocol),
-        keys=tuple(_grant(protocol, agency, key) for agency, key in held.items()),
-    )
-    first = coordinators[0]
-    signed = signed_action.sign(
-        adopted, agency=first, key=held[first], protocol=protocol.id, case_id=None
-    )
-    with Ledger(environment(conninfo)) as ledger:
-        ledger.append_to_registry(signed_action.read(signed))
-    return conninfo
-
-
-def _register(players: Players, protocol: Protocol, held: Mapping[str, OKPKey]) -> None:
-    for agency in protocol.agencies:
-        if agency.role != COORDINATOR:
-            _register_one(players, protocol, _grant(protocol, agency.id, held[agency.id]), _BEFORE)
-
-
 def _enrol(players: Players, protocol: Protocol, request: KeyRequest) -> None:
     """Register a key that a browser made, as the coordinator of the agency's country."""
-    _register_one(players, protocol, _granted(request), datetime.now(UTC))
-
-
-def _register_one(
-    players: Players, protocol: Protocol, grant: KeyGrant, acted_at: datetime
-) -> None:
-    """Register a key; where the protocol asks for it, confirm it as another coordinator."""
-    owner = protocol.agencies_by_id[grant.agency]
-    coordinators = [a for a in protocol.agencies if a.role == COORDINATOR]
-    own = next(a.id for a in coordinators if a.party == owner.party)
-    receipt = players[own].append_to_registry(KeyRegistered(acted_at=acted_at, grant=grant))
-    if protocol.confirming_roles(owner.role, KeyChange.REGISTRATION):
-        other = next(a.id for a in coordinators if a.party != owner.party)
-        confirmed = KeyChangeConfirmed(acted_at=acted_at, proposal=receipt.action_id)
-        players[other].append_to_registry(confirmed)
-
-
-def _register_countries(players: Players, protocol: Protocol, settings: Settings) -> None:
-    for agency in protocol.agencies:
-        if agency.role == COORDINATOR:
-            key = country_key(settings, agency.party).public
-            players[agency.id].append_to_registry(
-                CountryKeyRegistered(acted_at=_BEFORE, key=str(key))
-            )
-
-
-def _grant(protocol: Protocol, agency: str, key: OKPKey) -> KeyGrant:
-    return _granted(request_of(key, protocol=protocol.id, agency=agency))
-
-
-def _granted(request: KeyRequest) -> KeyGrant:
-    now = datetime.now(UTC)
-    return grant_of(
-        request, valid_from=now - timedelta(days=1), valid_until=now + timedelta(days=365)
-    )
+    register_key(players, protocol, granted(request), datetime.now(UTC))
 
 
 def _tell(players: Players, console: Console, protocol: Protocol, *, as_json: bool) -> None:

@@ -9,10 +9,12 @@ import psycopg
 from api.paper.protocol_changes import sentence
 from api.paper.subject_access.wording import wording
 from api.runtime.node_database import open_store
+from api.runtime.practice_directory import PracticeError
 from api.runtime.settings import Settings
 from ledger.events.event import recorded
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.amendments import text_of
+from ledger.procedure.practice_protocol import is_practice
 from ledger.procedure.protocol import Protocol, read_protocol
 from ledger.procedure.protocol_changes import changes
 from ledger.procedure.registry import registry_of
@@ -58,11 +60,22 @@ def with_agreed_protocol(settings: Settings, conninfo: str) -> Settings:
     """Return the settings by which ``load_protocol`` gives the version that is in force.
 
     Before the adoption they are as they were. Raises ``ValueError`` where ``CASE_LEDGER_PROTOCOL``
-    names a file that says something else than every version that the parties adopted.
+    names a file that says something else than every version that the parties adopted, and
+    ``PracticeError`` for a practice ledger.
     """
     agreement = recorded_agreement(conninfo)
     if agreement is None:
+        if is_practice(settings.load_protocol().id):
+            raise PracticeError(
+                "the protocol has the id of a practice ledger: begin with `case-ledger practice`,"
+                " or give the protocol another id"
+            )
         return settings
+    if is_practice(agreement.protocol_id):
+        raise PracticeError(
+            "the database holds a practice ledger, whose persons are invented, and this node is a"
+            " real one. Name the node's own database in CASE_LEDGER_DATABASE_URL"
+        )
     if settings.protocol is not None:
         check_file(read_protocol(settings.protocol), agreement)
     return settings.with_protocol(agreement.next_at(clock.now()))

@@ -143,17 +143,24 @@ def run(app: FastAPI, settings: Settings) -> None:
 
 @contextmanager
 def serving(
-    settings: Settings, conninfo: str, extend: Callable[[FastAPI], None] | None = None
+    settings: Settings,
+    conninfo: str,
+    extend: Callable[[FastAPI], None] | None = None,
+    *,
+    bound: socket.socket | None = None,
+    grace: int = 5,
 ) -> Iterator[str]:
     """Serve in a thread for as long as the block runs, and give the base URL.
 
-    ``extend`` may add routes to the application that no productive node has.
+    ``extend`` may add routes to the application that no productive node has. ``bound`` is a socket
+    that stays open after the block, so that requests wait in its queue for the next server.
+    ``grace`` is how many seconds open requests have at the end.
     """
-    listening = listen(settings)
+    listening = listen(settings) if bound is None else bound.dup()
     app = create_app(settings, conninfo)
     if extend is not None:
         extend(app)
-    running = server(app, settings)
+    running = server(app, settings, grace=grace)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

@@ -11,6 +11,7 @@ import structlog
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
+from api.runtime.practice_directory import check_no_practice
 from api.runtime.schema import needed_roles
 from api.runtime.settings import Settings
 from ledger.refusals import OperatorError
@@ -54,14 +55,21 @@ class NodeDatabase:
 
 @contextmanager
 def open_store(
-    settings: Settings, *, database: str | None = None, watch: bool = True
+    settings: Settings,
+    *,
+    database: str | None = None,
+    watch: bool = True,
+    practice: bool = False,
 ) -> Iterator[NodeDatabase]:
     """Open the store for as long as the block runs.
 
     ``database`` picks another database of the same server. An embedded server is started if none
     runs yet, and started again if it dies: by a thread if ``watch`` is true, or else by the code
-    that calls :meth:`NodeDatabase.look_after` now and then. Raises ``StoreError``.
+    that calls :meth:`NodeDatabase.look_after` now and then. Raises ``StoreError``, and
+    ``PracticeError`` for the directory of a practice ledger, which only ``practice`` opens.
     """
+    if not practice:
+        check_no_practice(settings.data_directory)
     if settings.database_url is not None:
         named = settings.database_url.get_secret_value()
         owner = (settings.owner_database_url or settings.database_url).get_secret_value()

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 from joserfc.jwk import OKPKey
 
 from api.runtime.node_database import NodeDatabase
+from api.runtime.practice_directory import PracticeError
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
 from ledger.procedure.amendments import text_of
+from ledger.procedure.practice_protocol import is_practice
 from ledger.procedure.protocol import COORDINATOR, Protocol
 from ledger.signing import signed_action
 from ledger.signing.key_possession import grant_of
@@ -27,8 +29,12 @@ def adopt_protocol(
     """Record the adoption, signed by the coordinator ``signer``, as the first event.
 
     ``requests`` are the coordinators' keys, the signer's own among them. Raises ``ValueError``
-    where one is missing, and ``Refusal``.
+    where one is missing, ``PracticeError`` for a text of a practice ledger, and ``Refusal``.
     """
+    if is_practice(protocol.id):
+        raise PracticeError(
+            f"{protocol.id} is the id of a practice ledger: give the protocol another id"
+        )
     granted = tuple(requests)
     needed = {agency.id for agency in protocol.agencies if agency.role == COORDINATOR}
     if missing := needed - {request.agency for request in granted}:

@@ -74,6 +74,7 @@ class Printing:
             number=self._number,
             page=things.text("page", page="\0", pages="\0"),
             made_at=self.at,
+            practice=things.practice_mark,
             wide=wide,
         )
 

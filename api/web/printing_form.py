@@ -71,6 +71,7 @@ class PrintedForm:
             number=case_number(self.sending.case_id),
             page=f"{self.code} · {here.things.text('page', page=NUL, pages=NUL)}",
             made_at=at,
+            practice=here.things.practice_mark,
         )
         return set_pages(template("communication_form.typ"), frame, content)
 

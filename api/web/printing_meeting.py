@@ -60,6 +60,7 @@ def print_sitting(
         number=countries,
         page=things.text("page", page="\0", pages="\0"),
         made_at=now,
+        practice=things.practice_mark,
     )
     return set_pages(template("meeting_summary.typ"), frame, content)
 

@@ -209,6 +209,7 @@ def page(
             now=clock.now(),
             troubles=_troubles(request),
             keys_end=_keys_end(caller),
+            practice=getattr(request.app.state, "practice", False),
             file_numbers=lambda case_id: _file_numbers(request, caller, case_id),
             assigned_to=lambda case_id: _assigned(request, caller, case_id),
             **values,

@@ -200,7 +200,7 @@ def test_an_extra_has_all_that_its_commands_load(extra: str, others: tuple[str, 
 
 def test_without_the_typesetter_there_is_a_clear_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "typst", None)
-    frame = PageFrame(language("en"), "Title", "1", "page", datetime.now(UTC))
+    frame = PageFrame(language("en"), "Title", "1", "page", datetime.now(UTC), None)
     with pytest.raises(PdfNotInstalledError, match=r'pip install "case-ledger\[pdf\]"'):
         set_pages(b"", frame, {})
 

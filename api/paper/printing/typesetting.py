@@ -38,6 +38,8 @@ class PageFrame:
     page: str
     """The foot of a page. A NUL stands for its number, another one for that of the last page."""
     made_at: datetime
+    practice: str | None
+    """Across each page, and at its head: the words that mark a paper of a practice ledger."""
     wide: bool = False
     """Whether the pages lie on their side."""
 
@@ -64,6 +66,7 @@ def set_pages(template: bytes, frame: PageFrame, content: Mapping[str, Any]) -> 
         "footer": frame.page.split("\0"),
         "made": [getattr(made, part) for part in _PARTS],
         "wide": frame.wide,
+        "practice": frame.practice,
     }
     try:
         pdf = typst.compile(

@@ -191,6 +191,7 @@ TEXTS = (
     "part.retention",
     "part.shelter_exits",
     "part.withdrawal",
+    "practice.paper",
     "report.about",
     "report.actions.heading",
     "report.agencies.heading",

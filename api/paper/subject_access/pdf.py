@@ -48,6 +48,7 @@ def render(file: SubjectFile, words: Wording | None = None, *, is_part: bool = F
         number=case_number(file.case_id),
         page=words.text("page", page="\0", pages="\0"),
         made_at=file.made_at,
+        practice=words.practice_mark,
     )
     return set_pages(_template(), frame, _AccessPage(file, words, is_part).content())
 

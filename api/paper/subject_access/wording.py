@@ -17,6 +17,7 @@ from api.paper.languages.catalogue import english, messages
 from api.paper.languages.found import SOURCE, language
 from api.paper.subject_access.messages import value_id
 from api.paper.subject_access.value_shapes import Plain, shape
+from ledger.procedure.practice_protocol import is_practice
 from ledger.procedure.protocol import Agency, Protocol
 from ledger.procedure.time_zones import end_of_day, offset, zone_of, zone_of_days
 from ledger.vocabulary.documents import shown_document
@@ -57,6 +58,12 @@ class Wording:
     def text(self, name: str, **values: str) -> str:
         """Return one of the document's fixed texts, with its ``{places}`` filled in."""
         return self._message(f"text.{name}", name).format(**values)
+
+    @property
+    def practice_mark(self) -> str | None:
+        """Return the words on each paper of a practice ledger; ``None`` for a real one."""
+        is_marked = self.protocol is not None and is_practice(self.protocol.id)
+        return self.text("practice.paper") if is_marked else None
 
     def kind(self, kind: str) -> str:
         return self._message(f"kind.{kind}", kind)
