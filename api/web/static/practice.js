@@ -1,5 +1,6 @@
 // In the practice ledger alone: takes a role. Makes a key, has the practice register it, and signs in.
 
+import { tellBeforeKeys, tellTrouble } from "./browser_trouble.js";
 import * as keys from "./keys.js";
 import * as store from "./store.js";
 import { text } from "./texts.js";
@@ -7,9 +8,21 @@ import { text } from "./texts.js";
 const place = document.getElementById("role");
 const said = document.getElementById("role-said");
 
-function fail(name) {
-  said.textContent = text(name);
+function fail(name, named) {
+  said.textContent = text(name, named);
   said.hidden = false;
+}
+
+/** The key of an agency, or null: then the reason is said. */
+async function ownKey(agency) {
+  try {
+    // After a reset the ledger is another one: what was pinned of the last one is of no use.
+    await store.clear("pins");
+    return (await keys.of(agency)) ?? (await keys.make(agency));
+  } catch (error) {
+    fail((await tellTrouble()) ?? "sign_in.not_made", { reason: error.message });
+    return null;
+  }
 }
 
 /** Act as an agency from now on, and go to a page. */
@@ -17,15 +30,8 @@ async function act(agency, next, button) {
   button.setAttribute("aria-busy", "true");
   said.hidden = true;
   try {
-    let key;
-    try {
-      key = (await keys.of(agency)) ?? (await keys.make(agency));
-    } catch {
-      fail("sign_in.no_ed25519");
-      return;
-    }
-    // After a reset the ledger is another one: what was pinned of the last one is of no use.
-    await store.clear("pins");
+    const key = await ownKey(agency);
+    if (!key) return;
     const answer = await fetch("/practice/enter", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
@@ -54,3 +60,4 @@ if (place.tagName === "FORM") {
 for (const button of document.querySelectorAll("button.act-as")) {
   button.addEventListener("click", () => act(button.dataset.agency, button.dataset.next, button));
 }
+tellBeforeKeys();
