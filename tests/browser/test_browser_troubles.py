@@ -77,7 +77,7 @@ def test_a_browser_that_keeps_nothing_can_still_sign_out(person: People) -> None
 WITHOUT = {
     "/cases": "You can read this page",
     "/cases/{}": "Nothing is signed or filed here",
-    "/cases/{}/act/risk_assessed": "sign and record nothing",
+    "/cases/{}/act/meeting_held": "sign and record nothing",
     "/cases/{}/act/document_added": "sign and record nothing",
     "/cases/{}/documents": "does not compare",
     "/cases/{}/personal": "You can open fields",
@@ -97,6 +97,6 @@ def test_without_scripts_each_page_says_at_its_top_what_does_not_work(
     for path, said in WITHOUT.items():
         page.goto(node.url + path.format(story.cases["B"]))
         first = page.locator("main > noscript:first-child > p")
-        expect(first).to_contain_text("JavaScript is off in this browser.")
-        expect(first).to_contain_text(said)
+        expect(first, path).to_contain_text("JavaScript is off in this browser.")
+        expect(first, path).to_contain_text(said)
     context.close()

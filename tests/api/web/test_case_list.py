@@ -123,7 +123,7 @@ def test_the_list_is_saved_as_it_is_shown(node: Server, cases: list[UUID]) -> No
     assert answer.headers["cache-control"] == "no-store"
     rows = list(csv.reader(io.StringIO(answer.text.removeprefix("\ufeff")), delimiter=";"))
     assert [row[0] for row in rows[1:]] == [case_reference(one) for one in reversed(cases)]
-    assert rows[1][9] == "2026-03-15"
+    assert rows[1][10] == "2026-03-15"
     book = ask(node, "/cases/list.xlsx?show=all")
     with zipfile.ZipFile(io.BytesIO(book.content)) as files:
         assert case_reference(cases[0]) in files.read("xl/worksheets/sheet1.xml").decode()

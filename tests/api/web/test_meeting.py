@@ -277,13 +277,13 @@ def test_a_case_closed_in_the_sitting_stays_in_its_summary(node: Server) -> None
     assert f'aria-labelledby="case-{case}"' in summary
     page = shown(node, MONTENEGRO, f"/XK/{case}", closed.position)
     assert "The case is closed" in page
-    assert "<form id" not in page
+    assert "<form" not in page.split('id="record"')[-1]
 
 
 def test_forms_name_the_two_countries_alone(node: Server) -> None:
     case = opened(node)
     page = shown(node, KOSOVO, f"/ME/{case}")
-    (form,) = re.findall(r'<form id="meeting_held-act".*?</form>', page, re.S)
+    (form,) = re.findall(r'<form [^>]*id="meeting_held-act".*?</form>', page, re.S)
     chosen = re.findall(r'type="checkbox"[^>]* value="([A-Z]{2})" checked', form)
     assert chosen == ["XK", "ME"]
     agencies = re.findall(r'type="checkbox"[^>]* value="([a-z]{2})-', form)
