@@ -32,6 +32,7 @@ WAITING = NavigationEntry("nav.waiting", "/waiting")
 KEYS = NavigationEntry("nav.keys", "/keys")
 AGENCIES = NavigationEntry("nav.agencies", "/agencies")
 MEMBERS = NavigationEntry("nav.members", "/members")
+DIRECTORY = NavigationEntry("nav.directory", "/directory")
 AGREEMENT = NavigationEntry("nav.agreement", "/agreement")
 NEW = NavigationEntry("nav.new", "/cases/new", in_line=True)
 
@@ -55,6 +56,7 @@ def sections(caller: Caller) -> Sequence[NavigationEntry]:
         *((PARCELS,) if role == COORDINATOR else ()),
         *((WAITING,) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((KEYS,) if role == COORDINATOR else ()),
+        DIRECTORY,
         AGENCIES,
         MEMBERS,
         AGREEMENT,

@@ -6,7 +6,12 @@ from datetime import UTC, datetime
 
 from playwright.sync_api import Page, expect
 
-from ledger.vocabulary.registration import AgencyRegistered, ContactPointNamed, Office
+from ledger.vocabulary.registration import (
+    AgencyRegistered,
+    ContactCardGiven,
+    ContactPointNamed,
+    Office,
+)
 from tests.browser.conftest import SECONDS, Person, answer_is_lost, draft
 from tests.support.serving import Server
 from tests.support.waiting import until
@@ -72,6 +77,42 @@ def test_everyone_reads_agencies_and_contacts_and_another_party_confirms(
     desk.get_by_role("button", name="Confirm").click()
     expect(desk.locator("#waiting-said")).to_contain_text("counts from now on", timeout=SECONDS)
     expect(coordinator.goto("/agencies").locator(MONTENEGRO)).to_contain_text("An auditor")
+
+
+def test_the_directory_says_whom_to_call(person: People, node: Server) -> None:
+    now = datetime.now(UTC)
+    with node.client("xk-nac") as client:
+        contact = client.append_to_registry(
+            ContactPointNamed(
+                acted_at=now,
+                agency="xk-nac",
+                function="Head of office",
+                languages=("sqi", "eng"),
+                office=Office(telephone="+383 38 000 001", address="Prishtina"),
+            )
+        ).action_id
+        client.append_to_registry(
+            ContactCardGiven(
+                acted_at=now,
+                contact=contact,
+                full_name="Arta Berisha",
+                telephone_24h="+383 44 100 200",
+            )
+        )
+    coordinator = person("xk-nac")
+    page = coordinator.goto("/directory")
+    page.get_by_label("Country").select_option("XK")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("link", name="+383 44 100 200")).to_have_attribute(
+        "href", "tel:+38344100200"
+    )
+    coordinator.sees_no_barrier()
+    coordinator.pictures("directory")
+    police = person("xk-dhtqnj")
+    closed = police.goto("/directory?country=XK")
+    expect(closed.get_by_role("link", name="+383 38 000 001")).to_be_visible()
+    expect(closed.get_by_text("Arta Berisha")).to_have_count(0)
+    assert coordinator.complained() == []
 
 
 def test_an_act_on_agencies_whose_answer_is_lost_is_kept_and_sent_once(

@@ -12,7 +12,7 @@ from tests.support.story import Told
 People = Callable[[str], Person]
 PAGES = ("/cases?show=all", "/cases/new", "/board", "/meeting", "/charts", "/keys", "/agencies",
          "/agreement", "/verify", "/retention", "/audit", "/missing", "/parcels", "/waiting",
-         "/help/actions",
+         "/help/actions", "/directory",
          "/cases/{}", "/cases/{}/act", "/cases/{}/act/meeting_held", "/cases/{}/personal",
          "/cases/{}/documents", "/cases/{}/act/document_added",
          "/cases/{}/replay", "/cases/{}/trail", "/cases/{}/verify", "/sign-in")  # fmt: skip

@@ -194,8 +194,9 @@ def check_read(served: Server, agency: str, expected: dict[UUID, str | None]) ->
     """Check that an agency reads these cards, by the API and on the page, and no others."""
     assert cards_of(served, agency) == expected, agency
     with signed_in(served, agency) as browser:
-        shown = browser.get("/agencies").text
-    assert {name for name in CARDS if name in shown} == set(expected.values()), agency
+        for path in ("/agencies", "/directory"):
+            shown = browser.get(path).text
+            assert {name for name in CARDS if name in shown} == set(expected.values()), agency
 
 
 CARDS = ("zqMirjana Popovic", "zqAna Bulatovic")
