@@ -29,6 +29,8 @@ from ledger.vocabulary.registration import KeyRequest
 from ledger.vocabulary.types import Name
 
 INVITATION_LIFETIME = timedelta(days=7)
+MOST_ASKED = 10
+"""Keys of one member that wait to be registered; the oldest beyond them are dropped."""
 _NONCE_BYTES = 12
 _AT_MOST = 2_000
 """Members of one agency, those that are disabled among them."""
@@ -107,6 +109,16 @@ class Members:
                 "SELECT * FROM access.members WHERE id = ANY(%s)", (list(members),)
             ).fetchall()
         return {row["id"]: self._member(row) for row in rows}
+
+    def disabled_among(self, members: Collection[UUID]) -> frozenset[UUID]:
+        """Return those of the members that are disabled."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                "SELECT id FROM access.members WHERE id = ANY(%s) AND disabled_at IS NOT NULL",
+                (list(members),),
+                prepare=True,
+            ).fetchall()
+        return frozenset(row["id"] for row in rows)
 
     @until_given_way
     def add(
@@ -207,7 +219,9 @@ class Members:
     def erase(self, member: Member, by: Manager) -> None:
         """Erase the name and the position of a member who is disabled, in every backup too.
 
-        The pseudonym stays, because the ledger has it. Raises ``Refusal`` (``member-active``).
+        The pseudonym stays, because the ledger has it. The provider's pseudonym stays too: without
+        it the person would come back by the provider as a new member. Raises ``Refusal``
+        (``member-active``).
         """
         if member.disabled_at is None:
             raise Refusal(
@@ -216,7 +230,7 @@ class Members:
         self._of(member.party).destroy_member_key(member.id)
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE access.members SET sealed = NULL, person = NULL WHERE id = %s", (member.id,)
+                "UPDATE access.members SET sealed = NULL WHERE id = %s", (member.id,)
             )
             _note(connection, member.id, "erased", by)
 
@@ -224,10 +238,12 @@ class Members:
     def invite(self, member: UUID, by: Manager) -> str:
         """Return the secret of a link by which one browser hands in a key for the member.
 
-        It is good once and for ``INVITATION_LIFETIME``. Earlier links of the member end.
+        It is good once and for ``INVITATION_LIFETIME``. Earlier links of the member end. Raises
+        ``Refusal`` (``member-disabled``).
         """
         secret = secrets.token_urlsafe(32)
         with self._database.transaction() as connection:
+            _lock_active(connection, member)
             connection.execute("DELETE FROM access.invitations WHERE member = %s", (member,))
             connection.execute(
                 "INSERT INTO access.invitations (digest, member, expires_at)"
@@ -251,22 +267,21 @@ class Members:
     def hand_in(self, secret: str, request: KeyRequest) -> Member:
         """Take in the key that a browser made, by a link that thereby is used.
 
-        Raises ``Refusal`` (``invitation-over``, ``key-of-another-agency``).
+        Raises ``Refusal`` (``invitation-over``, ``member-disabled``, ``key-of-another-agency``).
         """
         with self._database.transaction() as connection:
-            used = connection.execute(
-                "DELETE FROM access.invitations WHERE digest = %s AND expires_at > now()"
-                " RETURNING member",
-                (_digest(secret),),
+            found = connection.execute(
+                "SELECT member FROM access.invitations WHERE digest = %s", (_digest(secret),)
             ).fetchone()
-            if used is None:
+            if found is None:
                 raise invitation_over()
-            row = connection.execute(
-                "SELECT * FROM access.members WHERE id = %s AND disabled_at IS NULL",
-                (used["member"],),
-            ).fetchone()
-            if row is None:
-                raise member_disabled()
+            row = _lock_active(connection, found["member"])
+            used = connection.execute(
+                "DELETE FROM access.invitations WHERE digest = %s AND expires_at > now()",
+                (_digest(secret),),
+            ).rowcount
+            if not used:
+                raise invitation_over()
             _ask(connection, row["id"], row["agency"], request)
         return self._member(row)
 
@@ -274,9 +289,10 @@ class Members:
     def ask(self, member: Member, request: KeyRequest) -> None:
         """Take in another key of a member who is signed in.
 
-        Raises ``Refusal`` (``key-of-another-agency``).
+        Raises ``Refusal`` (``member-disabled``, ``key-of-another-agency``).
         """
         with self._database.transaction() as connection:
+            _lock_active(connection, member.id)
             _ask(connection, member.id, member.agency, request)
 
     def asked(self, agencies: Collection[str]) -> list[KeyAsked]:
@@ -403,6 +419,26 @@ def _ask(connection: Connection[DictRow], member: UUID, agency: str, request: Ke
             Jsonb(request.model_dump(mode="json", exclude_none=True)),
         ),
     )
+    # Anybody who is signed in can ask without end: only the newest keys wait.
+    connection.execute(
+        "DELETE FROM access.key_requests WHERE key_id IN (SELECT key_id FROM access.key_requests"
+        " WHERE member = %s ORDER BY asked_at DESC, key_id OFFSET %s)",
+        (member, MOST_ASKED),
+    )
+
+
+def _lock_active(connection: Connection[DictRow], member: UUID) -> DictRow:
+    """Return the row of a member, who stays active until the transaction ends.
+
+    Disabling the member waits for the transaction, and then removes what the transaction wrote.
+    Raises ``Refusal`` (``member-disabled``).
+    """
+    row = connection.execute(
+        "SELECT * FROM access.members WHERE id = %s AND disabled_at IS NULL FOR SHARE", (member,)
+    ).fetchone()
+    if row is None:
+        raise member_disabled()
+    return row
 
 
 def _note(connection: Connection[DictRow], member: UUID, change: str, by: Manager) -> None:

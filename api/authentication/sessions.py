@@ -81,7 +81,9 @@ class Sessions:
             rows = connection.execute(
                 "SELECT digest FROM access.sessions"
                 " WHERE digest = ANY(%s) AND expires_at > now() AND last_seen_at > now() - %s"
-                " AND expires_at <= now() + %s",
+                " AND expires_at <= now() + %s"
+                " AND NOT EXISTS (SELECT FROM access.members m"
+                "  WHERE m.id = sessions.member AND m.disabled_at IS NOT NULL)",
                 (list(digests), IDLE, _LONGEST),
                 prepare=True,
             ).fetchall()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 from uuid import UUID
 
 import anyio
@@ -25,9 +25,12 @@ from api.http.documents import event_document
 from api.http.event_buffer import EventBuffer, EventFrame
 from api.node.node import Node
 from api.runtime import status
+from ledger.procedure.checks.taking_part import is_bound
+from ledger.procedure.protocol import Protocol
 from ledger.procedure.registry import Registry
 from ledger.store.event_rows import CHANNEL
 from ledger.store.notices import ListenerTask
+from ledger.system import clock
 from ledger.system.backoff import Backoff
 from ledger.system.periodic_task import PeriodicTask
 
@@ -41,19 +44,39 @@ _BACKOFF = Backoff(0.5, 2.0)
 T = TypeVar("T")
 
 
+class _Rights(NamedTuple):
+    """What the protocol says of an agency, by which a follower gets events."""
+
+    party: str
+    role: str
+    is_retired: bool
+    is_bound: bool
+
+
 @dataclass(eq=False, slots=True)
 class Subscriber:
     """One who follows."""
 
     caller: Caller
     over: bool = False
-    """Whether the key or the session that it began with no longer counts."""
+    """Whether the key, the session or the rights that it began with no longer count."""
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+    rights: _Rights | None = field(init=False)
+    """The rights with which it began."""
+
+    def __post_init__(self) -> None:
+        """Keep the rights of the request."""
+        self.rights = _rights(self.caller.agency.id, self.caller.protocol)
 
     @property
     def viewer(self) -> str | None:
         """Return whose cases' events the follower sees, or ``None`` if it sees all."""
         return None if self.caller.sees_every_event else self.caller.viewer
+
+    def end(self) -> None:
+        """End the stream."""
+        self.over = True
+        self.woken.set()
 
     async def wait(self, seconds: float | None = None) -> None:
         """Return when there may be more, or it is over."""
@@ -194,7 +217,7 @@ class EventBroadcaster:
             read = await self._in_thread(partial(self._rows, at, known))
             if not read.frames:
                 return
-            await self._judge_sessions()  # whose session is over is told nothing more
+            await self._judge_people()  # whose session is over is told nothing more
             if read.registry is not known:
                 self._registry = read.registry
                 self._judge_keys(read.registry)
@@ -240,7 +263,7 @@ class EventBroadcaster:
         cases = {case_id for _, case_id in self._unjudged}
         judged = partial(self._node.views.viewers_of, cases, countries)
         upto, viewers = await self._in_thread(judged)
-        await self._judge_sessions()
+        await self._judge_people()
         seen: dict[str, list[EventFrame]] = {country: [] for country in countries}
         last = None
         while self._unjudged and self._unjudged[0][0].position <= upto:
@@ -254,30 +277,37 @@ class EventBroadcaster:
             self._wake()
 
     async def _judge(self) -> None:
-        """Once a second, end the streams whose key has expired or whose session is over."""
+        """Once a second, end the streams whose key, session or rights no longer count."""
         await self._wanted.wait()
         if self._registry is not None:
             self._judge_keys(self._registry)
-        await self._judge_sessions()
+        await self._judge_people()
 
     def _judge_keys(self, registry: Registry) -> None:
         moments = self._node.clock.moments()
+        protocol = registry.protocol_today(clock.now())
         for follower in self._followers:
             by_key = follower.caller.session is None or follower.caller.key_id is not None
-            if by_key and not follower.caller.key_counts(registry, moments):
-                follower.over = True
-                follower.woken.set()
+            is_over = by_key and not follower.caller.key_counts(registry, moments)
+            # A follower whose agency may see more or less from now on begins anew.
+            if is_over or follower.rights != _rights(follower.caller.agency.id, protocol):
+                follower.end()
 
-    async def _judge_sessions(self) -> None:
+    async def _judge_people(self) -> None:
+        """End the streams of sessions that are over, and of disabled members' keys."""
         with_session = [(f, f.caller.session) for f in self._followers if f.caller.session]
-        if not with_session:
-            return
-        digests = {session.digest for _, session in with_session}
-        living = await self._in_thread(partial(self._node.sessions.living, digests))
-        for follower, session in with_session:
-            if session.digest not in living:
-                follower.over = True
-                follower.woken.set()
+        if with_session:
+            digests = {session.digest for _, session in with_session}
+            living = await self._in_thread(partial(self._node.sessions.living, digests))
+            for follower, session in with_session:
+                if session.digest not in living:
+                    follower.end()
+        members = {f.caller.member for f in self._followers if f.caller.member is not None}
+        if members:
+            disabled = await self._in_thread(partial(self._node.members.disabled_among, members))
+            for follower in self._followers:
+                if follower.caller.member in disabled:
+                    follower.end()
 
     def _wake(self) -> None:
         for follower in self._followers:
@@ -285,6 +315,15 @@ class EventBroadcaster:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(work, limiter=self._reading)
+
+
+def _rights(agency_id: str, protocol: Protocol) -> _Rights | None:
+    """Return the rights of an agency by a version of the protocol; ``None`` if it has no such."""
+    agency = protocol.agencies_by_id.get(agency_id)
+    if agency is None:
+        return None
+    is_retired = agency.retired_at is not None
+    return _Rights(agency.party, agency.role, is_retired, is_bound(agency, protocol))
 
 
 def frame(event: Event) -> EventFrame:

@@ -48,7 +48,7 @@ def may_manage(node: Node, caller: Caller, agency: Agency) -> bool:
         return True
     if own.id != agency.id or caller.member is None:
         return False
-    member = node.members.get(caller.member)
+    member = _own(node, caller)
     return member is not None and member.is_head and member.disabled_at is None
 
 
@@ -85,6 +85,18 @@ def check_may_manage(node: Node, caller: Caller, agency: Agency) -> None:
         )
 
 
+def check_may_add(node: Node, caller: Caller, agency: Agency) -> None:
+    """Check that the caller may add a member to an agency.
+
+    Raises ``Refusal`` (``heads-and-coordinators``, ``retired-agency``).
+    """
+    check_may_manage(node, caller, agency)
+    if agency.retired_at is not None:
+        raise Refusal(
+            Ground.INVALID, "retired-agency", "A retired agency gets no members.", "agency"
+        )
+
+
 def check_may_enable(member: Member) -> None:
     """Check that a member has a name still. Raises ``Refusal`` (``member-erased``)."""
     if member.details is None and not member.is_known_to_provider:
@@ -97,7 +109,7 @@ def check_may_enable(member: Member) -> None:
 
 def own_member(node: Node, caller: Caller) -> Member:
     """Return the member who asks. Raises ``Refusal`` (``members-only``, ``member-disabled``)."""
-    member = node.members.get(caller.member) if caller.member is not None else None
+    member = _own(node, caller)
     if member is None:
         raise Refusal(
             Ground.NOT_ALLOWED, "members-only", "This is for a member of an agency, and no system."
@@ -105,6 +117,15 @@ def own_member(node: Node, caller: Caller) -> Member:
     if member.disabled_at is not None:
         raise member_disabled()
     return member
+
+
+def _own(node: Node, caller: Caller) -> Member | None:
+    """Return the member who asks, if the node knows the member of this agency.
+
+    A registration may name any member: it gives nobody the rights of a member of another agency.
+    """
+    member = node.members.get(caller.member) if caller.member is not None else None
+    return member if member is not None and member.agency == caller.agency.id else None
 
 
 def manager(caller: Caller) -> Manager:
@@ -123,11 +144,15 @@ def check_request(protocol: str, request: KeyRequest) -> None:
     check_proof(grant_of(request, valid_from=now, valid_until=now), protocol, "request")
 
 
-def keys_of(registry: Registry, members: Collection[UUID]) -> Mapping[UUID, list[str]]:
-    """Return the ids of the keys that are registered for members, the earliest key first."""
+def keys_of(registry: Registry, members: Mapping[UUID, str]) -> Mapping[UUID, list[str]]:
+    """Return the ids of the keys that are registered for members, the earliest key first.
+
+    ``members`` has the agency of each. A key of another agency is not the member's, whatever its
+    registration says.
+    """
     found: dict[UUID, list[str]] = {member: [] for member in members}
     for key in sorted(registry.keys.values(), key=lambda one: (one.valid_from, one.id)):
-        if key.member in found:
+        if key.member is not None and members.get(key.member) == key.agency:
             found[key.member].append(key.id)
     return found
 
@@ -148,7 +173,8 @@ def members_of_keys(node: Node, caller: Caller, key_ids: Collection[str]) -> Map
         if member is None:
             continue
         found = known.get(member)
-        details = found.details if found is not None and found.agency in seen else None
+        is_own = found is not None and found.agency == keys[kid].agency
+        details = found.details if found is not None and is_own and found.agency in seen else None
         told[kid] = details.name if details is not None else str(member)[:8]
     return told
 
@@ -158,7 +184,7 @@ def member_documents(
 ) -> list[MemberDocument]:
     """Return members with their keys, in the order given."""
     every = list(members)
-    keys = keys_of(registry, {one.id for one in every})
+    keys = keys_of(registry, {one.id: one.agency for one in every})
     return [_document(one, keys[one.id], registry, now) for one in every]
 
 

@@ -16,7 +16,9 @@ from projections.folds.obligations import Obligation
 _OWED = """
 SELECT o.document, o.due, ARRAY(
     SELECT v.viewer FROM views.case_views v
-    WHERE v.slot = views.live_slot('case_views') AND v.case_id = o.case_id) AS parties
+    WHERE v.slot = views.live_slot('case_views') AND v.case_id = o.case_id) AS parties, ARRAY(
+    SELECT DISTINCT unnest(v.agencies) FROM views.case_views v
+    WHERE v.slot = views.live_slot('case_views') AND v.case_id = o.case_id) AS agencies
 FROM views.obligations o
 WHERE o.slot = views.live_slot('obligations') AND o.state = 'open'
   AND (o.due BETWEEN %(earliest)s AND %(latest)s
@@ -107,7 +109,12 @@ class NoticeOutbox:
         with self._database.connection() as connection:
             rows = connection.execute(_OWED, moments).fetchall()
         return [
-            OwedNotice(Obligation.model_validate(row["document"]), row["due"], row["parties"])
+            OwedNotice(
+                Obligation.model_validate(row["document"]),
+                row["due"],
+                row["parties"],
+                frozenset(row["agencies"]),
+            )
             for row in rows
         ]
 

@@ -11,6 +11,7 @@ from api.exchange.waiting_times import WaitingTimes
 from api.keys.key_ends import concerns, ending_keys, step_before
 from api.notifying.subscriptions import Subscription
 from ledger.procedure.case_state import AnnouncedErasure
+from ledger.procedure.checks.taking_part import is_bound
 from ledger.procedure.protocol import COORDINATOR, Agency, Protocol
 from ledger.procedure.registry import Registry
 from ledger.vocabulary.types import format_utc
@@ -34,6 +35,8 @@ class OwedNotice:
     obligation: Obligation
     due: datetime
     parties: Sequence[str]
+    agencies: frozenset[str] = frozenset()
+    """The agencies that have to know of the case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,7 @@ def notices(
             began = one.due if occasion is Occasion.OVERDUE else told_from
             if since is not None and began < since.get(subscription.id, began):
                 continue
-            if owes(agency, one):
+            if owes(agency, one) and sees(agency, one, protocol):
                 yield _notice(one, subscription, occasion, now)
 
 
@@ -194,6 +197,11 @@ def owes(agency: Agency, owed: OwedNotice) -> bool:
         and not agency.international
     )
     return by_role or agency.role == COORDINATOR
+
+
+def sees(agency: Agency, owed: OwedNotice, protocol: Protocol) -> bool:
+    """Return whether an agency may learn that the case exists."""
+    return not is_bound(agency, protocol) or agency.id in owed.agencies
 
 
 def _ahead_of(due: datetime, ahead: timedelta) -> datetime:

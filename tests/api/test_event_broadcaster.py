@@ -12,24 +12,29 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
+from api.authentication.sessions import Session
 from api.client.assertion import make_assertion
 from api.http import event_buffer
+from api.http.access import Caller
 from api.http.event_broadcaster import EventBroadcaster
 from api.http.event_buffer import EventBuffer, EventFrame
 from api.http.routes import events as routes
 from api.runtime.settings import Settings
 from ledger.application import Ledger
+from ledger.procedure.case_access import CaseAccess
+from ledger.procedure.protocol import Protocol
 from ledger.vocabulary.coordination import InformationRequested
 from ledger.vocabulary.picklists import InformationTopic, Purpose
 from projections.tables.view_queries import ViewReader
 from tests.support.actions import START, opening
-from tests.support.agencies import Agencies
+from tests.support.agencies import Agencies, adopted_protocol
 from tests.support.serving import Server, running
 from tests.support.waiting import until
 
@@ -272,6 +277,34 @@ def test_following_begins_anew_after_nobody_followed(served: Server, ledger: Led
             until(partial(all_told, followers, wanted), "not all were told")
         assert followers.seen == wanted
         act(served, 1)  # while nobody follows
+
+
+def test_a_follower_whose_rights_change_begins_anew() -> None:
+    protocol = adopted_protocol()
+    session = Session(b"", KOSOVO, "", START)
+
+    def registry(in_force: Protocol) -> Any:
+        return SimpleNamespace(protocol_today=lambda _: in_force, keys={})
+
+    node: Any = SimpleNamespace(
+        conninfo="",
+        told=SimpleNamespace(hear=None),
+        clock=SimpleNamespace(moments=lambda: (START,)),
+    )
+    broadcaster = EventBroadcaster(node)
+    agency = protocol.agencies_by_id[KOSOVO]
+    others = tuple(one for one in protocol.agencies if one.id != KOSOVO)
+    for changed, is_over in (
+        ({}, False),
+        ({"case_access": CaseAccess.NAMED}, True),
+        ({"agencies": (*others, agency.model_copy(update={"role": "oversight"}))}, True),
+        ({"agencies": (*others, agency.model_copy(update={"retired_at": START}))}, True),
+        ({"agencies": others}, True),
+    ):
+        caller = Caller(agency, registry(protocol), session=session)
+        with broadcaster.followed_by(caller) as follower:
+            broadcaster._judge_keys(registry(protocol.model_copy(update=changed)))
+            assert follower.over is is_over, changed
 
 
 def frames(positions: range, length: int = 10) -> list[EventFrame]:

@@ -1,5 +1,6 @@
 """Members of agencies: who may know and manage them, and that removal counts at once."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ import psycopg
 import pytest
 from joserfc.jwk import OKPKey
 
-from api.authentication.members import Members
+from api.authentication.members import MOST_ASKED, Manager, Members
 from api.client import LedgerClient, RefusedError
 from api.client.assertion import make_assertion
 from api.client.schemas.members import MemberInput, NewMember
 from api.keys.country_keys import country_keys, person_keys
+from ledger.refusals import Refusal
 from ledger.signing import keys
 from ledger.signing.key_possession import request_of
 from ledger.store.database import Database
@@ -198,6 +200,89 @@ def test_a_key_comes_in_by_a_link_once_and_the_coordinator_registers_it(place: P
         assert member not in {one.member for one in coordinator.asked_keys()}
     with place.server.client("me-nac") as others:
         assert others.asked_keys() == []
+
+
+def test_a_stream_by_a_members_key_ends_when_the_member_is_disabled(place: Place) -> None:
+    member = place.add()
+    with place.member(member) as (_, key):
+        token = make_assertion(POLICE, key, "case-ledger")
+        with httpx.stream(
+            "GET",
+            f"{place.server.url}/v1/events",
+            headers={"Accept": "text/event-stream", "Authorization": f"Bearer {token}"},
+            timeout=10,
+        ) as stream:
+            lines = stream.iter_lines()
+            while not next(lines).startswith("id:"):
+                pass
+            with place.server.client(COORDINATOR) as coordinator:
+                coordinator.disable_member(member)
+            for _ in lines:  # the end of the stream, else no answer in time
+                pass
+
+
+def test_who_is_disabled_hands_in_no_key_and_comes_back_by_no_provider(place: Place) -> None:
+    by, person = Manager(COORDINATOR, None), secrets.token_urlsafe(32)
+    with Database(place.database) as database:
+        members = Members(database, person_keys(place.server.settings, country_keys(
+            place.server.settings, ["XK"])))  # fmt: skip
+        found = members.signed_in("XK", POLICE, person)
+        request = request_of(
+            keys.generate(), protocol=place.server.agencies.protocol.id, agency=POLICE
+        )
+        members.disable(found.id, by)
+        for attempt in (
+            lambda: members.ask(found, request),
+            lambda: members.invite(found.id, by),
+            lambda: members.signed_in("XK", POLICE, person),
+        ):
+            with pytest.raises(Refusal) as refused:
+                attempt()
+            assert refused.value.rule == "member-disabled"
+        gone = members.get(found.id)
+        assert gone is not None
+        members.erase(gone, by)
+        with pytest.raises(Refusal) as refused:
+            members.signed_in("XK", POLICE, person)
+        assert refused.value.rule == "member-disabled"
+
+
+def test_of_the_keys_of_one_member_the_newest_wait(place: Place) -> None:
+    member, protocol = place.add(), place.server.agencies.protocol.id
+    requests = [
+        request_of(keys.generate(), protocol=protocol, agency=POLICE) for _ in range(MOST_ASKED + 2)
+    ]
+    with Database(place.database) as database:
+        members = Members(database, person_keys(place.server.settings, country_keys(
+            place.server.settings, ["XK"])))  # fmt: skip
+        found = members.get(member)
+        assert found is not None
+        for request in requests:
+            members.ask(found, request)
+        waiting = {one.key_id for one in members.asked([POLICE]) if one.member == member}
+    newest = {keys.key_id(keys.from_public(one.key)) for one in requests[2:]}
+    assert waiting == newest
+
+
+def test_a_key_that_names_a_member_of_another_agency_has_no_rights_of_the_member(
+    place: Place,
+) -> None:
+    head, plain = place.add(head=True, name="zqHead Elsewhere"), place.add(agency="xk-csw-peja")
+    case = uuid4()
+    with place.member(head, "xk-csw-peja") as (client, _):
+        for attempt, told in (
+            (lambda: client.invite_member(head), "members-only"),
+            (lambda: client.disable_member(plain), "heads-and-coordinators"),
+        ):
+            with pytest.raises(RefusedError) as refused:
+                attempt()
+            assert rule(refused) == (403, told)
+        receipt = client.open_case(opening(("XK", "ME")), case)
+        client.case(case, at_least=receipt.position)
+    with place.server.client(COORDINATOR) as coordinator:
+        assert coordinator.member(head).member.keys == ()
+    with signed_in(place.server, POLICE) as browser:
+        assert "zqHead" not in browser.get(f"/cases/{case}/trail").text
 
 
 def test_an_erased_name_opens_in_no_copy_of_the_database(place: Place) -> None:

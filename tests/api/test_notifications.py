@@ -31,8 +31,9 @@ from api.runtime.settings import Settings
 from ledger.application import Ledger
 from ledger.procedure import amendments
 from ledger.procedure.agreement import Agreement, ProtocolVersion
+from ledger.procedure.case_access import CaseAccess
 from ledger.procedure.dates import quarter_of
-from ledger.procedure.protocol import shipped_protocol
+from ledger.procedure.protocol import Protocol, shipped_protocol
 from ledger.procedure.registry import Registry
 from ledger.signing import signed_action
 from ledger.store.database import Database
@@ -140,6 +141,8 @@ def to(hook: Hook, agency: str = "me-nac") -> Subscription:
 
 def test_what_is_overdue_is_told_once(case: Case) -> None:
     case.ask(NOW - 3 * DAY)
+    owed_of_case = NoticeOutbox(case.pool).owed(NOW - 5 * DAY, NOW, NOW)
+    assert {one.agencies for one in owed_of_case} == {frozenset({"xk-dhtqnj", "xk-nac", "me-nac"})}
     with webhook() as hook:
         notifier = case.notifier([to(hook)])
         for _ in range(3):
@@ -444,6 +447,26 @@ def test_who_owes_it_and_their_coordinator_are_told() -> None:
     }  # fmt: skip
     for one in (owed("XK", roles=("social_services",)), owed(None, roles=("court",))):
         assert not told_of(one) & {"xk-node", "xk-ombudsperson", "al-nac"}
+
+
+def test_an_agency_is_told_of_no_case_that_it_does_not_have_to_know_of() -> None:
+    bound = PROTOCOL.model_copy(update={"case_access": CaseAccess.NAMED})
+    assert bound.binds_agencies
+    one = replace(owed("ME", roles=("social_services",)), agencies=frozenset({"me-csw-podgorica"}))
+    every = [
+        Subscription(agency.id, email=f"{agency.id}@example.org") for agency in PROTOCOL.agencies
+    ]
+    named = {subscription.id: subscription.agency for subscription in every}
+
+    def told(protocol: Protocol, of: OwedNotice) -> set[str]:
+        return {named[notice.subscription] for notice in notices([of], every, protocol, NOW, DAY)}
+
+    by_role = {
+        one.id for one in PROTOCOL.agencies if (one.party, one.role) == ("ME", "social_services")
+    }
+    assert told(PROTOCOL, one) == {"me-nac", *by_role}
+    assert told(bound, one) == {"me-nac", "me-csw-podgorica"}
+    assert told(bound, replace(one, agencies=frozenset())) == {"me-nac"}
 
 
 @pytest.mark.parametrize(

@@ -76,14 +76,7 @@ def add_member(
             "The head of the agency or its country's coordinator does this.",
             "agency",
         )
-    member_documents.check_may_manage(node, caller, agency)
-    if agency.retired_at is not None:
-        raise Refusal(
-            Ground.INVALID,
-            "retired-agency",
-            "A retired agency gets no members.",
-            "agency",
-        )
+    member_documents.check_may_add(node, caller, agency)
     check_may_record(node.room.look())
     added = node.members.add(
         agency.party,

@@ -61,7 +61,7 @@ async def add_member(request: Request, node: TheNode, caller: TheCaller, form: T
         own = {one.id: one for one in member_documents.agencies_seen(caller)}
         if agency not in own:
             raise Refusal(Ground.UNKNOWN, "unknown-agency", "There is no such agency to see.")
-        member_documents.check_may_manage(node, caller, own[agency])
+        member_documents.check_may_add(node, caller, own[agency])
         check_may_record(node.room.look())
         given = _given(form)
         if given is None:
