@@ -89,8 +89,7 @@ WITHOUT = {
 def test_without_scripts_each_page_says_at_its_top_what_does_not_work(
     chromium: Browser, person: People, story: Told, node: Server
 ) -> None:
-    coordinator = person("xk-nac")
-    cookies = coordinator.context.storage_state()
+    cookies = person("xk-csw-prishtina").context.storage_state()
     context = chromium.new_context(locale="en-GB", java_script_enabled=False, storage_state=cookies)
     context.set_default_timeout(SECONDS)
     page = context.new_page()

@@ -25,7 +25,9 @@ def test_what_was_typed_and_opened_is_nowhere_in_the_profile(
     (file := tmp_path / "paper.pdf").write_bytes(paper(20_000))
     with node.client(POLICE) as client:
         case = client.open_case(opening()).case_id
-        added = client.add_document(case, 1, file, kind=DocumentKind.REPORT, title=TITLE)
+        added = client.add_document(
+            case, 1, file, kind=DocumentKind.REPORT, title=TITLE, group=None
+        )
         client.case(case, at_least=added.position)
         preview = client.preview(case, added.action_id, purpose=Purpose.PROTECTION)
     context = playwright.chromium.launch_persistent_context(
