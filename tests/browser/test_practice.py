@@ -142,7 +142,7 @@ def test_an_exercise_is_done_by_keyboard_alone(page: Page) -> None:
         ("full_name", "Marko Primjer"),
         ("function", "Case manager"),
         ("institution", "Invented"),
-        ("telephone_24h", "+000 000 000"),
+        ("telephone_24h", "+382 20 000 000"),
     ):
         write(page, f"#f-{field}", text)
     choose(page, "#f-languages", "Montenegrin")

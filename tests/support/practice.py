@@ -36,7 +36,7 @@ SOLUTIONS: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
             "full_name": "Marko Primjer",
             "function": "Case manager",
             "institution": "Invented",
-            "telephone_24h": "+000 000 000",
+            "telephone_24h": "+382 20 000 000",
             "languages": ["cnr"],
         },
         "send": {
