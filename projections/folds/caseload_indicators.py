@@ -85,6 +85,28 @@ class Figures:
     times: tuple[TimeToReturn, ...]
 
 
+def chosen(figures: Figures, country: str | None, stage: Stage | None) -> Figures:
+    """Return the figures of one country and one stage. ``None`` limits nothing.
+
+    A country's cases are those that it leads; of the flow, those from it or to it; of the times,
+    those that it received. The times have no stage, so a stage does not limit them.
+    """
+    return Figures(
+        caseload=tuple(
+            one
+            for one in figures.caseload
+            if country in (None, one.country) and stage in (None, one.stage)
+        ),
+        flows=tuple(
+            one
+            for one in figures.flows
+            if country in (None, one.origin, one.destination) and stage in (None, one.stage)
+        ),
+        returned=tuple(one for one in figures.returned if country in (None, one.destination)),
+        times=tuple(one for one in figures.times if country in (None, one.destination)),
+    )
+
+
 def figures(tallies: Iterable[CaseTally], protocol: Protocol) -> Figures:
     """Return the figures, in the order of the procedure's stages and of the countries' codes."""
     caseload: Counter[tuple[Stage, str]] = Counter()

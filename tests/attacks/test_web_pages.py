@@ -17,7 +17,10 @@ from tests.support.web import FROM_HERE, page_text, signed_in
 OF_A_CASE = ("", "/act", "/act/risk_assessed", "/personal", "/replay", "/trail", "/verify")
 PRINTED = ("/summary.pdf", "/trail.pdf")
 OF_A_MEETING = ("/meeting", "/meeting/ME", "/meeting/ME/summary", "/meeting/ME/summary.pdf")
-FOR_COORDINATORS = ("/audit", "/board", "/charts", "/keys", "/missing", "/retention", *OF_A_MEETING)
+FOR_COORDINATORS = (
+    *("/audit", "/board", "/charts", "/charts/flow.csv", "/keys", "/missing", "/retention"),
+    *OF_A_MEETING,
+)
 SCRIPT = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}'
 
 

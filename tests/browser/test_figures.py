@@ -25,7 +25,7 @@ def test_three_charts_with_their_tables(person: People, agency: str) -> None:
     expect(page.get_by_role("row", name="Kosovo → Montenegro")).to_be_visible()
     if agency == "xk-nac":
         reader.sees_no_barrier()
-        reader.picture("charts")
+        reader.pictures("charts")
     page.locator("details").first.click()
     expect(page.locator("#specification-caseload")).to_contain_text("vega-lite")
     if agency != "xk-nac":  # a chart has thousands of marks to look at: each state once

@@ -1,5 +1,7 @@
 """Figures of the cases that a coordinator sees: counted right, and of no other case."""
 
+import csv
+import io
 import json
 import re
 from collections import Counter
@@ -11,10 +13,19 @@ from uuid import UUID
 
 import pytest
 
+from api.paper.subject_access.wording import wording
+from api.web.flow_map import HEIGHT, WIDTH, flow_map
 from ledger.procedure.protocol import shipped_protocol
 from ledger.vocabulary.coordination import Correction
 from ledger.vocabulary.picklists import CaseStatus, CorrectionEffect, CorrectionReason, Stage
-from projections.folds.caseload_indicators import Caseload, CaseTally, Flow, TimeToReturn, figures
+from projections.folds.caseload_indicators import (
+    Caseload,
+    CaseTally,
+    Flow,
+    TimeToReturn,
+    chosen,
+    figures,
+)
 from tests.support.actions import opening
 from tests.support.serving import Server
 from tests.support.story import Told
@@ -160,6 +171,57 @@ def test_a_case_goes_where_the_return_goes_or_to_every_other_country() -> None:
     home = figures([alike(parties=parties, destination="XK")], shipped_protocol())
     assert {one.destination for one in home.flows} == {"AL", "ME"}
     assert figures([alike(parties=("XK",))], shipped_protocol()).flows == ()
+
+
+def test_a_country_and_a_stage_limit_the_figures() -> None:
+    parties = ("XK", "ME", "AL")
+    told = figures(
+        [
+            alike(3, parties=parties),
+            alike(2, parties=parties, destination="AL", stage=Stage.IDENTIFICATION),
+        ],
+        shipped_protocol(),
+    )
+    assert chosen(told, None, None) == told
+    assert {(one.destination, one.cases) for one in chosen(told, "ME", None).flows} == {("ME", 3)}
+    assert [one.cases for one in chosen(told, None, Stage.IDENTIFICATION).flows] == [2]
+    assert chosen(told, "AL", None).caseload == ()
+
+
+def test_the_map_has_an_arrow_for_each_direction_as_wide_as_its_cases() -> None:
+    words = wording("en", shipped_protocol(), "XK")
+    flows = [
+        Flow("XK", "ME", Stage.RETURN, 4), Flow("XK", "ME", Stage.IDENTIFICATION, 6),
+        Flow("ME", "XK", Stage.RETURN, 5), Flow("XK", "AL", Stage.RETURN, 1),
+    ]  # fmt: skip
+    drawn = flow_map(flows, words)
+    assert [one.name for one in drawn.places] == ["Albania", "Montenegro", "Kosovo"]
+    assert {(one.origin, one.destination): one.cases for one in drawn.arrows} == {
+        ("XK", "ME"): 10, ("ME", "XK"): 5, ("XK", "AL"): 1,
+    }  # fmt: skip
+    widths = {one.cases: one.width for one in drawn.arrows}
+    assert widths[10] > widths[5] > widths[1]
+    there, back = (one for one in drawn.arrows if {one.origin, one.destination} == {"XK", "ME"})
+    assert there.path != back.path
+    assert (there.label_x, there.label_y) != (back.label_x, back.label_y)
+    assert all(0 < one.x < WIDTH and 0 < one.y < HEIGHT for one in drawn.places)
+    assert flow_map([], words).arrows == ()
+
+
+@pytest.mark.usefixtures("story")
+def test_the_table_is_saved_as_the_page_shows_it(node: Server) -> None:
+    table = shown(node, "xk-nac")["flow"]
+    with signed_in(node, "xk-nac") as browser:
+        saved = browser.get("/charts/flow.csv").text
+        none = browser.get("/charts/flow.csv?country=AL").text
+        assert browser.get("/charts/flow.xlsx").content[:2] == b"PK"
+        assert browser.get("/charts/other.csv").status_code == 422
+        assert browser.get("/charts?stage=other").status_code == 422
+        assert 'class="flow-map"' in browser.get("/charts").text
+        assert 'class="flow-map"' not in browser.get("/charts?country=AL").text
+    rows = list(csv.reader(io.StringIO(saved.removeprefix("\ufeff"))))
+    assert {row[0]: dict(zip(rows[0][1:], row[1:], strict=True)) for row in rows[1:]} == table
+    assert len(none.splitlines()) == 1
 
 
 def test_quartiles_of_days() -> None:
