@@ -82,7 +82,9 @@ def tree(page: Page, selector: str = "main") -> str:
     told = re.sub(r"/cases/[0-9a-f-]{36}", "/cases/…", told)
     told = re.sub(r"sent/[0-9a-f-]{36}", "sent/…", told)
     time = r"(,? \d{2}:\d{2}(:\d{2})?( \(UTC[^)]*\)| UTC\S*)?)?"
-    return re.sub(r"\d{1,2} [A-Z][a-z]{2,8} \d{4}" + time, "…", told)
+    told = re.sub(r"\d{1,2} [A-Z][a-z]{2,8} \d{4}" + time, "…", told)
+    told = re.sub(r'textbox "(Day|Month|Year)": "\d+"', r'textbox "\1": "…"', told)
+    return re.sub(r"\b\d{2}:\d{2}\b|\b\d{1,2}/\d{1,2}/\d{4}\b", "…", told)
 
 
 def to(page: Page, selector: str, *, most: int = 250) -> None:
