@@ -5,18 +5,15 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from api.http.access import Caller
+from api.http.named_cases import seen_case
 from api.node.node import Node
 from api.web.case_text import case_values
 from ledger.procedure.case import Case
-from ledger.procedure.checks.taking_part import has_part
 from ledger.procedure.merged_cases import OtherCases, joined_cases, with_joined
-from ledger.vault.held_fields import Held, HeldFields
+from ledger.vault.held_fields import Held
 from ledger.vocabulary.picklists import CaseRelation
 from projections.folds.audit_trail import TrailEntry
 from projections.folds.case_view import CaseView
-
-NAMING_CASES = frozenset({"linked_case", "continues_in"})
-"""The sealed fields that name another case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +43,14 @@ def linked(
     """Return the links in force and the proposed case, as far as the reader may see them."""
     values = case_values(trail, held)
     links = [
-        LinkedCase(other, CaseRelation(str(told["relation"])))
+        LinkedCase(other.id, CaseRelation(str(told["relation"])))
         for link in view.links
         if (told := values.get(link.action, {})).get("relation") is not None
-        and (other := _seen(node, caller, told.get("linked_case"))) is not None
+        and (other := seen_case(node, caller, told.get("linked_case"))) is not None
     ]
     proposal = view.merge_proposal
     named = values.get(proposal.proposal, {}).get("continues_in") if proposal else None
-    target = _case(node, caller, named)
+    target = seen_case(node, caller, named)
     return Linked(
         links=tuple(links),
         continues_in=target.id if target is not None else None,
@@ -62,7 +59,7 @@ def linked(
         going_on=frozenset(
             ended.id
             for taken in view.taken_in
-            if (ended := _case(node, caller, taken.case)) is not None
+            if (ended := seen_case(node, caller, taken.case)) is not None
             and ended.state.merged_into is None
         ),
     )
@@ -71,38 +68,6 @@ def linked(
 def others(node: Node, caller: Caller, case: Case | None, named: UUID | None) -> OtherCases:
     """Return the cases that were merged with a case, and ``named`` if the agency has part in it."""
     wanted = list(joined_cases(case.state)) if case is not None else []
-    if named is not None and _seen(node, caller, str(named)) is not None:
+    if named is not None and seen_case(node, caller, named) is not None:
         wanted.append(named)
     return with_joined(wanted, node.ledger.case)
-
-
-def seen_links(node: Node, caller: Caller, held: HeldFields) -> HeldFields:
-    """Return held fields without the cases in which the reader's agency has no part.
-
-    Which case is linked or proposed is shown to an agency only if it takes part in that case, in
-    the trail as at the top of a page.
-    """
-    return HeldFields(
-        (
-            one
-            for one in held
-            if one.field not in NAMING_CASES or _seen(node, caller, one.value) is not None
-        ),
-        held.damaged,
-    )
-
-
-def _seen(node: Node, caller: Caller, case_id: object) -> UUID | None:
-    """Return a case's id if the reader's agency has part in the case."""
-    case = _case(node, caller, case_id)
-    return case.id if case is not None else None
-
-
-def _case(node: Node, caller: Caller, case_id: object) -> Case | None:
-    """Return a case in which the reader's agency has part."""
-    if case_id is None:
-        return None
-    case = node.ledger.case(UUID(str(case_id)))
-    if case is None or not has_part(caller.agency, case.state, case.history, caller.protocol):
-        return None
-    return case

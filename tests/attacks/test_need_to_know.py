@@ -18,6 +18,8 @@ from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.procedure.case_access import CaseAccess
 from ledger.vocabulary.coordination import AgencyAdmissionEnded, AgencyAdmitted
+from ledger.vocabulary.linking import CasesLinked
+from ledger.vocabulary.picklists import CaseRelation
 from tests.attacks.target import KOSOVO, Target
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies, adopted_protocol
@@ -154,6 +156,30 @@ def test_an_admission_opens_the_case_and_its_end_closes_it(bound: Target) -> Non
     bound.refuses(bound.ask(f"/v1/cases/{case}?at_least={closed.position}", SOCIAL), 404,
                   "unknown-case")  # fmt: skip
     assert str(case) not in bound.ask("/v1/cases?limit=200", SOCIAL).text
+
+
+def test_a_link_names_no_case_that_is_not_seen(bound: Target) -> None:
+    here, there = uuid4(), uuid4()
+    with bound.server.client(KOSOVO) as police, bound.server.client(SOCIAL) as social:
+        police.open_case(opening(), there)
+        police.open_case(opening(), here)
+        link = CasesLinked(
+            acted_at=START, linked_case=there, relation=CaseRelation.SIBLING, told=("XK",)
+        )
+        police.append(link, here, 1)
+        admitted = police.append(AgencyAdmitted(acted_at=START, agency=SOCIAL), here, 2)
+        assert str(there) in police.case(here, at_least=admitted.position).model_dump_json()
+        assert str(there) not in social.case(here).model_dump_json()
+    for path in (
+        f"/v1/cases/{here}?as_of_position={admitted.position}",
+        f"/v1/cases/{here}/trail", f"/v1/cases/{here}/documents", "/v1/events?after=0",
+    ):  # fmt: skip
+        answer = bound.ask(path, SOCIAL)
+        assert answer.status_code == 200, path
+        assert str(there) not in answer.text, path
+    with signed_in(bound.server, SOCIAL) as browser:
+        for page in ("", "/trail", "/replay", "/readings"):
+            assert str(there) not in browser.get(f"/cases/{here}{page}").text
 
 
 def _events(lines: Iterator[str]) -> Iterator[dict[str, int]]:

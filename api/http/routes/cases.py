@@ -16,6 +16,7 @@ from api.http.access import Caller, TheCaller, TheLanes, TheNode, viewer_of_case
 from api.http.conditional import etag
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses
+from api.http.named_cases import names_cases, seen_links
 from api.http.parameters import MAX_POSITION, AtLeast, CaseId, Position, SignedActionBody, wait_for
 from api.http.request_connections import RequestConnections
 from api.http.routes.outbox import ACCEPTED, answer
@@ -153,7 +154,9 @@ async def get_case(
         disclosed = b"[]"
     else:
         vault = node.vaults.of(party)
-        disclosed = await _disclosed(lanes, vault, case_id, rows, stored.position, counted)
+        disclosed = await _disclosed(
+            node, caller, lanes, vault, case_id, rows, stored.position, counted
+        )
     # The view is what our own projection wrote: it is not read and validated again.
     content = b'{"view":%b,"disclosed":%b}' % (stored.document.encode(), disclosed)
     headers = {"ETag": etag(stored.version, content)}
@@ -242,6 +245,8 @@ async def _nothing() -> Sequence[DictRow]:
 
 
 async def _disclosed(
+    node: Node,
+    caller: Caller,
     lanes: RequestConnections,
     vault: Vault,
     case_id: UUID,
@@ -249,7 +254,10 @@ async def _disclosed(
     position: int,
     counted: Container[UUID] | None,
 ) -> bytes:
-    """Return the disclosures of the actions that were recorded by then, and that count, as JSON."""
+    """Return the disclosures of the actions that were recorded by then, and that count, as JSON.
+
+    A case in which the caller's agency has no part is not named.
+    """
     if not rows:
         return b"[]"
     recorded = await lanes.cases.recorded({row["action_id"] for row in rows})
@@ -260,6 +268,8 @@ async def _disclosed(
         and (counted is None or row["action_id"] in counted)
     ]
     held = await lanes.opened(vault, case_id, seen)
+    if names_cases(held):
+        held = await run_in_threadpool(seen_links, node, caller, held)
     fields: dict[UUID, dict[str, JsonValue]] = {}
     for one in held:
         fields.setdefault(one.action_id, {})[one.field] = one.value

@@ -17,6 +17,7 @@ from api.client.schemas import PersonalField, ReadingRequest
 from api.client.schemas.personal import HeldBackGround
 from api.http.access import Caller, TheCaller, TheNode, viewer_of_case
 from api.http.documents import personal_fields
+from api.http.named_cases import seen_links
 from api.http.parameters import AtLeast, CaseId, wait_for
 from api.http.routes.personal import trail_of
 from api.node.node import Node
@@ -28,7 +29,7 @@ from api.web.case_text import FieldText, case_values, dues, names, of_fact, rows
 from api.web.documents import case_level_documents, document_rows
 from api.web.errors import PageRoute
 from api.web.indicators import assessed_indicators
-from api.web.linked import linked, seen_links
+from api.web.linked import linked
 from api.web.minutes import may_sign, minutes
 from api.web.person import KnownPerson, known_person, person_warnings
 from api.web.refusal_text import fact
