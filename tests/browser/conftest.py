@@ -84,6 +84,15 @@ ARGUMENTS = (
     "--host-resolver-rules=MAP node.example 127.0.0.1",
 )
 expect.set_options(timeout=SECONDS)
+PIN = "quiet lamp of Sunday"
+FEW_ROUNDS = """{
+    const { deriveBits } = SubtleCrypto.prototype;
+    SubtleCrypto.prototype.deriveBits = function (algorithm, ...rest) {
+        const few = algorithm.iterations ? { ...algorithm, iterations: 1000 } : algorithm;
+        return deriveBits.call(this, few, ...rest);
+    };
+}"""
+"""A PIN costs a second of CPU on purpose. Only the tests of the lock itself spend it."""
 
 
 def open_menu(page: Page) -> None:
@@ -125,12 +134,36 @@ class Person:
         self.page.goto(self.server.url + path)
         return self.page
 
+    def make_key(self, pin: str = PIN) -> None:
+        """Make a key on the page to sign in, and lock it with a PIN."""
+        page = self.page
+        page.select_option("#agency", self.agency)
+        page.click("#make-key")
+        self.choose_pin(pin)
+        page.wait_for_selector("#has-key:not([hidden])")
+
+    def choose_pin(self, pin: str = PIN) -> None:
+        """Give a new PIN to the page that asks for one."""
+        self.page.fill("#new-pin", pin)
+        self.page.fill("#new-pin-again", pin)
+        self.page.click("#new-lock button.first")
+
+    def unlock(self, pin: str = PIN) -> None:
+        """Give a PIN to the page that asks for it."""
+        self.page.fill("#unlock-pin", pin)
+        self.page.click("#unlock button.first")
+
     def sign_in(self) -> None:
         """Make a key in the browser, have the coordinator register it, and enter."""
         page = self.goto("/sign-in")
-        page.select_option("#agency", self.agency)
-        page.click("#make-key")
-        page.wait_for_selector("#has-key:not([hidden])")
+        self.make_key()
+        self.register()
+        page.click("#enter")
+        page.wait_for_url("**/today")
+
+    def register(self) -> None:
+        """Have the coordinator register the key that the page to sign in shows."""
+        page = self.page
         request = KeyRequest.model_validate_json(page.input_value("#public-key"))
         assert request.agency == self.agency
         begins = datetime.now(UTC).replace(microsecond=0)
@@ -144,8 +177,6 @@ class Person:
             confirmed = KeyChangeConfirmed(acted_at=PAST, proposal=receipt.action_id)
             with self.server.client(other) as coordinator:
                 coordinator.append_to_registry(confirmed)
-        page.click("#enter")
-        page.wait_for_url("**/today")
 
     def sees_no_barrier(self) -> None:
         """No violation of WCAG 2.2 AA that axe can find."""
@@ -256,7 +287,13 @@ class at_a_browser:
     """A person with a browser profile of their own; leaving checks what the browser said."""
 
     def __init__(
-        self, browser: Browser, server: Server, agency: str, *, on_phone: bool = False
+        self,
+        browser: Browser,
+        server: Server,
+        agency: str,
+        *,
+        on_phone: bool = False,
+        slow_pins: bool = False,
     ) -> None:
         size: ViewportSize = (
             {"width": 390, "height": 844} if on_phone else {"width": 1280, "height": 800}
@@ -265,6 +302,8 @@ class at_a_browser:
             locale="en-GB", viewport=size, is_mobile=on_phone, has_touch=on_phone
         )
         self._context.set_default_timeout(SECONDS)
+        if not slow_pins:
+            self._context.add_init_script(FEW_ROUNDS)
         self._person = Person(agency, server, self._context, self._context.new_page())
 
     def __enter__(self) -> Person:

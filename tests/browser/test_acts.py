@@ -445,6 +445,7 @@ def test_a_session_that_ended_goes_on_where_it_was(
     police.sees_no_barrier()
     police.pictures("session-over")
     over.get_by_role("button").click()
+    police.unlock()
     page.wait_for_url(re.compile(r"at_least="))
     with node.client(POLICE) as client:
         assert client.case(case).view.version == before + 1

@@ -60,9 +60,7 @@ def test_a_duplicate_is_assessed_by_its_coordinators(person: People, node: Serve
 
 def test_a_coordinator_registers_a_persons_key(person: People, stranger: Person) -> None:
     page = stranger.goto("/sign-in")
-    page.select_option("#agency", stranger.agency)
-    page.click("#make-key")
-    page.wait_for_selector("#has-key:not([hidden])")
+    stranger.make_key()
     public = page.input_value("#public-key")
     thumbprint = page.locator("#thumbprint").inner_text()
     coordinator = person("xk-nac")

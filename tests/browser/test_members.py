@@ -21,6 +21,7 @@ def _joins(chromium: Browser, node: Server, coordinator: Person, link: str) -> P
     expect(page.locator("#join-agency")).to_contain_text("Peja")
     joined.sees_no_barrier()
     page.get_by_role("button", name="Make the key").click()
+    joined.choose_pin()
     expect(page.get_by_role("heading", name="The key is made and handed in")).to_be_focused()
     assert "#" not in page.url
     thumbprint = page.locator("#thumbprint").inner_text().replace(" ", "")

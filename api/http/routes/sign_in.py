@@ -145,7 +145,7 @@ def _come_back(
     secret = node.sessions.begin(agency.id, identity.person, member=member.id)
     # The whole address, so that a path can only ever be one of this node's.
     answer = RedirectResponse(sign_in.relying.public_url + return_to, 303, _NOT_KEPT)
-    _give_cookie(node, answer, SESSION_COOKIE, secret, int(LIFETIME.total_seconds()))
+    _give_cookie(node, answer, SESSION_COOKIE, secret, None)
     _take_cookie(node, answer, PENDING_COOKIE)
     return answer
 
@@ -167,7 +167,7 @@ def sign_in_by_key(request: Request, node: TheNode, caller: ByAssertion, respons
     key_id = caller.key_id or ""
     secret = node.sessions.begin(agency.id, key_id, key_id, caller.member)
     response.headers.update(_NOT_KEPT)
-    _give_cookie(node, response, SESSION_COOKIE, secret, int(LIFETIME.total_seconds()))
+    _give_cookie(node, response, SESSION_COOKIE, secret, None)
     until = clock.now() + LIFETIME
     return Me(agency=agency.id, person=key_id, member=caller.member, until=until)
 
@@ -203,7 +203,8 @@ def _unavailable(error: ProviderUnavailableError) -> Problem:
     )
 
 
-def _give_cookie(node: Node, answer: Response, name: str, value: str, seconds: int) -> None:
+def _give_cookie(node: Node, answer: Response, name: str, value: str, seconds: int | None) -> None:
+    """Give a cookie for some seconds, or, for None, until the browser is closed."""
     # Lax, since a browser comes here from the provider's site: Strict would leave it out.
     answer.set_cookie(
         cookie_name(node, name),

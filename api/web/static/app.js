@@ -1,9 +1,11 @@
 // On every page: signing out, changing the language, and what follows from it.
 
 import { tellTrouble } from "./browser_trouble.js";
+import { afterClosing, signOut as removeAll } from "./clean_up.js";
 import { dropOld } from "./kept_files.js";
 import "./menu.js";
-import * as store from "./store.js";
+import { lock } from "./keys.js";
+import { signOutElsewhere } from "./tab_secret.js";
 import { text, announce } from "./texts.js";
 import { isAnyKept, show as showUnsent } from "./unsent.js";
 
@@ -20,6 +22,8 @@ const leave = document.getElementById("leave");
 
 /** End the session, then remove what was typed: the next person at this desk is not to find it. */
 async function goAway() {
+  // Before the server is asked: without a line the key is locked too.
+  if (!(await isTroubled)) await lock();
   try {
     const answer = await fetch("/auth/logout", { method: "POST" });
     if (!answer.ok && answer.status !== 401) throw new Error(String(answer.status));
@@ -27,10 +31,8 @@ async function goAway() {
     announce(text("js.offline")); // nothing is removed from under who is still signed in
     return;
   }
-  if (!(await isTroubled)) {
-    await store.clear("drafts");
-    await store.clear("secrets");
-  }
+  signOutElsewhere();
+  if (!(await isTroubled)) await removeAll();
   location.assign("/sign-in");
 }
 
@@ -55,6 +57,7 @@ languages?.addEventListener("submit", async (event) => {
 });
 
 if (!(await isTroubled)) {
+  await afterClosing();
   showUnsent();
   dropOld();
 }

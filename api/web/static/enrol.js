@@ -1,4 +1,4 @@
-// In the demo alone: makes a key, has the demo register it by a one-time link, and signs in.
+// In the demo alone: makes a key without a PIN, for invented cases, has the demo register it by a one-time link, and signs in.
 
 import { tellBeforeKeys, tellTrouble } from "./browser_trouble.js";
 import * as keys from "./keys.js";
@@ -15,7 +15,7 @@ async function ownKey() {
   try {
     // Each demo is another ledger: what was pinned of the last one is of no use.
     await store.clear("pins");
-    return (await keys.of(agency)) ?? (await keys.make(agency));
+    return (await keys.of(agency)) ?? (await keys.make(agency, { isLocked: false }));
   } catch (error) {
     say(text((await tellTrouble()) ?? "sign_in.not_made", { reason: error.message }));
     return null;

@@ -43,11 +43,15 @@ async function begin() {
   const { agency } = await answer.json();
   part("join-agency").textContent = nameOf(agency);
   part("join").hidden = false;
-  if (await keys.of(agency)) say(text("join.had_key"));
+  if (await keys.known(agency)) say(text("join.had_key"));
   part("make").addEventListener("click", async () => {
     part("make").disabled = true;
     try {
       const key = await keys.make(agency);
+      if (!key) { // no PIN was chosen
+        part("make").disabled = false;
+        return undefined;
+      }
       const request = JSON.parse(await keys.request(key, part("join").dataset.protocol));
       const handed = await post("/v1/invited-keys", { secret, request });
       if (handed.ok) {

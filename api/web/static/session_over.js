@@ -12,13 +12,16 @@ export function signedInAgain() {
     const button = document.getElementById("session-again");
     const said = document.getElementById("session-said");
     const { agency, audience } = place.dataset;
-    keys.of(agency).then((key) => {
+    // Whoever goes on gives the PIN: the session may have ended because the person went away.
+    keys.lock().catch(() => {});
+    keys.known(agency).then((key) => {
       button.hidden = !key;
       if (key) button.focus();
     });
     button.onclick = async () => {
       try {
-        const answer = await keys.enter(await keys.of(agency), audience);
+        const answer = await keys.enterAs(agency, audience);
+        if (!answer) return;
         if (!answer.ok) {
           const { rule } = await answer.json().catch(() => ({}));
           said.textContent = text("sign_in.refused", { rule });

@@ -1,6 +1,7 @@
 // Signing in by the agency's key in this browser.
 
 import { tellBeforeKeys, tellTrouble } from "./browser_trouble.js";
+import * as keeping from "./keeping.js";
 import * as keys from "./keys.js";
 import { text } from "./texts.js";
 
@@ -9,31 +10,42 @@ const agency = document.getElementById("agency");
 const said = document.getElementById("sign-in-said");
 const say = (message) => { said.textContent = message; };
 
+const part = (id) => document.getElementById(id);
+
 async function show() {
-  const key = agency.value && (await keys.of(agency.value));
-  document.getElementById("no-key").hidden = !agency.value || Boolean(key);
-  document.getElementById("has-key").hidden = !key;
-  if (key) {
-    document.getElementById("thumbprint").textContent = key.id;
-    document.getElementById("public-key").value = await keys.request(key, place.dataset.protocol);
-  }
+  const key = agency.value && (await keys.known(agency.value));
+  const coming = key && (await keys.next(agency.value));
+  part("no-key").hidden = !agency.value || Boolean(key);
+  part("has-key").hidden = !key;
+  if (!key) return;
+  const shown = coming ?? key;
+  part("thumbprint").textContent = shown.id;
+  part("public-key").value = (await keys.request(shown, place.dataset.protocol)) ?? "";
+  part("unprotected").hidden = Boolean(coming) || !keys.isUnprotected(key);
+  part("coming").hidden = !coming;
 }
 
-agency.addEventListener("change", () => { say(""); show(); });
-
-document.getElementById("make-key").addEventListener("click", async () => {
+async function make() {
   try {
-    await keys.make(agency.value);
-    say(text("sign_in.made"));
+    if (await keys.make(agency.value)) say(text("sign_in.made"));
   } catch (error) {
     say(text((await tellTrouble()) ?? "sign_in.not_made", { reason: error.message }));
   }
   show();
-});
+}
 
-document.getElementById("enter").addEventListener("click", async () => {
+agency.addEventListener("change", () => { say(""); show(); });
+part("make-key").addEventListener("click", make);
+part("make-locked").addEventListener("click", make);
+
+part("enter").addEventListener("click", async () => {
+  say("");
   try {
-    const answer = await keys.enter(await keys.of(agency.value), place.dataset.audience);
+    const answer = await keys.enterAs(agency.value, place.dataset.audience);
+    if (!answer) {
+      say(text("lock.stays"));
+      return;
+    }
     if (answer.ok) {
       location.assign(place.dataset.return);
       return;
@@ -45,6 +57,10 @@ document.getElementById("enter").addEventListener("click", async () => {
     say(text("js.offline"));
   }
 });
+
+const nothing = part("keep-nothing");
+nothing.addEventListener("change", () => keeping.choose(nothing.checked).catch(tellTrouble));
+keeping.keepsNothing().then((chosen) => { nothing.checked = chosen; });
 
 show();
 tellBeforeKeys();
