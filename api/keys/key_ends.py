@@ -19,6 +19,8 @@ AHEAD = timedelta(days=90)
 STEPS_DAYS = (90, 30, 7)
 """So many days before its end an agency is told of a key, each time once."""
 _NAMED = 5
+_NEEDED = 2
+"""So many keys a coordinator holds, so that the loss of one leaves one that registers another."""
 TLS = "TLS certificate"
 
 
@@ -52,6 +54,17 @@ def ending_keys(registry: Registry, parties: Collection[str], now: datetime) -> 
         if key.valid_until <= now + AHEAD
     ]
     return sorted(found, key=lambda key: (key.ends, key.agency, key.key_id))
+
+
+def lacks_second_key(agency: Agency, registry: Registry) -> bool:
+    """Return whether an agency is a coordinator that has fewer than two keys that count now.
+
+    The loss of a coordinator's last key stops every registration in its country.
+    """
+    if agency.role != COORDINATOR:
+        return False
+    held = counting_keys(registry, {agency.party}, clock.now())
+    return sum(key.agency == agency.id for key in held) < _NEEDED
 
 
 def concerns(agency: Agency, key: EndingKey, registry: Registry) -> bool:

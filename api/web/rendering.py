@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from api.client.schemas.health import Effect
 from api.http.access import Caller
 from api.http.error_handlers import ANSWER_HEADERS, PAGE_POLICY, PRINTED_POLICY
-from api.keys.key_ends import EndingKey, concerns, ending_keys
+from api.keys.key_ends import EndingKey, concerns, ending_keys, lacks_second_key
 from api.node.joined_parties import RULE as RESTART_DUE
 from api.node.node import Node
 from api.paper.languages.found import offered
@@ -210,6 +210,7 @@ def page(
             troubles=_troubles(request),
             keys_end=_keys_end(caller),
             practice=getattr(request.app.state, "practice", False),
+            has_one_key=caller is not None and lacks_second_key(caller.agency, caller.registry),
             file_numbers=lambda case_id: _file_numbers(request, caller, case_id),
             assigned_to=lambda case_id: _assigned(request, caller, case_id),
             **values,

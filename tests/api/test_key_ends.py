@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from api.client.schemas.health import Effect
-from api.keys.key_ends import ending_keys, key_troubles, step_before
+from api.keys.key_ends import ending_keys, key_troubles, lacks_second_key, step_before
 from api.notifying.letters import email_of
 from api.notifying.notifier import Notifier
 from api.notifying.subscriptions import Subscription
@@ -137,3 +137,16 @@ def test_ready_and_metrics_say_it_and_the_node_stays_ready(
 def test_pages_have_words_for_it(language: Any) -> None:
     said = texts(language).text("key.ends", agency="xk-dhtqnj", day="1.1.")
     assert "xk-dhtqnj" in said
+
+
+def test_a_coordinator_with_one_key_is_told_to_have_a_second(
+    ledger: Ledger, agencies: Agencies
+) -> None:
+    directory = ledger.adopted().directory.agencies_by_id
+    coordinator, police = directory["xk-nac"], directory["xk-dhtqnj"]
+    assert lacks_second_key(coordinator, ledger.adopted())
+    assert not lacks_second_key(police, ledger.adopted())
+    second = register(ledger, agencies, "xk-nac", clock.now() + 400 * DAY)
+    assert not lacks_second_key(coordinator, ledger.adopted())
+    revoke(ledger, agencies, second)
+    assert lacks_second_key(coordinator, ledger.adopted())

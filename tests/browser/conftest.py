@@ -92,7 +92,7 @@ FEW_ROUNDS = """{
         return deriveBits.call(this, few, ...rest);
     };
 }"""
-"""A PIN costs a second of CPU on purpose. Only the tests of the lock itself spend it."""
+"""A PIN costs a second of CPU on purpose. No test spends it."""
 
 
 def open_menu(page: Page) -> None:
@@ -287,13 +287,7 @@ class at_a_browser:
     """A person with a browser profile of their own; leaving checks what the browser said."""
 
     def __init__(
-        self,
-        browser: Browser,
-        server: Server,
-        agency: str,
-        *,
-        on_phone: bool = False,
-        slow_pins: bool = False,
+        self, browser: Browser, server: Server, agency: str, *, on_phone: bool = False
     ) -> None:
         size: ViewportSize = (
             {"width": 390, "height": 844} if on_phone else {"width": 1280, "height": 800}
@@ -302,8 +296,7 @@ class at_a_browser:
             locale="en-GB", viewport=size, is_mobile=on_phone, has_touch=on_phone
         )
         self._context.set_default_timeout(SECONDS)
-        if not slow_pins:
-            self._context.add_init_script(FEW_ROUNDS)
+        self._context.add_init_script(FEW_ROUNDS)
         self._person = Person(agency, server, self._context, self._context.new_page())
 
     def __enter__(self) -> Person:

@@ -48,6 +48,12 @@ def sign_in(request: Request, node: TheNode, return_to: ReturnTo = "/today") -> 
     )
 
 
+@router.get("/lost-key")
+def lost_key(request: Request) -> Response:
+    """Say how a person gets another key, for anyone: a person without a key cannot sign in."""
+    return page(request, "lost_key.html", None)
+
+
 @router.post("/language")
 async def choose_language(request: Request, node: TheNode) -> Response:
     """Remember a language in this browser, and go back."""

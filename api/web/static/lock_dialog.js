@@ -8,12 +8,9 @@ const part = (id) => document.getElementById(id);
 /** The last dialog that was asked for: another one waits until it is closed. */
 let last = Promise.resolve();
 
-/** Have the forms of the page keep what was typed just now: closing the page loses nothing. */
-async function keepTyped() {
-  const keeping = [];
-  document.dispatchEvent(new CustomEvent("leaving", { detail: keeping }));
-  await Promise.allSettled(keeping);
-}
+/** Have the forms of the page keep what was typed just now: closing the page loses nothing. A form that
+ * signs keeps it after the dialog, so the dialog does not wait for the forms. */
+const keepTyped = () => document.dispatchEvent(new CustomEvent("leaving", { detail: [] }));
 
 /** Show a dialog. `accept` gets its form; a result other than undefined closes the dialog. */
 function shown(id, accept) {
@@ -59,7 +56,7 @@ const inTurn = (ask) => {
 
 /** Ask for the PIN until `tried` returns null for it. Returns false if the person cancels. */
 export const askUnlock = (tried) => inTurn(async () => {
-  await keepTyped();
+  keepTyped();
   return (await shown("unlock", async ({ pin }, tell) => {
     const wait = await tried(pin.value);
     if (wait === null) return true;
