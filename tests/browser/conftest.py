@@ -85,7 +85,7 @@ ARGUMENTS = (
 )
 expect.set_options(timeout=SECONDS)
 PIN = "quiet lamp of Sunday"
-FEW_ROUNDS = """{
+FEW_ROUNDS = """if (globalThis.SubtleCrypto) {
     const { deriveBits } = SubtleCrypto.prototype;
     SubtleCrypto.prototype.deriveBits = function (algorithm, ...rest) {
         const few = algorithm.iterations ? { ...algorithm, iterations: 1000 } : algorithm;

@@ -136,7 +136,7 @@ def found_after_keeping_at_once(page: Page) -> list[str | None]:
         """async (at) => {
             const drafts = await import(`${at}/drafts.js`);
             const store = await import(`${at}/store.js`);
-            await store.clear("secrets");
+            await store.remove("secrets", "drafts");
             const ids = ["one", "two"];
             await Promise.all(ids.map((id) => drafts.keep(id, { id })));
             const found = await Promise.all(ids.map(drafts.find));
