@@ -18,7 +18,7 @@ async function ownKey(agency) {
   try {
     // After a reset the ledger is another one: what was pinned of the last one is of no use.
     await store.clear("pins");
-    return (await keys.of(agency)) ?? (await keys.make(agency));
+    return (await keys.of(agency)) ?? (await keys.make(agency, { isLocked: false })); // invented people
   } catch (error) {
     fail((await tellTrouble()) ?? "sign_in.not_made", { reason: error.message });
     return null;

@@ -5,7 +5,7 @@ import { base64, fromBase64 } from "./bytes.js";
 
 const NAME = "case-ledger-tab-secret";
 const HOLDER = "a tab that has the secret";
-const ANSWER_MS = 2000;
+const ANSWER_MS = 5000;
 
 const channel = new BroadcastChannel("case-ledger");
 let waiting = [];
