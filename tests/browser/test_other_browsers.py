@@ -37,6 +37,7 @@ needs_webkit = pytest.mark.skipif(
     reason=f"needs CASE_LEDGER_TEST_WEBKIT=1 and Debian's {webkit.PACKAGES}",
 )
 Start = Callable[[], DrivenBrowser]
+PIN = "quiet lamp of Sunday"
 
 
 def enter(browser: DrivenBrowser, server: Server) -> None:
@@ -45,6 +46,10 @@ def enter(browser: DrivenBrowser, server: Server) -> None:
     browser.choose("#agency", AGENCY)
     browser.wait_for("#make-key")
     browser.click("#make-key")
+    browser.wait_for("#new-pin")
+    browser.type("#new-pin", PIN)
+    browser.type("#new-pin-again", PIN)
+    browser.click("#new-lock button.first")
     browser.wait("document.querySelector('#public-key').value")
     request = KeyRequest.model_validate_json(browser.value("#public-key"))
     begins = datetime.now(UTC).replace(microsecond=0)
@@ -181,6 +186,9 @@ def story(start: Start, server: Server, file: Path, look_at_pdf: Callable[..., N
         browser.choose("#agency", AGENCY)
         browser.wait_for("#enter")
         browser.click("#enter")
+        browser.wait_for("#unlock-pin")  # closing the browser locked the key
+        browser.type("#unlock-pin", PIN)
+        browser.click("#unlock button.first")
         arrive(browser, "/today")
         assess_risk(browser, server, case)
         verify(browser, server, case)
