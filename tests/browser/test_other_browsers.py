@@ -232,7 +232,7 @@ def test_a_case_is_worked_on_in_webkit(node: Server, tmp_path: Path, file: Path)
     (profile := tmp_path / "profile").mkdir()
 
     def shown(browser: DrivenBrowser) -> None:
-        browser.wait("document.querySelector('iframe, embed')")
+        browser.wait("document.querySelector('iframe, embed') !== null")
         wide = browser.run("() => document.querySelector('iframe, embed').clientWidth")
         assert wide == browser.run("() => document.documentElement.clientWidth")
 

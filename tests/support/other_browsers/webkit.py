@@ -89,11 +89,11 @@ class WebKit(DrivenBrowser):
 
     def goto(self, url: str) -> None:
         # The driver may answer before the scripts of the new page have run.
-        self.run("() => { window.isLeft = true; }")
+        self.run("() => { document.documentElement.dataset.isLeft = 1; }")
         self._post("/url", url=url)
         self.wait(
-            "!window.isLeft"
-            " && (document.readyState === 'complete' || document.querySelector('iframe'))"
+            "!('isLeft' in document.documentElement.dataset)"
+            " && (document.readyState === 'complete' || Boolean(document.querySelector('iframe')))"
         )
 
     def _evaluate(self, function: str) -> str:
