@@ -175,13 +175,19 @@ class Members:
 
     @until_given_way
     def change(self, member: Member, details: MemberDetails, by: Manager, *, is_head: bool) -> None:
-        """Give a member another name, another position, or other rights."""
+        """Give a member another name, another position, or other rights.
+
+        Raises ``Refusal`` (``member-disabled``).
+        """
         sealed = self._seal(member.party, member.agency, member.id, details)
         with self._database.transaction() as connection:
-            connection.execute(
-                "UPDATE access.members SET sealed = %s, is_head = %s WHERE id = %s",
+            changed = connection.execute(
+                "UPDATE access.members SET sealed = %s, is_head = %s"
+                " WHERE id = %s AND disabled_at IS NULL",
                 (sealed, is_head, member.id),
-            )
+            ).rowcount
+            if not changed:
+                raise member_disabled()
             _note(connection, member.id, "changed", by)
 
     @until_given_way
@@ -205,8 +211,16 @@ class Members:
 
     @until_given_way
     def enable(self, member: UUID, by: Manager) -> None:
-        """Let a disabled member in again. Repeating it is harmless."""
+        """Let a disabled member in again. Repeating it is harmless.
+
+        A session that a sign-in began while the member was disabled does not count after it.
+        """
         with self._database.transaction() as connection:
+            connection.execute(
+                "DELETE FROM access.sessions s USING access.members m"
+                " WHERE s.member = %s AND m.id = s.member AND m.disabled_at IS NOT NULL",
+                (member,),
+            )
             done = connection.execute(
                 "UPDATE access.members SET disabled_at = NULL"
                 " WHERE id = %s AND disabled_at IS NOT NULL",

@@ -1,5 +1,6 @@
 """Members of agencies: who may know and manage them, and that removal counts at once."""
 
+import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ import psycopg
 import pytest
 from joserfc.jwk import OKPKey
 
-from api.authentication.members import MOST_ASKED, Manager, Members
+from api.authentication.members import MOST_ASKED, Manager, MemberDetails, Members
+from api.authentication.sessions import Sessions
 from api.client import LedgerClient, RefusedError
 from api.client.assertion import make_assertion
 from api.client.schemas.members import MemberInput, NewMember
@@ -239,8 +241,19 @@ def test_who_is_disabled_hands_in_no_key_and_comes_back_by_no_provider(place: Pl
             with pytest.raises(Refusal) as refused:
                 attempt()
             assert refused.value.rule == "member-disabled"
+        # A sign-in and a change that were begun before, and end after it.
+        sessions = Sessions(database)
+        late = hashlib.sha256(sessions.begin(POLICE, person, member=found.id).encode()).digest()
+        assert sessions.living([late]) == set()
+        with pytest.raises(Refusal) as refused:
+            members.change(found, MemberDetails(name=NAME), by, is_head=True)
+        assert refused.value.rule == "member-disabled"
+        members.enable(found.id, by)
+        assert sessions.living([late]) == set()
+        members.disable(found.id, by)
         gone = members.get(found.id)
         assert gone is not None
+        assert not gone.is_head
         members.erase(gone, by)
         with pytest.raises(Refusal) as refused:
             members.signed_in("XK", POLICE, person)
