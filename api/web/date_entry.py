@@ -38,6 +38,18 @@ def date_example(locale: Locale) -> str:
     return format_date(date(2026, 3, 27), whole, locale=locale)
 
 
+@cache
+def days_in_words(locale: Locale) -> str:
+    """Return how a language writes a day of each month, such as ``{day} dhjetor {year}``.
+
+    The twelve months are separated by ``|``. They are for scripts: some browsers have no names of
+    months in some languages.
+    """
+    days = (date(3333, month, 22) for month in range(1, 13))
+    written = (format_date(day, "long", locale=locale) for day in days)
+    return "|".join(one.replace("22", "{day}").replace("3333", "{year}") for one in written)
+
+
 @dataclass(frozen=True, slots=True)
 class TypedDate:
     """The three parts of a date as a person typed them; empty if nothing was typed."""

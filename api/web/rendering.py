@@ -23,7 +23,7 @@ from api.runtime.readiness import of_effect
 from api.runtime.trouble import Trouble
 from api.web.assets import assets
 from api.web.assignments import Assigned, assigned
-from api.web.date_entry import date_example, date_order
+from api.web.date_entry import date_example, date_order, days_in_words
 from api.web.languages import language_of, protocol_of
 from api.web.navigation import sections
 from api.web.texts import PageTexts, texts
@@ -91,6 +91,7 @@ def _templates() -> Environment:
         "asset": assets().url,
         "date_order": date_order,
         "date_example": date_example,
+        "days_in_words": days_in_words,
         "reference": lambda case: case_reference(UUID(str(case))),
         "document_schema": _document_schema,
         "stage_of": lambda entry: stage_of(entry).value,

@@ -14,6 +14,7 @@ import { deliver, signAndSend } from "./sending.js";
 import { momentText, serverNow, skew } from "./server_time.js";
 import * as telephones from "./telephone_fields.js";
 import { announce, reason, text } from "./texts.js";
+import { writtenMoment } from "./written_dates.js";
 import { localTime, momentAt } from "./zones.js";
 
 const KEPT_AFTER_MS = 400;
@@ -265,7 +266,7 @@ function begin(form) {
       files?.restore();
       steps?.show(found.step);
     }
-    const when = new Date(found.at).toLocaleString(form.dataset.locale, { timeZone: zone });
+    const when = writtenMoment(found.at, zone);
     part("draft-said").textContent = text(found.text ? "draft.signed" : "draft.typed", { when });
     part("draft-go").hidden = !found.text;
     part("draft-go").textContent = text("draft.again");

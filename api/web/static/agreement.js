@@ -13,10 +13,11 @@ import { record } from "./protocol_acts.js";
 import { nowText } from "./server_time.js";
 import { signedInAgain } from "./session_over.js";
 import { text } from "./texts.js";
+import { writtenMoment } from "./written_dates.js";
 
 const review = document.getElementById("review");
 const part = (id) => document.getElementById(id);
-const { agency, protocol, locale, zone } = review.dataset;
+const { agency, protocol, zone } = review.dataset;
 const draftOf = (form) => `${agency}/agreement/${form.dataset.draft}`;
 const controls = (form) => [...form.querySelectorAll("[name]")];
 const filled = (form) =>
@@ -245,7 +246,7 @@ function begin(form) {
     if (!found) return;
     for (const one of controls(form)) if (!one.value) one.value = found.fields[one.name] ?? "";
     if (form.dataset.proposal) return;
-    const when = new Date(found.at).toLocaleString(locale, { timeZone: zone });
+    const when = writtenMoment(found.at, zone);
     part("draft-said").textContent = text("draft.typed", { when });
     part("draft").hidden = false;
   });

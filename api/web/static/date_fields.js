@@ -3,6 +3,7 @@
 
 import { serverNow } from "./server_time.js";
 import { text } from "./texts.js";
+import { dayText } from "./written_dates.js";
 import { localTime, momentAt, offsetText } from "./zones.js";
 
 const PARTS = ["day", "month", "year"];
@@ -36,12 +37,6 @@ const asDay = (moment) => moment.toISOString().slice(0, 10);
 function bound(field, name) {
   const said = field.dataset[name];
   return said === "today" ? localTime(new Date(serverNow()), field.dataset.zone).slice(0, 10) : said;
-}
-
-/** A day in the words of the page's language. */
-export function dayText(day, locale) {
-  const moment = new Date(`${day}T00:00:00Z`);
-  return new Intl.DateTimeFormat(locale, { dateStyle: "long", timeZone: "UTC" }).format(moment);
 }
 
 /** The time of day as `14:30`, or "" where the text is none. */
@@ -79,7 +74,7 @@ export function read(field) {
   const found = asDay(date);
   const [first, last] = [bound(field, "first"), bound(field, "last")];
   if (found < first || found > last) {
-    const [from, to] = [first, last].map((one) => dayText(one, field.dataset.locale));
+    const [from, to] = [first, last].map(dayText);
     return refuse(text("date.between", { from, to }), "year");
   }
   if (!asked.includes("time")) return { value: found, wrong: "" };
@@ -91,9 +86,9 @@ export function read(field) {
 export function said(field) {
   const [day, time] = read(field).value.split("T");
   if (!day) return "";
-  const { locale, zone } = field.dataset;
-  if (!time) return dayText(day, locale);
-  return `${dayText(day, locale)} ${time} (${offsetText(momentAt(`${day}T${time}`, zone), zone)})`;
+  const { zone } = field.dataset;
+  if (!time) return dayText(day);
+  return `${dayText(day)} ${time} (${offsetText(momentAt(`${day}T${time}`, zone), zone)})`;
 }
 
 /** The parts of a whole date that was copied from elsewhere, in the order of the fields, or null. */

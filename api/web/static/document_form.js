@@ -9,11 +9,12 @@ import { issue } from "./sd_jwt.js";
 import { currentVersion, sendUntilAnswered } from "./sending.js";
 import { nowText } from "./server_time.js";
 import { announce, reason, text } from "./texts.js";
+import { writtenMoment } from "./written_dates.js";
 
 const KIND = "document_added";
 const form = document.getElementById("act");
 const part = (id) => document.getElementById(id);
-const { agency, protocol, zone, locale, case: caseId, digests, schema } = form.dataset;
+const { agency, protocol, zone, case: caseId, digests, schema } = form.dataset;
 const draft = `${agency}/${caseId}/${KIND}`;
 const belongsTo = part("belongs_to");
 const files = begin(part("documents"), {
@@ -129,7 +130,7 @@ async function offer() {
     if (await files.restore()) part("draft").hidden = true;
     files.list().forEach(lock);
   };
-  const when = new Date(found.at).toLocaleString(locale, { timeZone: zone });
+  const when = writtenMoment(found.at, zone);
   part("draft-said").textContent = text("docs.draft", { number: found.files.length, when });
   part("draft-go").onclick = restore;
   part("draft-drop").onclick = async () => {

@@ -5,6 +5,7 @@ import * as drafts from "./drafts.js";
 import { PART as FILES } from "./kept_files.js";
 import * as store from "./store.js";
 import { text } from "./texts.js";
+import { writtenMoment } from "./written_dates.js";
 
 const place = document.getElementById("drafts");
 const CASE = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -32,14 +33,14 @@ async function begun(agency) {
 }
 
 async function show() {
-  const { agency, locale, zone } = place.dataset;
+  const { agency, zone } = place.dataset;
   const found = await begun(agency);
   const items = await Promise.all(found.map(async ({ path, kind, caseId, at }) => {
     const item = document.createElement("li");
     const link = document.createElement("a");
     link.href = path;
     link.textContent = text(`kind.${kind}`);
-    const when = new Date(at).toLocaleString(locale, { timeZone: zone });
+    const when = writtenMoment(at, zone);
     item.append(link, ` · ${caseId ? `${await reference(caseId)} · ` : ""}${when}`);
     return item;
   }));

@@ -6,6 +6,7 @@ import { PART as FILES } from "./kept_files.js";
 import { deliver } from "./sending.js";
 import * as store from "./store.js";
 import { announce, loadReasons, reason, text } from "./texts.js";
+import { writtenMoment } from "./written_dates.js";
 
 const place = document.getElementById("unsent");
 
@@ -41,7 +42,7 @@ export const isAnyKept = async (agency) => (await kept(agency)).length > 0;
 /** Say at the top of the page what waits, each with a button that sends it. */
 export async function show() {
   if (!place) return;
-  const { agency, locale, zone } = place.dataset;
+  const { agency, zone } = place.dataset;
   const own = document.querySelectorAll("form[data-kind]");
   const here = new Set([...own].map((form) => `${agency}/${form.dataset.case || "new"}/${form.dataset.kind}`));
   const waiting = (await signed(agency)).filter(({ id }) => !here.has(id)); // a form offers its own
@@ -51,12 +52,12 @@ export async function show() {
     const item = document.createElement("li");
     const link = element("a", text("unsent.documents"));
     link.href = form;
-    item.append(element("strong", title), ` · ${new Date(at).toLocaleString(locale, { timeZone: zone })} `, link);
+    item.append(element("strong", title), ` · ${writtenMoment(at, zone)} `, link);
     return item;
   });
   list.replaceChildren(...shownPapers, ...waiting.map((one) => {
     const item = document.createElement("li");
-    const when = new Date(one.at).toLocaleString(locale, { timeZone: zone });
+    const when = writtenMoment(one.at, zone);
     const button = element("button", text("draft.again"));
     const said = element("span", "");
     button.type = "button";
