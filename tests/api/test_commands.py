@@ -164,6 +164,7 @@ def test_the_help_of_every_command_loads_nothing_of_a_node() -> None:
         "ledger.system.extras",
         "ledger.system.gc_tuning",
         "ledger.vocabulary",
+        "ledger.vocabulary.characters",
         "ledger.vocabulary.duplicates",
         "ledger.vocabulary.levels",
         "ledger.vocabulary.picklists",
