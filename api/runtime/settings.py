@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     streams_reserved: Annotated[int, Field(ge=0)] = 32
     """So many of the streams, half at most, are for oversight bodies and nodes alone."""
     sign_ins_per_minute: Annotated[int, Field(ge=1)] = 120
-    """Sign-ins at the OpenID provider that one address may begin in a minute."""
+    """Sign-ins at the OpenID provider and uses of invitations of one address in a minute."""
     prints: Annotated[int, Field(ge=1)] = 2
     """PDFs and figures of the whole ledger that are made at once; the others wait."""
     prints_per_agency: Annotated[int, Field(ge=1)] = 4

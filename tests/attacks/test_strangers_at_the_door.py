@@ -22,6 +22,7 @@ from tests.attacks.target import KOSOVO, Target, drain
 from tests.support.agencies import Agencies
 from tests.support.openid import Provider, providing
 from tests.support.waiting import until
+from tests.support.web import FROM_HERE
 
 _MOST = 12
 _SIGN_INS = 30
@@ -226,6 +227,16 @@ def test_an_address_sets_out_so_often_and_no_more(node: Place) -> None:
         assert rule(told[-1]) == (429, "too-many-requests")
     with browser(node, "198.51.100.21") as another:
         assert another.get("/auth/login").status_code == 303
+
+
+def test_an_address_tries_links_of_invitations_so_often_and_no_more(node: Place) -> None:
+    tried = {"secret": "a" * 43}
+    with browser(node, "198.51.100.24") as client:
+        told = [
+            rule(client.post("/v1/invited", json=tried, headers=FROM_HERE))
+            for _ in range(_SIGN_INS + 1)
+        ]
+    assert told == [(403, "invitation-over")] * _SIGN_INS + [(429, "too-many-requests")]
 
 
 def test_unfinished_sign_ins_are_bounded(node: Place, monkeypatch: pytest.MonkeyPatch) -> None:

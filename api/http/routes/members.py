@@ -30,6 +30,7 @@ from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses
 from api.http.parameters import CaseId
 from api.node.node import Node
+from api.runtime.rate_limit import Rate, asking_network
 from api.runtime.readiness import check_may_record
 from ledger.procedure.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
@@ -282,13 +283,13 @@ def _assignment(one: Assignment) -> AssignmentDocument:
 @router.post(
     "/invited",
     response_model=InvitedMember,
-    responses=responses(400, 403, 413, 422, 503),
+    responses=responses(400, 403, 413, 422, 429, 503),
 )
 def read_invitation(
     request: Request, node: TheNode, opened: Annotated[OpenedInvitation, Body()]
 ) -> InvitedMember:
     """Return the member whom a link invites. The link stays good."""
-    check_same_origin(node, request)
+    _check_stranger(node, request)
     member = node.members.invited(opened.secret)
     if member is None:
         raise invitation_over()
@@ -299,7 +300,7 @@ def read_invitation(
     "/invited-keys",
     status_code=202,
     response_model=InvitedMember,
-    responses=responses(400, 403, 413, 422, 503, 507),
+    responses=responses(400, 403, 413, 422, 429, 503, 507),
 )
 def hand_in_key(
     request: Request, node: TheNode, handed: Annotated[InvitedKey, Body()]
@@ -308,12 +309,22 @@ def hand_in_key(
 
     Nobody is signed in: the secret of the link says whose the key is.
     """
-    check_same_origin(node, request)
+    _check_stranger(node, request)
     check_may_record(node.room.look())
     protocol = node.ledger.adopted().protocol_today(clock.now())
     member_documents.check_request(protocol.id, handed.request)
     member = node.members.hand_in(handed.secret, handed.request)
     return InvitedMember(member=member.id, agency=member.agency)
+
+
+def _check_stranger(node: Node, request: Request) -> None:
+    """Check a request of a person who is not signed in, and count it with sign-ins of the address.
+
+    Raises ``Refusal`` (``cross-site``), and a problem (``too-many-requests``).
+    """
+    check_same_origin(node, request)
+    signing_in: Rate = request.app.state.signing_in
+    signing_in.check(asking_network(request.scope))
 
 
 def _document(caller: Caller, node: Node, member: UUID) -> MemberDocument:
