@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 class _Rights(NamedTuple):
-    """What the protocol says of an agency, by which a follower gets events."""
+    """The rights of an agency by the protocol, by which a follower gets events."""
 
     party: str
     role: str

@@ -36,7 +36,7 @@ class AuditedEntries:
 
 @dataclass(frozen=True, slots=True)
 class AnchorStanding:
-    """How far the ledger has fixed a country's access log."""
+    """The progress of the ledger in fixing a country's access log."""
 
     entries: int
     anchored: int

@@ -1,4 +1,4 @@
-"""What an action needs and what follows from it, from the texts of the protocol in force."""
+"""The needs and consequences of an action, from the texts of the protocol in force."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class ActionHelp:
     stops: tuple[str, ...]
     """The actions that are impossible while it holds, by their names. Without itself."""
     ends: tuple[str, ...]
-    """What holds no longer after it."""
+    """The facts that it ends."""
     status: str
     """The status that it gives to the case; empty if it leaves the status."""
     standing: str

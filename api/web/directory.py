@@ -16,7 +16,7 @@ MOST_CHARACTERS = 100
 
 @dataclass(frozen=True, slots=True)
 class DirectoryChoice:
-    """What a reader looks for. An empty text limits nothing."""
+    """The search of a reader. An empty text limits nothing."""
 
     text: str = ""
     """Words of an agency's name, city, role, country or function."""

@@ -215,7 +215,7 @@ def file(tmp_path: Path) -> Path:
 
 @needs_firefox
 def test_a_case_is_worked_on_in_firefox(node: Server, tmp_path: Path, file: Path) -> None:
-    """What was typed, looked at and saved is nowhere in the profile but in what was saved."""
+    """No content that was typed, looked at or saved is in the profile, but in the saved files."""
     (profile := tmp_path / "profile").mkdir()
 
     def shown(browser: DrivenBrowser) -> None:

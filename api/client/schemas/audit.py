@@ -42,7 +42,7 @@ class AuditedReadings(Document):
 
 
 class AuditStanding(Document):
-    """How far the ledger has fixed the access log, and how the check of the views stands."""
+    """The progress of the ledger in fixing the access log, and the state of the views' check."""
 
     entries: int
     anchored: int

@@ -16,7 +16,7 @@ from ledger.procedure.protocol import Protocol
 
 
 class TaskState(StrEnum):
-    """How far a task is."""
+    """The progress of a task."""
 
     DONE = "done"
     MISSING = "missing"

@@ -66,7 +66,7 @@ class TaskRow:
     number: int
     finding: Finding
     told: tuple[str, ...]
-    """What the check found, in sentences."""
+    """The findings of the check, in sentences."""
     agency: Agency
     path: str | None
     """The page on which the action is recorded."""

@@ -14,7 +14,7 @@ from ledger.procedure.protocol import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a trainee is with an exercise."""
+    """The progress of a trainee in an exercise."""
 
     exercise: Exercise
     begun: bool = False

@@ -48,7 +48,7 @@ _NOT_ASKED = frozenset({Operation.REQUEST, Operation.RELEASE})
 
 @dataclass(frozen=True, slots=True)
 class AuditQuestion:
-    """What a form of the audit asks for."""
+    """The wishes of a form of the audit."""
 
     choice: AuditChoice
     before: int | None
