@@ -498,10 +498,13 @@ def _trails_are_true(lives: Lives) -> None:
     """Each annulled or undone action is marked so, and nothing says more than happened."""
     with signed_in(lives.server, POLICE) as browser:
         for case, expected in TRAILS.items():
-            page = browser.get(f"/cases/{lives.cases[case]}").text.partition("<main")[2]
-            rows = re.findall(r"<summary>(.*?)</summary>", page, re.DOTALL)
+            page = browser.get(f"/cases/{lives.cases[case]}?order=oldest").text
+            rows = re.findall(r'<strong class="what">(.*?)<(?:dl|div|/td)', page, re.DOTALL)
             tags = [re.sub(r'<span class="tag late">(.*?)</span>', r"(\1)", row) for row in rows]
-            told = [unescape(" ".join(row.split())) for row in tags]
+            texts = [
+                re.sub(r'<span class="tag handover">.*?</span>|</strong>', "", row) for row in tags
+            ]
+            told = [unescape(" ".join(row.split())) for row in texts]
             assert tuple(told) == expected, case
 
 
