@@ -126,6 +126,8 @@ def _of_digest(data: Mapping[str, Any], words: Wording) -> Said:
     text = words.text
     counts = ("due", "overdue", "overdue_in_country", "unread", "reminders")
     listed = [_line(one, words) for one in data["first"]]
+    if listed:
+        listed.insert(0, text("mail.digest.first"))
     day = words.day(date.fromisoformat(data["day"]))
     return (
         text("mail.digest.subject", day=day),

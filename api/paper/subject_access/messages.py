@@ -145,6 +145,7 @@ TEXTS = (
     "mail.danger",
     "mail.digest.do",
     "mail.digest.due",
+    "mail.digest.first",
     "mail.digest.overdue",
     "mail.digest.overdue_in_country",
     "mail.digest.reminders",
