@@ -18,6 +18,7 @@ from ledger.application import Ledger
 from ledger.store.event_rows import RecordedRow
 
 _SCRIPT = Path(__file__).with_name("compare_shown.mjs")
+_SECONDS_TO_END = 30
 
 
 class _Shown(HTMLParser):
@@ -91,5 +92,12 @@ def comparing() -> Iterator[Comparison]:
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        yield Comparison(process.stdin, process.stdout)
-        process.stdin.close()
+        try:
+            yield Comparison(process.stdin, process.stdout)
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(_SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
