@@ -22,6 +22,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "psycopg",
         "psycopg_pool",
         "pycountry",
+        "pypdf",
         "pypdfium2",
         "rfc3161_client",
         "rfc9457",

@@ -41,7 +41,7 @@ def without_polls(
 
 def test_an_event_wakes_the_work_that_follows_the_ledger(without_polls: Server) -> None:
     node = without_polls
-    node.worker("listen").wait_for_step()
+    until(lambda: node.worker("listen").health.steps > 0)  # its first step ends when it listens
     for name in FOLLOWERS:
         node.worker(name).wait_for_step()
     before = {name: node.worker(name).health.steps for name in FOLLOWERS}
