@@ -77,7 +77,7 @@ def test_a_browser_that_keeps_nothing_can_still_sign_out(person: People) -> None
 WITHOUT = {
     "/cases": "You can read this page",
     "/cases/{}": "Nothing is signed or filed here",
-    "/cases/{}/act/meeting_held": "sign and record nothing",
+    "/cases/{}/act/risk_assessed": "sign and record nothing",
     "/cases/{}/act/document_added": "sign and record nothing",
     "/cases/{}/documents": "does not compare",
     "/cases/{}/personal": "You can open fields",
