@@ -343,7 +343,8 @@ def test_what_is_compared_is_read_by_nodes_and_each_reading_is_written_down(
 ) -> None:
     """Once for its points, and once for each step of a closer look at a candidate.
 
-    A message that a slow machine sends again, or a step that failed, reads once more.
+    Who finds the candidate reads once more, and both may find it at once. So does a message that a
+    slow machine sends again, or a step that failed.
     """
     kosovos, montenegros = world.opens_the_same()
     until(lambda: world.told("XK"))
@@ -356,7 +357,7 @@ def test_what_is_compared_is_read_by_nodes_and_each_reading_is_written_down(
         }
         assert len(listed) == watched.reads[country.upper(), case.id]
         assert len(listed) >= times
-        assert len(listed) == times or watched.repeated
+        assert len(listed) <= 3 or watched.repeated
 
 
 def test_a_third_country_learns_nothing_of_it(world: World) -> None:
