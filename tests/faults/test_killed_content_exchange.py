@@ -76,10 +76,14 @@ def test_a_content_arrives_whole_though_both_nodes_are_killed(
 
 
 class _Node:
-    """One country's node as a process that does nothing but exchange. It is begun again."""
+    """One country's node as a process that does nothing but exchange. It is begun again.
+
+    ``most_kib`` is the most memory that one of its processes had, in KiB.
+    """
 
     def __init__(self, party: str, *world: object) -> None:
         self._party, self._world = party, world
+        self.most_kib = 0
         self._pid = self._begin()
 
     def kill(self) -> None:
@@ -88,7 +92,9 @@ class _Node:
 
     def end(self) -> None:
         os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
+        # Of this process alone: that of all children has the browsers of earlier tests.
+        used = os.wait4(self._pid, 0)[2]
+        self.most_kib = max(self.most_kib, used.ru_maxrss)
 
     def _begin(self) -> int:
         pid = os.fork()
