@@ -115,6 +115,10 @@ def unbase64url(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
+def base64url(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
 def spoken(digest: bytes) -> str:
     """Return a fingerprint for the telephone: 40 decimal digits of a SHA-256, in groups of five."""
     digits = f"{int.from_bytes(digest, 'big') % 10**40:040}"
@@ -482,6 +486,24 @@ class Event(NamedTuple):
     signature: bytes
     canonical: bool
     """Whether the claims are in canonical form, as from edition 2 of the rules on."""
+    digest: str
+    """Of the signed text, in base64url, as an approval names it."""
+    protocol: str
+    approval: "Approval | None"
+
+
+class Approval(NamedTuple):
+    """The second signature of an event, of a member who approved the action."""
+
+    agency: str
+    key_id: str
+    signed_at: int
+    """Seconds since 1970."""
+    protocol: str
+    action: str
+    digest: str
+    signed: bytes
+    signature: bytes
 
 
 @dataclass
@@ -734,7 +756,8 @@ def event_of(entry: bytes) -> Event:
     try:
         content = strict_json(entry)
         text = content["sd_jwt"]
-        header, payload, signature = text.removesuffix("~").split(".")
+        own, ends, second = text.partition("~")
+        header, payload, signature = own.split(".")
         head, claims = strict_json(unbase64url(header)), strict_json(unbase64url(payload))
         texts = [claims["kind"], claims["iss"], head["kid"], content["recorded_at"]]
         need(all(isinstance(text, str) for text in texts), "a claim is no text")
@@ -757,10 +780,52 @@ def event_of(entry: bytes) -> Event:
             recorded_at,
             f"{header}.{payload}".encode(),
             unbase64url(signature),
-            text.endswith("~") and is_canonical(head, claims),
+            bool(ends) and is_canonical(head, claims),
+            base64url(sha256(f"{own}~".encode())),
+            str(claims["protocol"]),
+            approval_of(second) if second else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         raise Failed("its bytes are not those of an event") from None
+
+
+APPROVAL = {"iss", "iat", "protocol", "action", "sd_hash"}
+
+
+def approval_of(text: str) -> Approval:
+    """Read an approval, which has one form only."""
+    parts = text.split(".")
+    need(len(parts) == 3, "an approval is no JWT")
+    head, claims, signature = map(unbase64url, parts)
+    need(
+        all(base64url(unbase64url(part)) == part for part in parts),
+        "an approval is not canonical base64url",
+    )
+    header, payload = strict_json(head), strict_json(claims)
+    texts = [header["kid"], *(payload[name] for name in APPROVAL - {"iat"})]
+    need(
+        header.keys() == {"alg", "typ", "kid"}
+        and (header["alg"], header["typ"]) == ("Ed25519", "action-approval+jwt")
+        and payload.keys() == APPROVAL
+        and all(isinstance(text, str) for text in texts)
+        and KEY_ID.fullmatch(header["kid"])
+        and AGENCY.fullmatch(payload["iss"])
+        and UUID_TEXT.fullmatch(payload["action"])
+        and KEY_ID.fullmatch(payload["sd_hash"])
+        and type(payload["iat"]) is int
+        and 0 <= payload["iat"] < YEAR_10000,
+        "an approval is not in its one form",
+    )
+    return Approval(
+        payload["iss"],
+        header["kid"],
+        payload["iat"],
+        payload["protocol"],
+        payload["action"],
+        payload["sd_hash"],
+        f"{parts[0]}.{parts[1]}".encode(),
+        signature,
+    )
 
 
 def with_whole_text(kind: str, act: dict[str, Any]) -> dict[str, Any]:
@@ -913,6 +978,10 @@ class Registry:
         self.agency_proposals: dict[str, tuple[str, dict[str, Any], str]] = {}
         """Oversight bodies to be registered or retired: the kind of the act, its fields and party,
         by the act's id."""
+        self.approvals: list[dict[str, Any]] = []
+        """The actions that a second member of the agency approves."""
+        self.holders: dict[str, str] = {}
+        """The member who holds each key that was registered for one."""
         self.members: set[tuple[str, str]] = set()
         """The members who have or had keys, each with the agency."""
         self.recorded_at = ""
@@ -967,6 +1036,7 @@ class Registry:
         else:
             need(event.key_id not in self.revoked, "its key was revoked")
         need(verifies(public, event.signature, event.signed), "the signature does not verify")
+        self._check_approval(event)
         if event.case is None:  # a coordinator that signs has a key: none is recovered for it
             self.recoveries = {
                 key: begun
@@ -1033,6 +1103,7 @@ class Registry:
         for agency, (party, role) in self.registered.items():
             self.roles[agency], self.owners[agency] = role, party
         self.confirmed = protocol.get("confirmed_keys", [])
+        self.approvals = protocol.get("approvals", [])
         self.coordinators = {a["id"]: a["party"] for a in agencies if a["role"] == "coordinator"}
         self.nodes = {a["id"]: a["party"] for a in agencies if a["role"] == "node"}
         quorum = protocol.get("quorum") if self.edition >= 2 else None
@@ -1340,6 +1411,46 @@ class Registry:
             for rule in self.confirmed
         )
 
+    def _check_approval(self, event: Event) -> None:
+        """Check that a second member of the agency approved an action, where the text asks."""
+        role, party = self.roles[event.agency], self.owners[event.agency]
+        asked = [
+            whole(one.get("within_days", 7))
+            for one in self.approvals
+            if event.case is not None
+            and event.kind in one["actions"]
+            and role != "node"
+            and (not one.get("roles") or role in one["roles"])
+            and (not one.get("parties") or party in one["parties"])
+        ]
+        approval = event.approval
+        need(bool(asked) == (approval is not None), "its approval is not as the text asks")
+        if approval is None:
+            return
+        agency, public = self.keys.get(approval.key_id, ("", b""))
+        need(agency == approval.agency == event.agency, "no colleague of the agency approved it")
+        need(
+            (approval.action, approval.digest, approval.protocol)
+            == (event.action_id, event.digest, event.protocol),
+            "the approval is of another action",
+        )
+        need(verifies(public, approval.signature, approval.signed), "the approval does not verify")
+        begins, ends = self.validity[approval.key_id]
+        at = datetime.fromisoformat(event.recorded_at)
+        need(
+            approval.key_id not in self.revoked and begins <= at < ends,
+            "the key of the approval does not count",
+        )
+        author = self.holders.get(event.key_id)
+        second = self.holders.get(approval.key_id)
+        need(author and second and author != second, "no two members signed it")
+        oldest = min(event.signed_at, approval.signed_at)
+        need(
+            at.timestamp() - oldest <= min(asked) * 86_400
+            and approval.signed_at <= at.timestamp() + 300,
+            "the approval is too old, or of the future",
+        )
+
     def _check_member(self, event: Event) -> None:
         """Check that a member has keys of one agency alone."""
         member = event.act.get("member") if event.kind == "key_registered" else None
@@ -1400,6 +1511,7 @@ class Registry:
             self._register(act["grant"])
             if act.get("member") is not None:
                 self.members.add((act["member"], act["grant"]["agency"]))
+                self.holders[thumbprint(act["grant"]["key"]["x"])] = act["member"]
         else:
             self.revoked.add(act["key_id"])
 

@@ -17,6 +17,7 @@ from ledger.events.newer_event import NewerEventError
 from ledger.log.merkle import Tree
 from ledger.procedure import case as cases
 from ledger.procedure import registry as registries
+from ledger.procedure.approvals import check_approval
 from ledger.procedure.case import Case
 from ledger.procedure.deciding import (
     case_of,
@@ -572,15 +573,17 @@ def _holds(decision: Decision, at: datetime) -> bool:
     Its signature is not verified again: no time changes it.
     """
     event, registry = decision.event, decision.registry
+    protocol = registry.next_protocol(at)
     try:
         cases.decide(
             decision.case,
             event.action,
             event.originator_id,
-            registry.next_protocol(at),
+            protocol,
             at,
             others=decision.others,
         )
+        check_approval(event.action, registry, protocol, at)
     except Refusal:
         return False
     return _may_sign(event.action, registry, at)

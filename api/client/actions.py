@@ -12,7 +12,7 @@ from api.client.connection import Connection
 from api.client.errors import RefusedError, WaitingError
 from api.client.schemas import OutboxPage, Outcome, ProtocolDocument, Receipt
 from ledger.log.signed_decision import HEADER
-from ledger.signing import signed_action
+from ledger.signing import sd_jwt, signed_action
 from ledger.signing.sd_jwt import SdJwt
 from ledger.vocabulary import Action
 
@@ -134,7 +134,7 @@ def _about(signed: SdJwt | str, answer: T) -> T:
 
 
 def _action_id(signed: SdJwt | str) -> UUID:
-    return signed_action.read_recorded(str(signed).partition("~")[0] + "~").id
+    return signed_action.read_recorded(sd_jwt.without_disclosures(str(signed))).id
 
 
 def _no_node(response: httpx.Response) -> httpx.RemoteProtocolError:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
+from ledger.signing import sd_jwt
 from ledger.store.event_rows import RecordedRow
 from ledger.store.recorder import LedgerRecorder
 from ledger.vault.held_fields import Held
@@ -22,7 +23,7 @@ def presentations_by_action(rows: LedgerRecorder, held: Iterable[Held]) -> Mappi
             if row is None:
                 continue
             found[one.action_id] = recorded_text(row)
-        found[one.action_id] += f"{one.encoded}~"
+        found[one.action_id] = sd_jwt.with_disclosures(found[one.action_id], [one.encoded])
     return found
 
 

@@ -14,6 +14,7 @@ from ledger.events.act import Act
 from ledger.procedure.case import Case
 from ledger.procedure.protocol import Operation, Protocol
 from ledger.procedure.readings import Asked
+from ledger.signing import sd_jwt
 from ledger.system import clock
 from ledger.vault.held_fields import Held
 from ledger.vault.required_disclosures import FieldPart, has_case_fields, is_told, stated
@@ -70,7 +71,7 @@ def presentations_for(
         wanted = stated(act.kind, FieldPart.CASE, deposits, is_noted=act.position > noted_from)
         is_whole = wanted is not None and wanted <= {one.digest for one in given}
         if given or (is_whole and has_case_fields(act.kind)):
-            text = texts[act.id] + "".join(f"{one.encoded}~" for one in given)
+            text = sd_jwt.with_disclosures(texts[act.id], (one.encoded for one in given))
             found[act.id] = Presentation(presentation=text, in_part=None if is_whole else True)
     return found
 

@@ -110,6 +110,8 @@ def part(name: str, words: Wording) -> str:
         case "retention":
             reasons = _each(more, lambda one: words.picked(ClosureReason(one))) if more else "—"
             return words.text("part.retention", what=reasons)
+        case "approvals":
+            return words.text("part.approvals", what=_each(what, words.kind))
         case "shelter_exits":
             return words.text("part.shelter_exits", what=words.country(what))
         case "forms":

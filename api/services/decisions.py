@@ -19,6 +19,7 @@ from ledger.log.signed_decision import MAX_FIELD, Refused, Statement
 from ledger.procedure.registry import policy_in_force
 from ledger.refusals import Refusal
 from ledger.replication.outbox import Outbox
+from ledger.signing import sd_jwt
 from ledger.signing.signed_action import SignedAction
 
 _REGISTRY_SECONDS = 1.0
@@ -70,7 +71,7 @@ class SignedDecisions:
         receipt = recorded if isinstance(recorded, Receipt) else recorded.receipt
         if receipt is None or (signer := self._signer(receipt.position)) is None:
             return None
-        bare = sent.partition("~")[0] + "~"
+        bare = sd_jwt.without_disclosures(sent)
         return signed_decision.sign(
             signed_decision.recorded(
                 signer.name,

@@ -16,6 +16,7 @@ from ledger.events.event_bytes import MAX_BYTES
 from ledger.importing.mapping import Fault, Mapped, MappedAction, Mapper
 from ledger.procedure import case as cases
 from ledger.procedure.agreement import Agreement
+from ledger.procedure.approvals import MISSING
 from ledger.procedure.case import Case
 from ledger.procedure.deciding import check_case
 from ledger.procedure.disclosed_agencies import check_agencies, named_agencies
@@ -195,6 +196,10 @@ class Preparer:
         action = signed_action.read(issued)
         if len(action.sd_jwt) > MAX_BYTES - _ROOM:
             raise Refusal(Ground.INVALID, "too-large", "What is signed is too long.")
+        if signer.protocol.approval_of(action.kind, signer.agency) is not None:
+            raise Refusal(
+                Ground.NOT_ALLOWED, MISSING, "A second member approves this; an import has none."
+            )
         check_case(action, case_id)
         signed_action.check_disclosures(action, issued.disclosures)
         check_agencies(action, named_agencies(action, issued.disclosures), signer.protocol)

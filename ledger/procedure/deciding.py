@@ -13,6 +13,7 @@ from ledger.events.event import ActionRecorded
 from ledger.events.event_bytes import MAX_BYTES
 from ledger.procedure import case as cases
 from ledger.procedure import registry as registries
+from ledger.procedure.approvals import check_approval, check_unapproved
 from ledger.procedure.case import Case
 from ledger.procedure.merged_cases import NO_OTHERS, OtherCases, read_others
 from ledger.procedure.named_checkpoint import RootAt, check_named_checkpoint
@@ -46,9 +47,11 @@ def decide_on_case(
     if case_id == registry.ledger_id:
         raise Refusal(Ground.INVALID, "case-id", "This id is the protocol's, not a case's.", "case")
     authenticate(action, registry, at)
-    event = cases.decide(case, action, case_id, registry.next_protocol(at), at, others=others)
+    protocol = registry.next_protocol(at)
+    event = cases.decide(case, action, case_id, protocol, at, others=others)
     if case_version != version_of(case):
         raise stale(version_of(case))
+    check_approval(action, registry, protocol, at)  # last: a draft lacks nothing but this
     return event
 
 
@@ -62,6 +65,7 @@ def decide_on_protocol(
     the act. Raises ``Refusal`` if the rules refuse the act.
     """
     check_size(action)
+    check_unapproved(action)
     registries.decide(registry, action, at)
     if registry is None:
         judging, version = registries.evolve(None, action, at, 1), 0

@@ -60,6 +60,10 @@ _BINDS_SINCE = 2
 """The edition of the rules from which on ``case_access`` counts."""
 _QUORUM_SINCE = 2
 """From this edition on, a protocol may say how many parties publish and decide."""
+_APPROVALS_SINCE = 2
+"""From this edition on, a protocol may ask for the approval of a second member."""
+_NOT_APPROVED = frozenset({"document_added"})
+"""Actions that no text can let wait: a document's content is not kept in a draft."""
 _MARKS_SINCE = 2
 """From this edition on, a period that the text does not have is only assumed."""
 COORDINATOR: Role = "coordinator"
@@ -416,6 +420,30 @@ class Quorum(Marked):
                 )
 
 
+class MemberApproval(Marked):
+    """Actions that a second member of the same agency approves before they are recorded.
+
+    See :mod:`ledger.procedure.approvals`. The days are an assumption of this program."""
+
+    actions: Annotated[tuple[str, ...], Field(min_length=1)]
+    roles: tuple[Role, ...] = ()
+    """The roles of the agencies to which it applies. Without any: every role but a node's."""
+    parties: tuple[Country, ...] = ()
+    """The parties to whose agencies it applies. Without any: every party."""
+    within_days: Annotated[int, Field(ge=1, le=90)] = 7
+    """The action is recorded at most so many days after its author signed it, and after its
+    approval."""
+
+    def applies_to(self, kind: str, agency: Agency) -> bool:
+        """Return whether a second member approves an action of ``kind`` of an agency."""
+        return (
+            kind in self.actions
+            and agency.role != NODE
+            and (not self.roles or agency.role in self.roles)
+            and (not self.parties or agency.party in self.parties)
+        )
+
+
 class NewerTextError(ValueError):
     """A text needs a newer program than this one."""
 
@@ -479,6 +507,8 @@ class Protocol(LedgerModel):
     """The values that outcomes and other fields must have, by the names that rules use."""
     reflection: tuple[Reflection, ...] = ()
     """The recovery and reflection period, per party. Without one, it has no effect."""
+    approvals: tuple[MemberApproval, ...] = ()
+    """The actions that a second member of the agency approves. Without one, none needs it."""
 
     @model_validator(mode="after")
     def _refers_only_to_what_it_declares(self) -> Self:
@@ -575,6 +605,8 @@ class Protocol(LedgerModel):
         for confirmation in self.confirmed_keys:
             if undeclared := {*confirmation.roles, *confirmation.by} - self.roles.keys():
                 raise ValueError(f"confirmed_keys: roles {sorted(undeclared)} are not declared")
+        for approval in self.approvals:
+            self._check_approval(approval)
         check_forms(self.forms or (), self.roles)
         for kept in self.retention:
             for fact in kept.unless:
@@ -605,6 +637,35 @@ class Protocol(LedgerModel):
                 value = FieldValue(field=sooner.field, values=sooner.values)
                 _check_value("expected", step.action, value)
         return self
+
+    def _check_approval(self, approval: MemberApproval) -> None:
+        """Check that an approval names actions, roles and parties. Raises ``ValueError`` if not."""
+        if self.edition < _APPROVALS_SINCE:
+            raise ValueError(f"approvals needs edition {_APPROVALS_SINCE} of the rules")
+        if unknown := set(approval.actions) - self.actions.keys():
+            raise ValueError(f"approvals: there is no rule of {sorted(unknown)}")
+        if barred := set(approval.actions) & _NOT_APPROVED:
+            raise ValueError(
+                f"approvals: {sorted(barred)} cannot wait for an approval, because its document is"
+                " not kept in a draft"
+            )
+        if undeclared := set(approval.roles) - self.roles.keys():
+            raise ValueError(f"approvals: roles {sorted(undeclared)} are not declared")
+        if NODE in approval.roles:
+            raise ValueError("approvals: a node has no members; name other roles")
+        if others := set(approval.parties) - {party.code for party in self.parties}:
+            raise ValueError(f"approvals: {sorted(others)} are not parties")
+
+    def approval_of(self, kind: str, agency_id: str) -> MemberApproval | None:
+        """Return the part that has a second member approve an action of an agency, if one does.
+
+        Of several parts, the one with the fewest days counts.
+        """
+        agency = self.agencies_by_id.get(agency_id)
+        if agency is None or not self.approvals:
+            return None
+        own = [one for one in self.approvals if one.applies_to(kind, agency)]
+        return min(own, key=lambda one: one.within_days, default=None)
 
     def _check_bodies(self, kind: str, rule: ActionRule) -> None:
         """Check that the bodies of a rule are of the text. Raises ``ValueError`` if not."""
@@ -954,7 +1015,7 @@ def with_assumptions_adopted(protocol: Protocol) -> Protocol:
 
     changed: dict[str, object] = {
         name: tuple(map(adopted, getattr(protocol, name)))
-        for name in ("agencies", "expected", "duties", "retention", "reflection")
+        for name in ("agencies", "expected", "duties", "retention", "reflection", "approvals")
     }
     changed["conditions"] = {name: adopted(one) for name, one in protocol.conditions.items()}
     changed["actions"] = {

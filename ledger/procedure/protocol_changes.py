@@ -123,6 +123,8 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
         "error_closing_days",
         "merge_undoing_days",
     ),
+    "member_approval": ("action", "roles", "parties", "days"),
+    "member_approval_no_more": ("action", "roles", "parties"),
     "approval_period": ("approval_days",),
     "approval_period_no_more": (),
     "standing": ("part", "before", "after"),
@@ -190,6 +192,7 @@ def changes(before: Protocol, after: Protocol) -> tuple[ProtocolChange, ...]:
         _indicators(before, after),
         _closings(before, after),
         _shelter_exits(before, after),
+        _member_approvals(before, after),
         _standings(before, after),
         _confirmations(before.confirmed_keys, after.confirmed_keys),
         _forms(before, after),
@@ -306,6 +309,36 @@ def _shelter_exits(before: Protocol, after: Protocol) -> Iterator[ProtocolChange
             yield _change("shelter_exit_no_more", party=was.party)
 
 
+def _member_approvals(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
+    old, new = _approved(before), _approved(after)
+    for cell, days in new.items():
+        if old.get(cell) != days:
+            action, roles, parties = cell
+            yield _change(
+                "member_approval",
+                action=action,
+                roles=roles or "-",
+                parties=parties or "-",
+                days=days,
+            )
+    for action, roles, parties in old.keys() - new.keys():
+        yield _change(
+            "member_approval_no_more", action=action, roles=roles or "-", parties=parties or "-"
+        )
+
+
+def _approved(
+    protocol: Protocol,
+) -> dict[tuple[str, tuple[str, ...], tuple[str, ...]], int]:
+    """Return the days of each action that a second member approves, by roles and parties."""
+    found: dict[tuple[str, tuple[str, ...], tuple[str, ...]], int] = {}
+    for one in protocol.approvals:
+        for action in one.actions:
+            cell = (action, one.roles, one.parties)
+            found[cell] = min(one.within_days, found.get(cell, one.within_days))
+    return found
+
+
 def accountability_changes(terms: Accountability) -> Iterator[ProtocolChange]:
     """Yield the periods of reviews and erasures and their mark, as of a text that adds them."""
     yield _periods_of(terms)
@@ -360,6 +393,9 @@ def _marked(protocol: Protocol) -> Iterator[tuple[str, Marked]]:
         yield f"retention{reasons}", rule
     for exiting in protocol.shelter_exits:
         yield f"shelter_exits {exiting.party}", exiting
+    for approval in protocol.approvals:
+        more = ", ".join((*approval.roles, *approval.parties))
+        yield f"approvals {', '.join(approval.actions)}" + (f" ({more})" if more else ""), approval
     for form in protocol.forms or ():
         yield f"forms {form.number}", form.model_copy(update=_NO_PERIODS)
         yield f"forms {form.number} (periods)", _Periods.of(form)
@@ -786,7 +822,7 @@ _TOLD = {
     "title", "version", "edition", "quorum", "parties", "agencies", "roles", "actions",
     "expected", "access", "duties", "retention", "confirmed_keys", "withdrawal", "person_record",
     "languages", "labels", "local_days", "case_access", "accountability", "forms", "conditions",
-    "reflection", "closings", "shelter_exits", "indicators",
+    "reflection", "closings", "shelter_exits", "indicators", "approvals",
 }  # fmt: skip
 """The parts that the functions above compare."""
 

@@ -36,6 +36,7 @@ from ledger.procedure.protocol import (
 from ledger.procedure.withdrawals import WITHDRAWAL_KINDS
 from ledger.procedure.witness_alignment import aligned_policy
 from ledger.refusals import Ground, Refusal
+from ledger.signing import approval as approvals
 from ledger.signing.country_key import CountryPublicKey
 from ledger.signing.key_possession import check_proof
 from ledger.signing.keys import check_grantable, from_public, key_id
@@ -63,6 +64,9 @@ class SignatureState(StrEnum):
     KEY_OF_ANOTHER_AGENCY = "key of another agency"
     KEY_NOT_VALID_THEN = "key not valid then"
     DOES_NOT_VERIFY = "does not verify"
+
+
+_COUNTS = (SignatureState.VALID, SignatureState.VALID_KEY_SINCE_REVOKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,13 +288,34 @@ class Registry:
         The registry may be of a later position. A revocation before ``position`` counts, and
         validity is held against ``recorded_at``.
         """
-        registered = self.keys.get(action.key_id)
+        state = self._state_of(action, action.key_id, recorded_at, position)
+        if action.approval is None or state not in _COUNTS:
+            return state
+        second = self._state_of(action, action.approval.key_id, recorded_at, position)
+        return state if second is SignatureState.VALID else second
+
+    def approver_of(self, action: SignedAction) -> UUID | None:
+        """Return the pseudonym of the member who approved an action, if one did."""
+        if action.approval is None:
+            return None
+        registered = self.keys.get(action.approval.key_id)
+        return None if registered is None else registered.member
+
+    def _state_of(
+        self, action: SignedAction, kid: str, recorded_at: datetime, position: int
+    ) -> SignatureState:
+        """Return the state of the author's signature, or of the approval's, by its key."""
+        registered, approval = self.keys.get(kid), action.approval
         if registered is None:
             return SignatureState.KEY_UNKNOWN
         if registered.agency != action.agency:
             return SignatureState.KEY_OF_ANOTHER_AGENCY
         try:
-            verify(action, registered.key)
+            if approval is not None and kid == approval.key_id != action.key_id:
+                if not approvals.verifies(approval, registered.key):
+                    return SignatureState.DOES_NOT_VERIFY
+            else:
+                verify(action, registered.key)
         except Refusal:
             return SignatureState.DOES_NOT_VERIFY
         if registered.is_revoked_before(position) or not registered.lasts_at(recorded_at):

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import MappingProxyType
@@ -60,13 +60,15 @@ class SdJwt:
     header: Mapping[str, Any]
     payload: Mapping[str, Any]
     disclosures: tuple[Disclosure, ...]
+    approval: str = ""
+    """A JWT of another key at the place that RFC 9901 has for a key binding."""
 
     def without_disclosures(self) -> str:
-        """Return the issuer-signed JWT alone, still a valid SD-JWT."""
-        return f"{self.jwt}~"
+        """Return the issuer-signed JWT, and the approval if there is one."""
+        return f"{self.jwt}~{self.approval}"
 
     def __str__(self) -> str:
-        return "~".join((self.jwt, *(d.encoded for d in self.disclosures), ""))
+        return "~".join((self.jwt, *(d.encoded for d in self.disclosures), self.approval))
 
 
 def digest(encoded_disclosure: str) -> str:
@@ -102,16 +104,29 @@ def issue(
     return SdJwt(jwt, protected, dict(payload), tuple(disclosures))
 
 
-def parse(text: str) -> SdJwt:
+def without_disclosures(text: str) -> str:
+    """Return the text of an SD-JWT without what it discloses. Nothing is checked."""
+    jwt, _, rest = text.partition("~")
+    return f"{jwt}~{rest.rpartition('~')[2]}"
+
+
+def with_disclosures(text: str, encoded: Iterable[str]) -> str:
+    """Return the text of an SD-JWT with more disclosures, before its approval if it has one."""
+    rest, _, approval = text.rpartition("~")
+    return "~".join((rest, *encoded, approval))
+
+
+def parse(text: str, *, may_be_approved: bool = False) -> SdJwt:
     """Parse an SD-JWT with its disclosures and no key binding.
 
-    Raises ``SdJwtError`` if the text is too long, not in the form ``<JWT>~<disclosure>~...~``,
-    holds JSON with repeated names, or could be encoded otherwise.
+    With ``may_be_approved`` a JWT may follow the last ``~``; it is not read here. Raises
+    ``SdJwtError`` if the text is too long, not in the form ``<JWT>~<disclosure>~...~``, holds JSON
+    with repeated names, or could be encoded otherwise.
     """
     if len(text) > MAX_BYTES:
         raise SdJwtError(f"is longer than {MAX_BYTES} bytes")
     jwt, *rest = text.split("~")
-    if not rest or rest[-1] != "":
+    if not rest or (rest[-1] != "" and not may_be_approved):
         raise SdJwtError("must end with '~' (an SD-JWT without key binding, RFC 9901 section 4)")
     parts = jwt.split(".")
     if len(parts) != 3:
@@ -120,7 +135,7 @@ def parse(text: str) -> SdJwt:
     payload = _json_object(_unb64(parts[1]), "the payload")
     _unb64(parts[2])
     disclosures = tuple(parse_disclosure(encoded) for encoded in rest[:-1])
-    return SdJwt(jwt, header, payload, disclosures)
+    return SdJwt(jwt, header, payload, disclosures, rest[-1])
 
 
 @lru_cache(maxsize=1024)

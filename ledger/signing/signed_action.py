@@ -16,7 +16,8 @@ from joserfc.jwk import OKPKey
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from ledger.refusals import Ground, Refusal
-from ledger.signing import sd_jwt
+from ledger.signing import approval, sd_jwt
+from ledger.signing.approval import Approval
 from ledger.signing.keys import key_id
 from ledger.signing.packed_text import packed, unpacked
 from ledger.signing.sd_jwt import Disclosure, SdJwt, SdJwtError
@@ -125,7 +126,7 @@ class SignedAction:
     """An action as signed: its ``ledger`` fields, and nothing that they do not reveal."""
 
     sd_jwt: str
-    """The issuer-signed JWT without disclosures, ending in ``~``."""
+    """The issuer-signed JWT without disclosures, ending in ``~``; an approval follows, if any."""
     algorithm: str
     id: UUID
     agency: str
@@ -143,6 +144,8 @@ class SignedAction:
     """The version that was signed."""
     mark: Mark | None = None
     """How the action was read back; ``None`` for one in canonical form."""
+    approval: Approval | None = None
+    """The second signature, of a member who approved the action. It is not verified here."""
 
     @property
     def is_understood(self) -> bool:
@@ -218,7 +221,7 @@ def parse(text: str) -> SdJwt:
     Raises ``Refusal`` (``malformed-sd-jwt``) if it is no SD-JWT.
     """
     try:
-        return sd_jwt.parse(text)
+        return sd_jwt.parse(text, may_be_approved=True)
     except SdJwtError as error:
         raise Refusal(
             Ground.INVALID, "malformed-sd-jwt", f"The action is not an SD-JWT: it {error}."
@@ -231,14 +234,13 @@ def read(parsed: SdJwt) -> SignedAction:
     The signature is not checked here; see :func:`verify`. Raises ``Refusal``, which names the wrong
     claim, if the signed part is in another form.
     """
-    text = parsed.without_disclosures()
     try:
-        return _read_canonical(parsed, text)
+        return _read_canonical(parsed)
     except Refusal as refusal:
         if refusal.rule != _NOT_CANONICAL:
             raise
         try:
-            _read_earlier(parsed, text)
+            _read_earlier(parsed)
         except Refusal as earlier:  # it has no meaning in any form
             if earlier.rule == _MODEL:
                 raise Refusal(refusal.ground, _MODEL, refusal.message, refusal.field) from None
@@ -257,7 +259,7 @@ def read_recorded(text: str, recorded_at: datetime = _NEVER) -> SignedAction:
         if known is not None and known.kind in ALL_ACTIONS:
             return replace(known, fields=_copied(known.fields))
     try:
-        parsed = sd_jwt.parse(text)
+        parsed = sd_jwt.parse(text, may_be_approved=True)
     except SdJwtError:
         return _not_understood(text, Mark.NOT_UNDERSTOOD, {}, {}, recorded_at)
     if parsed.disclosures:
@@ -265,12 +267,12 @@ def read_recorded(text: str, recorded_at: datetime = _NEVER) -> SignedAction:
             text, Mark.NOT_UNDERSTOOD, parsed.header, parsed.payload, recorded_at
         )
     try:
-        return _read_canonical(parsed, text)
+        return _read_canonical(parsed)
     except Refusal as refusal:
         mark = _MARKS.get(refusal.rule, Mark.NOT_UNDERSTOOD)
         if refusal.rule == _NOT_CANONICAL:
             try:
-                return replace(_read_earlier(parsed, text), mark=Mark.NOT_CANONICAL)
+                return replace(_read_earlier(parsed), mark=Mark.NOT_CANONICAL)
             except Refusal as earlier:
                 mark = _MARKS.get(earlier.rule, Mark.NOT_UNDERSTOOD)
     return _not_understood(text, mark, parsed.header, parsed.payload, recorded_at)
@@ -287,8 +289,8 @@ def _canonical_or_none(text: str, _: Upcasters) -> SignedAction | None:
     view and each exchange with other countries read it. What is kept depends on the upcasters.
     """
     try:
-        parsed = sd_jwt.parse(text)
-        return None if parsed.disclosures else _read_canonical(parsed, text)
+        parsed = sd_jwt.parse(text, may_be_approved=True)
+        return None if parsed.disclosures else _read_canonical(parsed)
     except (SdJwtError, Refusal):
         return None
 
@@ -302,7 +304,7 @@ def _copied(value: Any) -> Any:
     return value
 
 
-def _read_canonical(parsed: SdJwt, text: str) -> SignedAction:
+def _read_canonical(parsed: SdJwt) -> SignedAction:
     header = _canonical_header(parsed.jwt.partition(".")[0])
     claims = _canonical(ActionClaims, parsed.payload, "payload")
     if claims.case is not None and claims.kind in REGISTRY_ACTIONS:
@@ -321,7 +323,8 @@ def _read_canonical(parsed: SdJwt, text: str) -> SignedAction:
         raise Refusal(
             Ground.INVALID, _NOT_CANONICAL, "A text has a NUL character; leave it out.", "act"
         ) from None
-    return _signed(header, claims, text, version, moments_normalised(model, fields), digests)
+    fields = moments_normalised(model, fields)
+    return _signed(header, claims, parsed, version, fields, digests)
 
 
 @lru_cache(maxsize=4096)
@@ -334,7 +337,7 @@ def _canonical_header(encoded: str) -> ActionHeader:
     return _canonical(ActionHeader, sd_jwt.header_of(encoded), "header")
 
 
-def _read_earlier(parsed: SdJwt, text: str) -> SignedAction:
+def _read_earlier(parsed: SdJwt) -> SignedAction:
     """Read an action in any form that an earlier program recorded.
 
     Raises ``Refusal`` if the action is in no such form.
@@ -345,7 +348,7 @@ def _read_earlier(parsed: SdJwt, text: str) -> SignedAction:
         claims = claims.model_copy(update={"case": None})
     model, version, fields, digests = _split(claims)
     fields = _validate(model, fields, "act").model_dump(mode="json", exclude_none=True)
-    return _signed(header, claims, text, version, fields, digests)
+    return _signed(header, claims, parsed, version, fields, digests)
 
 
 def _split(claims: ActionClaims) -> tuple[type[LedgerModel], int, dict[str, Any], tuple[str, ...]]:
@@ -395,13 +398,14 @@ def _split(claims: ActionClaims) -> tuple[type[LedgerModel], int, dict[str, Any]
 def _signed(
     header: ActionHeader,
     claims: ActionClaims,
-    text: str,
+    parsed: SdJwt,
     version: int,
     fields: Mapping[str, Any],
     digests: tuple[str, ...],
 ) -> SignedAction:
+    """Return the action as signed. Raises ``Refusal`` for an approval that is not canonical."""
     return SignedAction(
-        sd_jwt=text,
+        sd_jwt=parsed.without_disclosures(),
         algorithm=header.alg,
         id=claims.jti,
         agency=claims.iss,
@@ -413,6 +417,7 @@ def _signed(
         fields=fields,
         digests=digests,
         version=version,
+        approval=approval.read(parsed.approval) if parsed.approval else None,
     )
 
 
@@ -456,7 +461,7 @@ def signed_in_clear(action: SignedAction) -> dict[str, Any]:
     """
     if not upcasters().signs_in_clear(action.kind, action.version):
         return {}
-    act = sd_jwt.parse(action.sd_jwt).payload["act"]
+    act = sd_jwt.parse(action.sd_jwt, may_be_approved=True).payload["act"]
     return upcasters().in_clear(action.kind, action.version, act)
 
 

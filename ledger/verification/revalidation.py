@@ -16,6 +16,7 @@ from ledger.log.merkle import leaf_hash
 from ledger.procedure import case as cases
 from ledger.procedure import registry as registries
 from ledger.procedure.amendments import UNREAD_RULE, is_recorded_unread
+from ledger.procedure.approvals import check_approval, check_unapproved
 from ledger.procedure.case import Case
 from ledger.procedure.deciding import others_of
 from ledger.procedure.named_checkpoint import RootAt, among_first, check_named_checkpoint
@@ -277,6 +278,7 @@ class Revalidation:
             after = registries.evolve(registry, action, recorded_at, position)
             judging = registry or after
             yield from self._check_signature(inspected, action, judging, recorded_at, is_lenient)
+            check_unapproved(action)
             if inspected.row.originator_id != after.ledger_id:
                 yield "the stored case is not the event's"
             self.registry = after
@@ -298,6 +300,7 @@ class Revalidation:
                 raise
             decided = decide(not_before=min(action.acted_at, recorded_at))
             self.marks.append(f"{CLOCK_BEHIND}, after its legal basis was over")
+        check_approval(action, registry, protocol, recorded_at)
         event = ActionRecorded(case_id, decided.originator_version, action, position, recorded_at)
         after_case, _ = cases.after_event(case, event, registry.agreement)
         if after_case is not None:

@@ -14,6 +14,7 @@ from api.runtime.settings import Settings
 from ledger.log.note import NoteError
 from ledger.log.policy import Policy
 from ledger.log.signed_decision import DecisionError, DecisionFile, SignedDecision
+from ledger.signing import sd_jwt
 from ledger.system.extras import how_to_install
 from ledger.system.fsync import sync_directory
 
@@ -29,7 +30,7 @@ def keep_decision(
     """
     if decision is None:
         return None
-    action = signed.partition("~")[0] + "~"
+    action = sd_jwt.without_disclosures(signed)
     read = SignedDecision.parse(decision)
     if not read.statement.is_of(action):
         raise DecisionError("the decision is on another action")

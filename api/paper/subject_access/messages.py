@@ -191,6 +191,7 @@ TEXTS = (
     "part.reflection",
     "part.retention",
     "part.shelter_exits",
+    "part.approvals",
     "part.withdrawal",
     "practice.paper",
     "report.about",

@@ -1,7 +1,7 @@
 // An event as it is recorded, read from its bytes by the rules of ledger/signing/signed_action.py: the signed
 // claims must be in canonical form; what earlier programs recorded in another form is understood.
 
-import { fromBase64url } from "./bytes.js";
+import { base64url, fromBase64url } from "./bytes.js";
 
 const REQUIRED = ["iss", "iat", "jti", "protocol", "kind", "act", "_sd_alg"];
 const CLAIMS = [...REQUIRED, "case", "version"];
@@ -97,10 +97,33 @@ function earlierId(value) {
   return found.slice(1).join("-").toLowerCase();
 }
 
-function reading(jwt, header, claims, canonical, recordedAt) {
+const APPROVAL = ["iss", "iat", "protocol", "action", "sd_hash"];
+
+/** The second signature of an event, of a member who approved the action. It has one form only. */
+function approvalOf(jwt) {
+  const [head, payload, signature] = jwt.split(".");
+  const decode = (part) => {
+    const bytes = fromBase64url(part);
+    if (base64url(bytes) !== part) throw new Error("no canonical base64url");
+    return parseJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
+  };
+  const { alg, typ, kid, ...other } = decode(head).value;
+  const { value: claims, whole } = decode(payload);
+  const isSo = whole && alg === "Ed25519" && typ === "action-approval+jwt" && KEY.test(kid)
+    && !Object.keys(other).length && Object.keys(claims).length === APPROVAL.length
+    && APPROVAL.every((name) => Object.hasOwn(claims, name))
+    && typeof claims.iss === "string" && AGENCY.test(claims.iss) && isCount(claims.iat, 0, END)
+    && typeof claims.protocol === "string" && typeof claims.action === "string"
+    && UUID.test(claims.action) && typeof claims.sd_hash === "string" && KEY.test(claims.sd_hash);
+  if (!isSo) throw new Error("no approval");
+  return { keyId: kid, signed: `${head}.${payload}`, signature: fromBase64url(signature) };
+}
+
+function reading(jwt, approval, header, claims, canonical, recordedAt) {
   const { _sd: digests = [], ...fields } = claims.act;
   return {
     jwt,
+    approval,
     recordedAt,
     canonical,
     kind: claims.kind,
@@ -128,14 +151,16 @@ export function readEvent(bytes) {
       parseJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(part));
     const { value: entry } = decode(bytes);
     const { sd_jwt: text, recorded_at: recordedAt } = entry;
-    if (!/^[\w-]+\.[\w-]+\.[\w-]+~$/.test(text) || moment(recordedAt) === null) return null;
-    const jwt = text.slice(0, -1);
+    const found = /^([\w-]+\.[\w-]+\.[\w-]+)~([\w-]+\.[\w-]+\.[\w-]+)?$/.exec(text);
+    if (!found || moment(recordedAt) === null) return null;
+    const jwt = found[1];
+    const approval = found[2] ? approvalOf(found[2]) : null;
     const [head, payload, signature] = jwt.split(".");
     fromBase64url(signature);
     const header = decode(fromBase64url(head)).value;
     const { value: claims, whole } = decode(fromBase64url(payload));
     if (!isObject(header) || !isObject(claims) || !isObject(claims.act)) return null;
-    return reading(jwt, header, claims, isCanonical(header, claims, whole), recordedAt);
+    return reading(jwt, approval, header, claims, isCanonical(header, claims, whole), recordedAt);
   } catch {
     return null;
   }

@@ -49,6 +49,7 @@ export function eventAt(bytes, position) {
     digests: found.digests,
     signed: utf8(`${head}.${body}`),
     signature: fromBase64url(signature),
+    approval: found.approval && { ...found.approval, signed: utf8(found.approval.signed) },
   };
 }
 
@@ -114,16 +115,27 @@ export async function keysOf(registry) {
   return keys;
 }
 
-/** How an event's signature stands by all acts that are known; null where it has none to read. */
+/**
+ * How an event's signature stands by all acts that are known; null where it has none to read. Where a
+ * second member approved the action, both signatures have to stand.
+ */
 export async function signatureOf(event, keys) {
   if (!event.signature) return null;
-  const key = keys.get(event.keyId);
+  const own = await stateOf(event, event, keys);
+  if (!event.approval || ![SIGNATURE.valid, SIGNATURE.sinceRevoked].includes(own)) return own;
+  const second = await stateOf(event, event.approval, keys);
+  return second === SIGNATURE.valid ? own : second;
+}
+
+/** How one signature of an event stands: of its author, or of the member who approved it. */
+async function stateOf(event, { keyId, signed, signature }, keys) {
+  const key = keys.get(keyId);
   if (!key || key.position > event.position) return SIGNATURE.unknown;
   if (key.agency !== event.agency) return SIGNATURE.anotherAgency;
   const imported = await crypto.subtle.importKey(
     "raw", fromBase64url(key.key.x), "Ed25519", false, ["verify"],
   );
-  if (!(await crypto.subtle.verify("Ed25519", imported, event.signature, event.signed))) {
+  if (!(await crypto.subtle.verify("Ed25519", imported, signature, signed))) {
     return SIGNATURE.broken;
   }
   const lasts = instant(key.valid_from) <= event.recordedAt
