@@ -51,6 +51,13 @@ class FlowMap:
     places: Sequence[Place]
     arrows: Sequence[Arrow]
 
+    @property
+    def view_box(self) -> str:
+        """Return the part of the drawing that has something in it: two countries are one line."""
+        heights = [*(p.y for p in self.places), *(a.label_y for a in self.arrows)]
+        top, bottom = min(heights, default=0.0) - 40, max(heights, default=0.0) + 60
+        return f"0 {top:.0f} {WIDTH} {bottom - top:.0f}"
+
 
 def flow_map(flows: Iterable[Flow], words: Wording) -> FlowMap:
     """Return the map of the flows, the sum of all stages for each pair of countries."""

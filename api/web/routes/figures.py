@@ -12,7 +12,7 @@ from api.node.node import Node
 from api.web.case_table import CaseTable, as_csv, as_xlsx
 from api.web.charts import Chart, charts
 from api.web.errors import PageRoute
-from api.web.flow_map import HEIGHT, WIDTH, flow_map
+from api.web.flow_map import flow_map
 from api.web.rendering import PAGE_HEADERS, Words, page
 from api.web.routes.case_list import XLSX
 from ledger.procedure.protocol import COORDINATOR, OVERSIGHT
@@ -45,7 +45,6 @@ def figures(
         caller,
         charts=charts(counted, words),
         map=flow_map(counted.flows, words.things),
-        map_size=(WIDTH, HEIGHT),
         country=country,
         stage=stage,
         chosen=f"?{query}" if query else "",

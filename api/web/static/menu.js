@@ -14,3 +14,7 @@ menu?.addEventListener("keydown", (event) => {
 });
 if (menu) document.addEventListener("click", (event) => closeFor(event.target));
 menu?.addEventListener("focusout", (event) => closeFor(event.relatedTarget));
+
+// On a narrow screen the line of a case's pages scrolls: the chosen one is brought into sight.
+const chosen = document.querySelector(".tabs [aria-current]");
+if (chosen) chosen.closest("ul").scrollLeft = chosen.offsetLeft - chosen.closest("ul").offsetLeft - 16;
