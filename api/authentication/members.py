@@ -110,6 +110,16 @@ class Members:
             ).fetchall()
         return {row["id"]: self._member(row) for row in rows}
 
+    def left_before(self, moment: datetime, limit: int = 200) -> list[Member]:
+        """Return members who were disabled before a moment and whose name is still here."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                "SELECT * FROM access.members WHERE disabled_at < %s AND sealed IS NOT NULL"
+                " ORDER BY disabled_at, id LIMIT %s",
+                (moment, limit),
+            ).fetchall()
+        return [self._member(row) for row in rows]
+
     def disabled_among(self, members: Collection[UUID]) -> frozenset[UUID]:
         """Return those of the members that are disabled."""
         with self._database.connection() as connection:

@@ -106,6 +106,10 @@ COMMANDS: Mapping[str, CommandPlace] = {
         ("retention",),
         "Retention: the cases whose data will be erased, and when. For coordinators.",
     ),
+    "privacy": CommandPlace(
+        ("privacy",),
+        "Papers for data-protection officers: records, arrangement, retention, in Markdown.",
+    ),
     "access": CommandPlace(
         ("personal",), "Print the protocol's access matrix of personal data, in Markdown."
     ),

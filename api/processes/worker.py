@@ -16,6 +16,7 @@ from joserfc.jwk import OKPKey
 
 from api.background_jobs.access_matrix import AccessMatrixKeeper
 from api.background_jobs.checkpoint_publisher import CheckpointPublisher
+from api.background_jobs.endings import Endings
 from api.background_jobs.eraser import Eraser
 from api.background_jobs.janitor import Janitor
 from api.background_jobs.search_indexer import SearchIndexer
@@ -255,7 +256,7 @@ class NodeWorker:
         return used
 
     def _remove(self) -> None:
-        """Start the eraser of ordered and retained cases, and the janitor."""
+        """Start the eraser of ordered and retained cases, the janitor, and the endings."""
         node, start = self._node, self._start
         eraser = Eraser(
             node.ledger,
@@ -275,6 +276,16 @@ class NodeWorker:
                 node.assertions,
                 node.sessions,
                 node.mailbox,
+                node.clock.check,
+            )
+        )
+        start(
+            Endings(
+                node.ledger,
+                node.vaults,
+                node.members,
+                node.database,
+                node.settings,
                 node.clock.check,
             )
         )

@@ -140,6 +140,14 @@ class Settings(BaseSettings):
     """So long what another country sends may take, before it counts as missing and is asked for."""
     waiting_after_seconds: Annotated[float, Field(ge=1, le=7 * 86400)] = 900
     """So long an action may wait for its outcome before it is a trouble, and stated to others."""
+    access_log_days: Annotated[int, Field(ge=365, le=36_500)] = 3650
+    """An entry of an access log is kept so long, and as long as the person's data is here."""
+    member_name_days: Annotated[int, Field(ge=1, le=36_500)] = 365
+    """The name of a member who left is erased after so long."""
+    key_request_days: Annotated[int, Field(ge=1, le=3660)] = 30
+    """A key that a browser made waits so long for the coordinator to register it."""
+    read_mark_days: Annotated[int, Field(ge=30, le=36_500)] = 400
+    """An agency's marks of single items end after so long; all that came before counts as read."""
     pool_size: Annotated[int, Field(ge=2, le=200)] = 12
 
     @classmethod

@@ -13,7 +13,7 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 from pydantic import ValidationError
 
 from ledger.procedure.protocol import Operation
@@ -100,6 +100,10 @@ class Readings:
         self._database = database
         self._role = vault_role(party)
         self._table = SQL("{}.readings").format(Identifier(vault_schema(party)))
+        self._ended = SQL("{}.readings_ended").format(Identifier(vault_schema(party)))
+        self._end = SQL("SELECT {}.end_readings(%s, %s, %s) AS removed").format(
+            Identifier(vault_schema(party))
+        )
         self._progress = SQL("{}.progress").format(Identifier(vault_schema(party)))
 
     def record(
@@ -192,9 +196,8 @@ class Readings:
         numbers of the other entries.
         """
         select = SQL(
-            "SELECT r.*, (SELECT b.hash FROM {table} b WHERE b.seq < r.seq ORDER BY b.seq DESC"
-            " LIMIT 1) AS hash_before FROM {table} r WHERE r.case_id = %s ORDER BY r.seq"
-        ).format(table=self._table)
+            "SELECT r.*, {before} AS hash_before FROM {table} r WHERE r.case_id = %s ORDER BY r.seq"
+        ).format(table=self._table, before=self._hash_before())
         with self._database.transaction(role=self._role) as connection:
             rows = connection.execute(select, (case_id,)).fetchall()
         return _holding(rows)
@@ -209,15 +212,43 @@ class Readings:
         if not only.with_nodes:
             conditions.append(SQL("r.agency_role <> 'node'"))
         select = SQL(
-            "SELECT r.*, (SELECT b.hash FROM {table} b WHERE b.seq < r.seq ORDER BY b.seq DESC"
-            " LIMIT 1) AS hash_before FROM {table} r WHERE {conditions}"
+            "SELECT r.*, {before} AS hash_before FROM {table} r WHERE {conditions}"
             " ORDER BY r.seq DESC LIMIT %s"
-        ).format(table=self._table, conditions=SQL(" AND ").join(conditions))
+        ).format(
+            table=self._table,
+            before=self._hash_before(),
+            conditions=SQL(" AND ").join(conditions),
+        )
         values = (before, *(value for _, value in asked), limit + 1)
         with self._database.transaction(role=self._role) as connection:
             rows = connection.execute(select, values).fetchall()
         following = rows[limit - 1]["seq"] if len(rows) > limit else None
         return EntryPage(_holding(rows[:limit]), following)
+
+    def end(self, before: datetime, upto: int, most: int = 10_000) -> int:
+        """Remove the first entries, and return how many.
+
+        They are older than ``before``, have a number of ``upto`` at most, and are on no person of
+        whom the vault holds anything. The database keeps each entry for a year at least.
+        """
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(self._end, (before, upto, most)).fetchone()
+        return row["removed"] if row else 0
+
+    def ended(self) -> tuple[int, bytes]:
+        """Return the number of the last entry that was removed, and its hash."""
+        last = SQL("SELECT seq, hash FROM {} ORDER BY seq DESC LIMIT 1").format(self._ended)
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(last).fetchone()
+        return (row["seq"], bytes(row["hash"])) if row else (0, _BEFORE_THE_FIRST)
+
+    def _hash_before(self) -> Composed:
+        """Return the SQL of the hash before an entry, which may be that of a removed entry."""
+        return SQL(
+            "coalesce((SELECT b.hash FROM {table} b WHERE b.seq < r.seq ORDER BY b.seq DESC"
+            " LIMIT 1), (SELECT e.hash FROM {ended} e WHERE e.seq < r.seq ORDER BY e.seq DESC"
+            " LIMIT 1))"
+        ).format(table=self._table, ended=self._ended)
 
     def first_after(self, seq: int) -> datetime | None:
         """Return when the first entry after a number was written; ``None`` if there is none."""
@@ -241,7 +272,7 @@ class Readings:
         A log without a fault yields nothing. ``anchored`` has the hashes that the ledger recorded,
         by number of entries.
         """
-        seq, chained = 0, _BEFORE_THE_FIRST
+        seq, chained = ended = self.ended()
         for row in self._rows():
             if row["seq"] != seq + 1:
                 yield _missing(seq + 1, row["seq"] - 1)
@@ -261,6 +292,8 @@ class Readings:
             yield _missing(seq + 1, counted)
         elif counted < seq:
             yield f"the vault counted {counted} entries, and {seq} are here"
+        if anchored.get(ended[0], ended[1]) != ended[1]:
+            yield f"the {ended[0]} removed entries are not those that the ledger recorded"
         for entries in anchored:
             if entries > seq:
                 yield f"the ledger recorded {entries} entries, and {seq} are here"
