@@ -35,7 +35,7 @@ from rich.progress import Progress
 from benchmarks import machine
 from benchmarks.growth import agencies_of, database_of, prepare, proportional_bytes, serving
 from benchmarks.synthetic import grow
-from projections.analysis.events import Where, opened
+from projections.analysis.event_places import Where, opened
 from projections.columnar.duckdb_tables import connect, put_tables
 from projections.columnar.manifest import Manifest, existing_manifest
 

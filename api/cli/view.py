@@ -7,13 +7,15 @@ from typing import Annotated, Any
 import typer
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from api.cli.columnar import writing
-from api.cli.output import AsJson, fail, failures, out, print_json
+from api.cli.output import AsJson, err, fail, failures, out, print_json
 
 app = typer.Typer(name="view", help="Analysts' own views of the ledger.", no_args_is_help=True)
 
 _SUFFIXES = (".py", ".sql")
+_LISTED = ["file", "name", "version", "ledger", "position", "is_current", "fault"]
 
 
 class Engine(StrEnum):
@@ -47,12 +49,17 @@ def run(
         typer.Option(help="Read a directory that `case-ledger export --parquet` wrote."),
     ] = None,
     engine: Annotated[Engine, typer.Option(help="The engine that runs SQL.")] = Engine.DUCKDB,
+    unlocked: Annotated[
+        bool,
+        typer.Option(help="Run Python with your own rights: only a view that you trust."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a view over the whole ledger, or a range of it, with your own rights, on this machine.
+    """Run a view over the whole ledger, or a range of it, on this machine.
 
-    The view is run twice, and refused if the two results differ. The state of a run over the
-    whole ledger is kept beside the file, and the next run folds the new events only.
+    The view reaches neither files nor the network. It is run twice, and refused if the two results
+    differ. The state of a run over the whole ledger is kept beside the file, and the next run folds
+    the new events only.
     """
 
     from pydantic_core import to_jsonable_python
@@ -73,7 +80,10 @@ def run(
                 last=last,
                 engine=engine.value,
                 progress=progress,
+                unlocked=unlocked,
             )
+        for line in found.printed.splitlines():
+            err.print(Text("".join(c if c.isprintable() else "?" for c in line), style="dim"))
         rows = found.table.to_pylist()
         if as_json:
             told = {
@@ -95,14 +105,13 @@ def list_views(
     directory: Annotated[Path, typer.Argument(help="The directory of the views' files.")] = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """List the views in a directory, with the kept state of each."""
+    """List the views in a directory, with the kept state of each. No view is run."""
     with failures(as_json):
         found = [_described(path) for path in sorted(directory.iterdir()) if _is_view(path)]
         if as_json:
             print_json(found)
         else:
-            columns = ["file", "name", "version", "ledger", "position", "is_current"]
-            out.print(_table("Views", columns, found))
+            out.print(_table("Views", _LISTED, found))
 
 
 @app.command()
@@ -135,8 +144,14 @@ def _is_view(path: Path) -> bool:
 def _described(path: Path) -> dict[str, Any]:
     from projections.analysis.definition import read_definition
     from projections.analysis.keeping import kept_views
+    from projections.analysis.view_class import ViewError
 
-    definition, kept = read_definition(path), kept_views(path)
+    try:
+        definition = read_definition(path)
+    except ViewError as error:
+        known = {"file": path.name, "is_current": False, "fault": str(error)}
+        return dict.fromkeys(_LISTED) | known
+    kept = kept_views(path)
     one = kept[0] if kept else None
     return {
         "file": path.name,
@@ -146,6 +161,7 @@ def _described(path: Path) -> dict[str, Any]:
         "position": one.position if one else None,
         "is_current": one is not None
         and (one.version, one.definition) == (definition.version, definition.sha256),
+        "fault": None,
     }
 
 

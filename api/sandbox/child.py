@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any
 
 from api.sandbox.failures import Failure, FailureError
-from api.sandbox.lockdown import NotIsolatedError, lock_down
+from ledger.system.lockdown import NotIsolatedError, lock_down
 
 MEMORY_BYTES = 1024 * 1024 * 1024
 """The address space of the process, with its libraries and the content."""

@@ -1,14 +1,11 @@
 """Make the annual report from a node's database, or from an export of the ledger."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from uuid import UUID
-
-import psycopg
 
 from ledger.application import Ledger
 from ledger.events.act import Act
@@ -20,8 +17,8 @@ from ledger.procedure.parties_of_time import protocol_at
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.registry import Registry, applied
 from ledger.publication.publisher import published
-from ledger.store.copy_reader import acceptances, rows_by_case, rows_of
-from ledger.store.database import Database, set_role
+from ledger.store.copy_reader import acceptances, reading, rows_by_case, rows_of
+from ledger.store.database import Database
 from ledger.store.event_rows import RecordedRow
 from projections.folds.joined_cases import JoinedActs, JoinedCases
 from projections.reports.annual_report import AnnualReport, ReportedCheckpoint, Year, annual_report
@@ -63,9 +60,7 @@ def report_of_database(
     until = Year.of(year, ends[-1].recorded_at, registry.agreement)
     ledger_id = registry.ledger_id
     reported = ReportedCheckpoint(size=size, root=write_hash(root))
-    with psycopg.connect(conninfo) as connection, psycopg.connect(conninfo) as beside:
-        set_role(connection)
-        set_role(beside)
+    with reading(conninfo) as connection, reading(conninfo) as beside:
         merges = JoinedCases(row.event().as_act() for row in acceptances(beside, upto=size))
 
         def joined(case_id: UUID) -> JoinedActs:
@@ -73,11 +68,10 @@ def report_of_database(
             others = merges.others(case_id)
             return {one: _acts(rows_of(beside, one, upto=size)) for one in others}
 
-        # Whatever ends this, the stream ends first: the connection is its own until then.
-        with closing(rows_by_case(connection, upto=size)) as rows:
-            by_case = groupby(_whole(rows, progress), attrgetter("originator_id"))
-            cases = (_acts(of_one) for case_id, of_one in by_case if case_id != ledger_id)
-            report = annual_report(cases, registry.agreement, until, reported, joined)
+        rows = _whole(rows_by_case(connection, upto=size), progress)
+        by_case = groupby(rows, attrgetter("originator_id"))
+        cases = (_acts(of_one) for case_id, of_one in by_case if case_id != ledger_id)
+        report = annual_report(cases, registry.agreement, until, reported, joined)
     return SourcedReport(report, protocol_at(registry.agreement, until.last))
 
 

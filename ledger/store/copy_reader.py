@@ -4,12 +4,16 @@ The connection is the stream's until it ends: no other statement can run on it m
 """
 
 from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from psycopg import Connection
+from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Composable, Literal
 
+from ledger.store.database import set_role
 from ledger.store.event_rows import RecordedRow
 
 _ROWS = SQL(
@@ -20,6 +24,30 @@ _ROWS = SQL(
 _TYPES = ("int8", "uuid", "int8", "text", "bytea", "uuid", "timestamptz", "bytea")
 _BY_POSITION = SQL("notification_id")
 _BY_CASE = SQL("originator_id, originator_version")
+
+
+@contextmanager
+def streaming(connection: Connection[Any]) -> Iterator[Connection[Any]]:
+    """Yield a connection for streams, and close it if the block ends while one is under way.
+
+    A stream that is left before its end, because of an error or an interrupt, keeps the
+    connection: the end of the transaction would wait for it for ever.
+    """
+    try:
+        yield connection
+    finally:
+        if connection.info.transaction_status == TransactionStatus.ACTIVE:
+            with suppress(psycopg.Error):
+                connection.cancel_safe(timeout=1.0)
+            connection.close()
+
+
+@contextmanager
+def reading(conninfo: str) -> Iterator[Connection[Any]]:
+    """Open a connection for streams in the application's role, until the block ends."""
+    with psycopg.connect(conninfo) as connection, streaming(connection):
+        set_role(connection)
+        yield connection
 
 
 def rows_by_position(

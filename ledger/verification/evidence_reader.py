@@ -11,7 +11,7 @@ from psycopg.rows import dict_row, scalar_row
 from ledger.log.policy import Policy
 from ledger.log.timestamp import StoredTimestamp
 from ledger.signing.keys import from_public, key_id
-from ledger.store.copy_reader import rows_by_position
+from ledger.store.copy_reader import rows_by_position, streaming
 from ledger.store.event_rows import RecordedRow
 from ledger.verification.verification import ExpectedLedger
 from ledger.vocabulary.registration import (
@@ -31,7 +31,7 @@ _NAMING_KEYS = (ProtocolAdopted.kind, KeyRegistered.kind)
 @contextmanager
 def one_moment(connection: Connection[Any]) -> Iterator[Connection[Any]]:
     """Yield the connection in a read-only transaction: all reads in it are of one snapshot."""
-    with connection.transaction():
+    with connection.transaction(), streaming(connection):
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         yield connection
 

@@ -1,61 +1,36 @@
-"""An analyst's view: a Python file with a fold, or a file of SQL; its name, version and hash.
-
-The file runs with the rights of the analyst, on the analyst's own machine. No server loads one.
-"""
+"""An analyst's view as its file declares it: name, version, kinds, hash. The file is not run."""
 
 import ast
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from types import CodeType
-from typing import Any, Protocol
+from typing import Any
 
 from ledger.vocabulary import ALL_ACTIONS
-from projections.analysis.events import Event
+from projections.analysis.view_class import METHODS, ViewError, not_one
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,60}")
 _HEADER = re.compile(r"^--\s*(name|version):\s*(\S+)\s*$", re.MULTILINE)
+_MOST_BYTES = 1024 * 1024
 
-# What gives another answer each time it is asked, or on each machine.
-_MODULES = frozenset(
+IMPORTABLE = frozenset(
     (
-        *("asyncio", "ctypes", "http", "multiprocessing", "os", "platform", "random", "requests"),
-        *("secrets", "socket", "subprocess", "tempfile", "threading", "time", "urllib"),
+        *("__future__", "abc", "bisect", "calendar", "collections", "contextlib", "copy"),
+        *("dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "heapq"),
+        *("itertools", "json", "math", "operator", "re", "statistics", "string", "textwrap"),
+        *("types", "typing", "uuid", "zoneinfo", "numpy"),
     )
 )
+"""What a view may import: modules that compute, and reach nothing outside the process."""
+# What gives another answer each time it is asked, or on each machine.
 _CALLS = frozenset(
     (
         *("now", "utcnow", "today", "uuid1", "uuid4", "urandom", "getenv"),
-        *("input", "open", "id", "hash"),
+        *("input", "open", "id", "hash", "__import__"),
     )
 )
-
-
-class ViewError(ValueError):
-    """A view is refused; the message says what is wrong with it."""
-
-
-class AnalystView(Protocol):
-    """A pure fold. ``name`` and ``version`` are declared by the class."""
-
-    name: str
-    version: int
-
-    def initial(self) -> Any:
-        """Return the state before the first event, made of plain values that can be kept."""
-
-    def fold(self, state: Any, event: Event) -> Any:
-        """Return the state after one more event.
-
-        The fold must not change the event. It may change the state.
-        """
-
-    def rows(self, state: Any) -> Iterable[Mapping[str, Any]]:
-        """Return the view's table as one mapping for each row, in an order of the view's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,82 +43,65 @@ class Definition:
     sha256: str
     """Of the file. What it imports is not in it: a view is one file."""
     text: str
-
-    @property
-    def is_sql(self) -> bool:
-        return self.path.suffix == ".sql"
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedView:
-    """A view of a Python file, which can be made anew as often as needed."""
-
-    definition: Definition
-    make: Callable[[], AnalystView]
-    kinds: Collection[str] | None
+    kinds: frozenset[str] | None = None
     """The kinds that its fold asks for; ``None`` for all."""
+    imports: tuple[str, ...] = ()
+    """The modules that its text imports."""
 
 
 def read_definition(path: Path) -> Definition:
-    """Read a view's definition; a Python file is run for this.
+    """Read what a view's file declares. The file is not run.
 
-    Raises ``ViewError`` if the file does not define a view.
-    """
-    return _read_sql(path) if path.suffix == ".sql" else load(path).definition
-
-
-def load(path: Path) -> LoadedView:
-    """Load a Python file, and check that no fold uses anything but its events.
-
-    Raises ``ViewError`` if one does, or if the file does not define a view.
+    Raises ``ViewError`` if the file does not declare a view, or uses anything but its events.
     """
     content = _read(path)
-    try:
-        tree = ast.parse(content, str(path))
-    except SyntaxError as error:
-        raise ViewError(f"{path}: line {error.lineno}: {error.msg}") from error
-    for line, what in _impure(tree):
-        raise ViewError(f"{path}: line {line}: {what}; a view depends on its events alone")
-    made = _new(path, content)
-    definition = Definition(path, made.name, made.version, _hash(content), content.decode())
-    kinds = getattr(made, "kinds", None)
-    _check_kinds(path, kinds)
-    return LoadedView(definition, lambda: _new(path, content), kinds)
+    return _of_sql(path, content) if path.suffix == ".sql" else _of_python(path, content)
 
 
-def check(view: Any, where: object) -> AnalystView:
-    """Check that a view declares a valid name and version, and return the view.
-
-    Raises ``ViewError`` if it does not.
-    """
-    name, version = getattr(view, "name", None), getattr(view, "version", None)
+def checked_name(where: object, name: Any, version: Any) -> tuple[str, int]:
+    """Return a view's name and version. Raises ``ViewError`` if one is not valid."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ViewError(f"{where}: its name must be of small letters, digits and _")
     if type(version) is not int or version < 1:
         raise ViewError(f"{where}: its version must be 1 or more")
-    checked: AnalystView = view
-    return checked
+    return name, version
 
 
-def _check_kinds(where: object, kinds: Collection[str] | None) -> None:
-    if kinds is not None and (unknown := set(kinds) - ALL_ACTIONS.keys()):
+def checked_kinds(where: object, kinds: Any) -> frozenset[str] | None:
+    """Return a view's kinds. Raises ``ViewError`` if there is no such action."""
+    if kinds is None:
+        return None
+    if isinstance(kinds, str) or not all(isinstance(kind, str) for kind in kinds):
+        raise ViewError(f"{where}: its kinds must be a tuple of texts")
+    if unknown := set(kinds) - ALL_ACTIONS.keys():
         raise ViewError(f"{where}: there is no action {', '.join(sorted(unknown))}")
+    return frozenset(kinds)
 
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ViewError(f"{path} cannot be read") from error
+    if len(content) > _MOST_BYTES:
+        raise ViewError(f"{path} is larger than {_MOST_BYTES} bytes")
+    return content
 
 
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _read_sql(path: Path) -> Definition:
-    content = _read(path)
-    text = content.decode()
+def _decoded(path: Path, content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ViewError(f"{path} is not written in UTF-8") from error
+
+
+def _of_sql(path: Path, content: bytes) -> Definition:
+    text = _decoded(path, content)
     said = dict(_HEADER.findall(text))
     name, version = said.get("name", ""), said.get("version", "")
     if not _NAME.fullmatch(name) or not version.isdecimal() or int(version) < 1:
@@ -151,49 +109,94 @@ def _read_sql(path: Path) -> Definition:
     return Definition(path, name, int(version), _hash(content), text)
 
 
-class _Loader(SourceFileLoader):
-    """Runs exactly the bytes that were read, and writes no compiled file beside them."""
-
-    def __init__(self, name: str, path: str, content: bytes) -> None:
-        super().__init__(name, path)
-        self._content = content
-
-    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002
-        made: CodeType = self.source_to_code(self._content, self.path)
-        return made
-
-
-def _new(path: Path, content: bytes) -> AnalystView:
-    """Run the file in a module of its own, and make its one view."""
-    name = f"analysts_view_{path.stem}"
-    spec = spec_from_loader(name, _Loader(name, str(path), content))
-    if spec is None or spec.loader is None:
-        raise ViewError(f"{path} cannot be loaded")
-    module = module_from_spec(spec)
+def _of_python(path: Path, content: bytes) -> Definition:
+    text = _decoded(path, content)
     try:
-        spec.loader.exec_module(module)
-        found = [c for c in vars(module).values() if _is_view(c) and c.__module__ == name]
-        if len(found) != 1:
-            raise ViewError(
-                f"{path}: a view is one class with `initial`, `fold` and `rows`; "
-                f"there {'are ' + str(len(found)) if found else 'is none'}"
-            )
-        made = found[0]()
-    except ViewError:
-        raise
-    except Exception as error:
-        raise ViewError(f"{path}: it fails when it is loaded: {_told(error)}") from error
-    return check(made, path)
+        tree = ast.parse(content, str(path))
+    except (SyntaxError, ValueError, RecursionError) as error:
+        line = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else str(error)
+        raise ViewError(f"{path}: {line}") from error
+    for line_number, what in _impure(tree):
+        raise ViewError(f"{path}: line {line_number}: {what}; a view depends on its events alone")
+    declared = _declared(path, tree)
+    name, version = checked_name(path, declared.get("name"), declared.get("version"))
+    kinds = checked_kinds(path, declared.get("kinds"))
+    return Definition(path, name, version, _hash(content), text, kinds, tuple(_imports(tree)))
 
 
-def _is_view(found: Any) -> bool:
-    return isinstance(found, type) and all(
-        callable(getattr(found, name, None)) for name in ("initial", "fold", "rows")
-    )
+def _declared(path: Path, tree: ast.Module) -> Mapping[str, Any]:
+    """Return the attributes of a file's one view, without running the file.
+
+    Raises ``ViewError`` if there is not one view, or if an attribute is not written out.
+    """
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    views = [one for one in classes.values() if _methods(one, classes).issuperset(METHODS)]
+    if len(views) != 1:
+        raise ViewError(not_one(path, len(views)))
+    constants = dict(_assigned(tree.body))
+    found: dict[str, Any] = {}
+    for one in reversed(_with_bases(views[0], classes)):
+        for name, value in _assigned(one.body):
+            if name in ("name", "version", "kinds"):
+                found[name] = _literal(path, name, value, constants)
+    return found
 
 
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def _with_bases(one: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> list[ast.ClassDef]:
+    """Return a class and, after it, its bases in the same file."""
+    found = [one]
+    for base in one.bases:
+        if isinstance(base, ast.Name) and base.id in classes and classes[base.id] is not one:
+            others = {name: c for name, c in classes.items() if c is not one}
+            found += _with_bases(classes[base.id], others)
+    return found
+
+
+def _methods(one: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> set[str]:
+    return {
+        node.name
+        for part in _with_bases(one, classes)
+        for node in part.body
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+def _assigned(body: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
+    for node in body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                yield name, value
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                yield name, value
+
+
+def _literal(path: Path, name: str, value: ast.expr, constants: Mapping[str, ast.expr]) -> Any:
+    match value:
+        case ast.Name(id=constant) if constant in constants:
+            value = constants[constant]
+        case _:
+            pass
+    match value:
+        case ast.Call(func=ast.Name(id="frozenset" | "tuple" | "set"), args=[argument]):
+            value = argument
+        case _:
+            pass
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, TypeError) as error:
+        raise ViewError(
+            f"{path}: line {value.lineno}: write its {name} out; it is read without running the "
+            "file"
+        ) from error
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield module
 
 
 def _impure(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -201,10 +204,12 @@ def _impure(tree: ast.AST) -> Iterator[tuple[int, str]]:
         match node:
             case ast.Import(names=names):
                 for alias in names:
-                    if alias.name.split(".")[0] in _MODULES:
+                    if alias.name.split(".")[0] not in IMPORTABLE:
                         yield node.lineno, f"it imports {alias.name}"
-            case ast.ImportFrom(module=str(module)) if module.split(".")[0] in _MODULES:
-                yield node.lineno, f"it imports {module}"
+            case ast.ImportFrom(module=module, level=level) if (
+                level or str(module).split(".")[0] not in IMPORTABLE
+            ):
+                yield node.lineno, f"it imports {module or '.'}"
             case ast.ImportFrom(names=names):
                 for alias in names:
                     if alias.name in _CALLS:

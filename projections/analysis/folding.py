@@ -1,88 +1,95 @@
-"""Folds a range of events by an analyst's view, and reports the fault of a view that fails."""
+"""Folds events by an analyst's view, and reports the fault of a view that fails."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import FrozenInstanceError
 from typing import Any
 
-from projections.analysis.definition import AnalystView, LoadedView, ViewError
-from projections.analysis.events import Event, Events
+from projections.analysis.event import Event
 from projections.analysis.plain import NotPlainError, decode, encode
+from projections.analysis.view_class import Maker, ViewError, line_of
 
-Progress = Callable[[int], None]
-"""Told the position that is folded."""
-_OFTEN = 1_000
+Encoded = Any
+"""A state, or rows, in the form in which they are kept and compared: JSON."""
+
+_PARTS = 5
 
 
-def fold(
-    view: AnalystView, state: Any, events: Iterable[Event], progress: Progress = lambda _: None
-) -> Any:
-    """Return the state after ``events``.
+class Fold:
+    """The fold of events that come one after another."""
 
-    Raises ``ViewError`` if the view's fold fails at an event.
-    """
-    for number, event in enumerate(events):
+    def __init__(self, make: Maker, kept: Encoded | None, path: str = "") -> None:
+        """Begin with the view's own state, or with a state that was kept.
+
+        Raises ``ViewError`` if the view cannot begin.
+        """
+        self._make, self._path = make, path
+        self._view = make()
+        self._state = self._begun() if kept is None else decode(kept)
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Fold events. Raises ``ViewError`` if the view's fold fails at one."""
+        fold, state = self._view.fold, self._state
+        for event in events:
+            try:
+                state = fold(state, event)
+            except Exception as error:
+                raise ViewError(self._what_failed(event, error)) from error
+        self._state = state
+
+    def pause(self) -> None:
+        """Keep the state, and go on with a new view that knows nothing but the state.
+
+        Raises ``ViewError`` if the state cannot be kept.
+        """
+        kept = self.state()
+        self._view, self._state = self._make(), decode(kept)
+
+    def state(self) -> Encoded:
+        """Return the state. Raises ``ViewError`` if a value in it is not plain."""
+        return self._encoded(self._state, "state")
+
+    def rows(self) -> Encoded:
+        """Return the view's rows. Raises ``ViewError`` if the view fails to make them."""
+        name = self._view.name
         try:
-            state = view.fold(state, event)
+            told = [dict(row) for row in self._view.rows(self._state)]
         except Exception as error:
-            raise ViewError(_what_failed(view, event, error)) from error
-        if number % _OFTEN == 0:
-            progress(event.position)
-    return state
+            why = f"{type(error).__name__}: {error}"
+            raise ViewError(f"{name}: {self._at(error)}its rows fail: {why}") from error
+        return self._encoded(told, "rows")
+
+    def _begun(self) -> Any:
+        try:
+            return self._view.initial()
+        except Exception as error:
+            why = f"{self._at(error)}it fails to begin: {error}"
+            raise ViewError(f"{self._view.name}: {why}") from error
+
+    def _encoded(self, value: Any, what: str) -> Encoded:
+        try:
+            return encode(value, what)
+        except NotPlainError as error:
+            raise ViewError(f"{self._view.name}: {error}") from error
+
+    def _what_failed(self, event: Event, error: Exception) -> str:
+        at = (
+            f"{self._view.name}: {self._at(error)}its fold fails at position {event.position} "
+            f"({event.kind})"
+        )
+        if isinstance(error, FrozenInstanceError) or "mappingproxy" in str(error):
+            return f"{at}: it changes the event, which is not its own; copy what you need"
+        return f"{at}: {type(error).__name__}: {error}"
+
+    def _at(self, error: Exception) -> str:
+        line = line_of(self._path, error) if self._path else None
+        return "" if line is None else f"line {line}: "
 
 
-def rows(view: AnalystView, state: Any) -> list[dict[str, Any]]:
-    """Return the view's rows.
+def stops(after: int, upto: int) -> Sequence[int]:
+    """Return the positions at which a run in parts keeps its state.
 
-    Raises ``ViewError`` if the view fails to make them.
+    The first stop comes after one event. The others divide the run into equal parts.
     """
-    try:
-        return [dict(row) for row in view.rows(state)]
-    except Exception as error:
-        raise ViewError(f"{view.name}: its rows fail: {type(error).__name__}: {error}") from error
-
-
-def initial(view: AnalystView) -> Any:
-    """Return the view's state before the first event.
-
-    Raises ``ViewError`` if the view fails to make it.
-    """
-    try:
-        return view.initial()
-    except Exception as error:
-        raise ViewError(f"{view.name}: it fails to begin: {error}") from error
-
-
-def encoded(view: AnalystView, state: Any, what: str = "state") -> Any:
-    """Encode a state, or rows, in the form in which they are kept and compared.
-
-    Raises ``ViewError`` if a value is not plain.
-    """
-    try:
-        return encode(state, what)
-    except NotPlainError as error:
-        raise ViewError(f"{view.name}: {error}") from error
-
-
-def fold_in_parts(
-    loaded: LoadedView, events: Events, after: int, stops: Sequence[int], kept: Any | None
-) -> tuple[Any, Any]:
-    """Fold up to the last of ``stops``, keeping the state at each and going on with a new view.
-
-    ``kept`` is the encoded state at ``after``, if there is one. Returns the encoded state and
-    the encoded rows: the same as of one pass, if nothing but the state is remembered.
-    """
-    for stop in stops:
-        view = loaded.make()
-        state = initial(view) if kept is None else decode(kept)
-        state = fold(view, state, events.read(after, stop, loaded.kinds))
-        kept, after = encoded(view, state), stop
-    view = loaded.make()
-    state = initial(view) if kept is None else decode(kept)
-    return encoded(view, state), encoded(view, rows(view, state), "rows")
-
-
-def _what_failed(view: AnalystView, event: Event, error: Exception) -> str:
-    at = f"{view.name}: its fold fails at position {event.position} ({event.kind})"
-    if isinstance(error, FrozenInstanceError) or "mappingproxy" in str(error):
-        return f"{at}: it changes the event, which is not its own; copy what you need"
-    return f"{at}: {type(error).__name__}: {error}"
+    length = upto - after
+    chosen = {after + 1, *(after + length * part // _PARTS for part in range(1, _PARTS + 1))}
+    return sorted(stop for stop in chosen if after < stop <= upto) or [upto]

@@ -16,7 +16,8 @@ from pydantic import Field, ValidationError
 
 from ledger.system.fsync import sync_directory
 from ledger.vocabulary.action import LedgerModel
-from projections.analysis.definition import Definition, ViewError
+from projections.analysis.definition import Definition
+from projections.analysis.view_class import ViewError
 from projections.columnar.manifest import Sha256, write_durably
 
 _LIVE = "live.json"

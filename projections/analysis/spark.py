@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from projections.analysis.definition import Definition, ViewError
+from projections.analysis.definition import Definition
+from projections.analysis.view_class import ViewError
 from projections.columnar.cases import CASES
 from projections.columnar.decoding import COMMON, KINDS, schema_of
 from projections.columnar.duckdb_tables import LATEST_CASES
-from projections.columnar.manifest import FileEntry, Manifest, existing_manifest
+from projections.columnar.manifest import FileEntry, Manifest, checked_manifest
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -37,7 +38,7 @@ def run_spark(
 
     Raises ``ViewError`` if Spark is not installed or refuses the query.
     """
-    manifest = existing_manifest(directory)
+    manifest = checked_manifest(directory)
     session = _session()
     put_tables(session, directory, manifest, definition.text, first, last)
     from pyspark.errors import PySparkException

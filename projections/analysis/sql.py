@@ -8,11 +8,11 @@ from typing import Any
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from projections.analysis.definition import Definition, ViewError
+from projections.analysis.definition import Definition
 from projections.analysis.plain import NotPlainError, difference, encode
-from projections.analysis.second_run import NotDeterministicError
-from projections.columnar.duckdb_tables import connect, put_tables
-from projections.columnar.manifest import Manifest, existing_manifest
+from projections.analysis.view_class import NotDeterministicError, ViewError
+from projections.columnar.duckdb_tables import connect, put_tables, read_only_these
+from projections.columnar.manifest import Manifest, checked_manifest
 
 _ANY_ORDER = "{}: its rows come in any order; add an ORDER BY"
 _ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)
@@ -26,7 +26,7 @@ def run_sql(
     Raises ``ViewError`` if DuckDB refuses the query, or if the rows depend on how many threads
     DuckDB uses: on an order that the query does not ask for, or on anything but the events.
     """
-    manifest = existing_manifest(directory)
+    manifest = checked_manifest(directory)
     with TemporaryDirectory(prefix="case-ledger-sql-") as spill:
         table = _run(definition, directory, manifest, first, last, Path(spill), threads=1)
         if check:
@@ -73,8 +73,9 @@ def _run(
         put_tables(connection, directory, manifest, first, last, text=definition.text)
         if threads > 1:
             connection.execute("SET preserve_insertion_order = false")
+        read_only_these(connection, (directory / file.path for file in manifest.files))
         try:
-            return _ask(connection, definition.text)
+            return _ask(connection, definition)
         except duckdb.Error as error:
             hint = ""
             if "cases" in str(error) and (first > 1 or last is not None):
@@ -82,8 +83,9 @@ def _run(
             raise ViewError(f"{definition.path}: {error}{hint}") from error
 
 
-def _ask(connection: DuckDBPyConnection, text: str) -> Any:
-    relation = connection.sql(text.rstrip().rstrip(";"))
-    if relation is None:
-        raise duckdb.Error("it is no query")
-    return relation.to_arrow_table()
+def _ask(connection: DuckDBPyConnection, definition: Definition) -> Any:
+    """Return the table of a view's one query. Raises ``ViewError`` if it is another statement."""
+    statements = connection.extract_statements(definition.text)
+    if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
+        raise ViewError(f"{definition.path}: a view in SQL is one query that begins with SELECT")
+    return connection.sql(statements[0].query).to_arrow_table()

@@ -8,20 +8,19 @@ from typing import Any, Literal
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from projections.analysis.definition import (
-    AnalystView,
     Definition,
-    LoadedView,
-    ViewError,
-    check,
-    load,
+    checked_kinds,
+    checked_name,
     read_definition,
 )
-from projections.analysis.events import Event, Events, Where, as_columns, opened
-from projections.analysis.folding import encoded, fold, fold_in_parts, initial, rows
+from projections.analysis.event import Event
+from projections.analysis.event_places import Events, Where, as_columns, opened
+from projections.analysis.folding import Encoded, Fold, stops
 from projections.analysis.keeping import Keeper
-from projections.analysis.plain import decode, difference
-from projections.analysis.second_run import NotDeterministicError, second_run, stops
+from projections.analysis.plain import difference
 from projections.analysis.sql import run_sql
+from projections.analysis.view_class import AnalystView, NotDeterministicError, ViewError
+from projections.analysis.view_processes import Folded, decoded_rows, run_twice
 
 Engine = Literal["duckdb", "spark"]
 Progress = Callable[[int, int], None]
@@ -41,6 +40,8 @@ class Result:
     """The first position that was folded now; all before was kept."""
     table: Any
     """A ``pyarrow.Table``: ``polars.from_arrow(table)``, ``table.to_pandas()``."""
+    printed: str = ""
+    """What a view's file printed while it ran."""
 
 
 def events(
@@ -68,13 +69,15 @@ def run_view(
     last: int | None = None,
     engine: Engine = "duckdb",
     progress: Progress = lambda _done, _of: None,
+    unlocked: bool = False,
 ) -> Result:
     """Run a view, a file or a notebook's class, over all events or a range of them.
 
-    A view is run twice, and refused if the runs differ. Over the whole ledger, a file's state and
-    rows are kept beside the file, and the next run folds only new events. A class is checked in
-    this process alone, and nothing is kept of it. Raises ``ViewError`` if the view fails, and
-    ``ValueError`` with the fault if the place cannot be read.
+    A view is run twice, and refused if the runs differ. A file of Python runs in processes that
+    reach neither files nor the network, unless ``unlocked``; one of SQL reads the tables alone.
+    Over the whole ledger, a file's state and rows are kept beside the file, and the next run folds
+    only new events. A class is checked in this process alone, and nothing is kept of it. Raises
+    ``ViewError`` if the view fails, and ``ValueError`` with the fault if the place cannot be read.
     """
     where = _where(database, export, parquet)
     if isinstance(view, type):
@@ -84,7 +87,8 @@ def run_view(
         return _run_sql(path, where, first, last, engine)
     if engine != "duckdb":
         raise ViewError(f"{path}: a fold in Python is not run by {engine}; write it in SQL")
-    return _run_file(load(path), where, first, last, progress)
+    definition = read_definition(path)
+    return _run_file(definition, where, first, last, progress, unlocked=unlocked)
 
 
 def _where(database: str | None, export: Path | str | None, parquet: Path | str | None) -> Where:
@@ -96,21 +100,42 @@ def _where(database: str | None, export: Path | str | None, parquet: Path | str 
 
 
 def _run_file(
-    loaded: LoadedView, where: Where, first: int, last: int | None, progress: Progress
+    definition: Definition,
+    where: Where,
+    first: int,
+    last: int | None,
+    progress: Progress,
+    *,
+    unlocked: bool,
 ) -> Result:
-    definition = loaded.definition
     with opened(where) as found:
         upto = _upto(found, first, last)
+
+        def folded(after: int, kept: Encoded | None) -> Folded:
+            return run_twice(
+                definition,
+                found.read(after, upto, definition.kinds),
+                after,
+                upto,
+                kept,
+                lambda position: progress(position - after, upto - after),
+                unlocked=unlocked,
+            )
+
         if first > 1 or last is not None:
-            state, table = _folded(loaded, where, found, first - 1, upto, None, progress)
-            return Result(definition.name, definition.version, first, upto, first, table)
+            return _result(definition, first, upto, first, folded(first - 1, None))
         keeper = Keeper(definition, found.ledger_id)
         with keeper.alone():
             stands, kept = _goes_on(keeper, definition, found)
-            state, table = _folded(loaded, where, found, stands, upto, kept, progress)
+            made = _result(definition, 1, upto, stands + 1, done := folded(stands, kept))
             if not keeper.is_beyond(upto):
-                keeper.keep(upto, found.root(upto), state, table)
-        return Result(definition.name, definition.version, 1, upto, stands + 1, table)
+                keeper.keep(upto, found.root(upto), done.state, made.table)
+        return made
+
+
+def _result(definition: Definition, first: int, upto: int, start: int, done: Folded) -> Result:
+    table = _table(definition.name, done.rows)
+    return Result(definition.name, definition.version, first, upto, start, table, done.printed)
 
 
 def _goes_on(keeper: Keeper, definition: Definition, found: Events) -> tuple[int, Any | None]:
@@ -130,46 +155,27 @@ def _goes_on(keeper: Keeper, definition: Definition, found: Events) -> tuple[int
     return kept.position, keeper.state(kept)
 
 
-def _folded(
-    loaded: LoadedView,
-    where: Where,
-    found: Events,
-    after: int,
-    upto: int,
-    kept: Any | None,
-    progress: Progress,
-) -> tuple[Any, Any]:
-    """Return the encoded state and the table, checked by a second run at the same time."""
-    definition, view = loaded.definition, loaded.make()
-    checking = second_run(definition.path.absolute(), where, after, upto, kept, definition.sha256)
-    with checking as run:
-        state = initial(view) if kept is None else decode(kept)
-        state = fold(
-            view,
-            state,
-            found.read(after, upto, loaded.kinds),
-            lambda position: progress(position - after, upto - after),
-        )
-        told = rows(view, state)
-        encoded_state = encoded(view, state)
-        run.compare(definition.name, encoded_state, encoded(view, told, "rows"))
-    return encoded_state, _table(view, told)
-
-
 def _run_class(view_class: type[AnalystView], where: Where, first: int, last: int | None) -> Result:
-    view = check(view_class(), view_class.__name__)
-    definition = Definition(Path(view_class.__name__), view.name, view.version, "", "")
-    loaded = LoadedView(definition, view_class, getattr(view, "kinds", None))
+    view = view_class()
+    name, version = checked_name(
+        view_class.__name__, getattr(view, "name", None), getattr(view, "version", None)
+    )
+    kinds = checked_kinds(view_class.__name__, getattr(view, "kinds", None))
     with opened(where) as found:
         upto = _upto(found, first, last)
-        state = fold(view, initial(view), found.read(first - 1, upto, loaded.kinds))
-        told = rows(view, state)
-        again = fold_in_parts(loaded, found, first - 1, stops(first - 1, upto), None)
-    mine = (encoded(view, state), encoded(view, told, "rows"))
-    for one, other, what in zip(mine[::-1], again[::-1], ("rows", "state"), strict=True):
-        if (differs := difference(one, other, what)) is not None:
-            raise NotDeterministicError(f"{view.name} is not told by its events alone: {differs}")
-    return Result(view.name, view.version, first, upto, first, _table(view, told))
+        one = Fold(view_class, None)
+        one.take(found.read(first - 1, upto, kinds))
+        other, after = Fold(view_class, None), first - 1
+        for stop in stops(after, upto):
+            other.take(found.read(after, stop, kinds))
+            other.pause()
+            after = stop
+        told, state = one.rows(), one.state()
+        differs = difference(told, other.rows(), "rows")
+        differs = differs or difference(state, other.state(), "state")
+    if differs is not None:
+        raise NotDeterministicError(f"{name} is not told by its events alone: {differs}")
+    return Result(name, version, first, upto, first, _table(name, decoded_rows(name, told)))
 
 
 def _run_sql(path: Path, where: Where, first: int, last: int | None, engine: Engine) -> Result:
@@ -197,8 +203,8 @@ def _upto(found: Events, first: int, last: int | None) -> int:
     return upto
 
 
-def _table(view: AnalystView, told: list[dict[str, Any]]) -> Any:
+def _table(name: str, told: list[dict[str, Any]]) -> Any:
     try:
         return pa.Table.from_pylist(told)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ViewError(f"{view.name}: a column has values of several types: {error}") from error
+    except (pa.ArrowException, OverflowError) as error:
+        raise ViewError(f"{name}: a column has values of several types: {error}") from error

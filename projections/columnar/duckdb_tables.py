@@ -1,7 +1,7 @@
 """The tables of an export, as DuckDB reads them."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -109,6 +109,21 @@ def _needs(text: str | None) -> Callable[[str], bool]:
         return lambda _: True
     named = {word.lower() for word in _WORD.findall(text)}
     return lambda table: table in named or (table == "cases" and "cases_as_written" in named)
+
+
+def read_only_these(connection: DuckDBPyConnection, files: Iterable[Path]) -> None:
+    """Refuse every later statement all files, networks and extensions but these files.
+
+    The tables must be there before. Nothing can be taken back.
+    """
+    named = ", ".join("'{}'".format(str(file).replace("'", "''")) for file in files)
+    for setting, value in (
+        ("allowed_paths", f"[{named}]"),
+        ("python_enable_replacements", "false"),
+        ("enable_external_access", "false"),
+        ("lock_configuration", "true"),
+    ):
+        connection.execute(f"SET {setting} = {value}")
 
 
 def parties_of(directory: Path, manifest: Manifest) -> frozenset[str]:

@@ -4,6 +4,7 @@ The manifest decides. A file that the manifest does not name is not part of the 
 was killed had begun the file, and the next run removes it.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -11,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, BinaryIO, Literal
 
 from pydantic import Field, ValidationError
 
-from ledger.system.bounded_files import NotReadableError, check_within, read_ordinary
+from ledger.system.bounded_files import NotReadableError, check_within, open_ordinary, read_ordinary
 from ledger.system.fsync import sync_directory
 from ledger.vocabulary.action import LedgerModel
 
@@ -27,6 +28,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 _MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+_READ_AT_ONCE = 1024 * 1024
 
 
 class ColumnarError(ValueError):
@@ -127,6 +129,35 @@ def existing_manifest(directory: Path) -> Manifest:
         except NotReadableError as error:
             raise ColumnarError(str(error)) from error
     return manifest
+
+
+def checked_manifest(directory: Path) -> Manifest:
+    """Return the manifest of an export whose files are those that the manifest names.
+
+    Reads every file once. Raises ``ColumnarError`` if there is no export, or if a file is missing,
+    lies elsewhere, or has another content.
+    """
+    manifest = existing_manifest(directory)
+    for file in manifest.files:
+        try:
+            with open_ordinary(directory / file.path) as content:
+                is_it = os.fstat(content.fileno()).st_size == file.bytes
+                is_it = is_it and _sha256(content) == file.sha256
+        except NotReadableError as error:
+            raise ColumnarError(str(error)) from error
+        if not is_it:
+            raise ColumnarError(
+                f"{directory / file.path} is not the file that the manifest names: somebody "
+                "changed it, or a copy was cut; export again into a new directory"
+            )
+    return manifest
+
+
+def _sha256(content: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while part := content.read(_READ_AT_ONCE):
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:

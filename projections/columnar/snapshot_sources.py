@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
 
-import psycopg
 from psycopg import Connection
 from psycopg.rows import scalar_row
 
@@ -18,8 +17,7 @@ from ledger.log.note import Note, NoteError
 from ledger.log.tiles import TileName
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.registry import Registry, registry_of
-from ledger.store.copy_reader import rows_by_position, rows_of
-from ledger.store.database import set_role
+from ledger.store.copy_reader import reading, rows_by_position, rows_of
 from ledger.store.event_rows import RecordedRow
 from ledger.verification.evidence_reader import one_moment
 from projections.folds.case_folder import applied_act
@@ -156,10 +154,8 @@ class DirectorySource:
 @contextmanager
 def database_source(conninfo: str) -> Iterator[DatabaseSnapshot]:
     """Yield the events of a database as of one moment, read in the application's role."""
-    with psycopg.connect(conninfo) as connection:
-        set_role(connection)
-        with one_moment(connection):
-            yield DatabaseSnapshot(connection)
+    with reading(conninfo) as connection, one_moment(connection):
+        yield DatabaseSnapshot(connection)
 
 
 def first_newer_act(source: SnapshotSource) -> int | None:

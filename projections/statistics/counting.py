@@ -22,7 +22,7 @@ from ledger.vocabulary.picklists import (
     TraffickingStatus,
 )
 from projections.columnar.duckdb_tables import connect, put_tables
-from projections.columnar.manifest import Manifest, existing_manifest
+from projections.columnar.manifest import Manifest, checked_manifest
 from projections.statistics.cube import Cell, Cube
 
 OTHER = "other"
@@ -71,7 +71,7 @@ def count_cases(
     Raises ``DimensionError`` if the cases cannot be counted by these dimensions.
     """
     _check(dimensions)
-    manifest = existing_manifest(directory)
+    manifest = checked_manifest(directory)
     with connect() as connection:
         put_tables(connection, directory, manifest, text=_CASES)
         rows = connection.execute(_CASES).fetchall() if manifest.of_table("cases") else []

@@ -5,12 +5,9 @@ from pathlib import Path
 from typing import Protocol as Interface
 from uuid import UUID
 
-import psycopg
-
 from ledger.events.event import ActionRecorded
 from ledger.export.static_export import read_export
-from ledger.store.copy_reader import acceptances, rows_by_position, rows_of
-from ledger.store.database import set_role
+from ledger.store.copy_reader import acceptances, reading, rows_by_position, rows_of
 from ledger.store.event_rows import RecordedRow
 from projections.folds.joined_cases import ACCEPTANCE, MERGING, JoinedCases
 
@@ -37,20 +34,17 @@ class DatabaseEvents:
         self._conninfo = conninfo
 
     def events(self) -> Iterator[ActionRecorded]:
-        with psycopg.connect(self._conninfo) as connection:
-            set_role(connection)
+        with reading(self._conninfo) as connection:
             yield from map(RecordedRow.event, rows_by_position(connection))
 
     def case(self, case_id: UUID) -> Sequence[ActionRecorded]:
-        with psycopg.connect(self._conninfo) as connection:
-            set_role(connection)
+        with reading(self._conninfo) as connection:
             return [row.event() for row in rows_of(connection, case_id, upto=_EVERYTHING)]
 
     def joined(self, own: Sequence[ActionRecorded]) -> Mapping[UUID, Sequence[ActionRecorded]]:
         if not _may_be_joined(own):
             return {}
-        with psycopg.connect(self._conninfo) as connection:
-            set_role(connection)
+        with reading(self._conninfo) as connection:
             rows = acceptances(connection, upto=_EVERYTHING)
             found = JoinedCases(row.event().as_act() for row in rows)
         return {one: self.case(one) for one in found.others(own[0].originator_id)}

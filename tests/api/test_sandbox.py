@@ -49,7 +49,7 @@ ATTEMPTS = {
 }
 PROBE = """
 import ctypes, os, resource, socket, sys
-from api.sandbox.lockdown import lock_down
+from ledger.system.lockdown import lock_down
 parent = os.getppid()
 def fail(): raise OSError
 lock_down(memory_bytes=1024**3, cpu_seconds=5)

@@ -28,24 +28,16 @@ from ledger.vocabulary.picklists import (
 from projections.analysis import Event, ViewError, events, run_view, tables
 from projections.analysis.keeping import kept_directory, kept_views
 from projections.analysis.plain import NotPlainError, dumps, loads
-from projections.analysis.second_run import NotDeterministicError
+from projections.analysis.view_class import NotDeterministicError
 from projections.columnar.parquet_export import export
 from projections.columnar.snapshot_sources import database_source
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
-from tests.support.forked_second_runs import forked_second_runs
 from tests.support.recorded import MemoryLedger
 from tests.support.stories import tell
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "views"
 NAMES = ("caseload", "time_to_return", "services_gap")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def second_runs_are_forked() -> Iterator[None]:
-    """``tests/api/test_analysis_commands.py`` has second runs in interpreters of their own."""
-    with forked_second_runs():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,7 @@ STARTS_PROCESSES = (
     "api.demo.machines",
     "api.processes.supervisor",
     "ledger.store.embedded",
-    "projections.analysis.running",
-    "projections.analysis.second_run",
+    "projections.analysis.view_run",
     "subprocess",
 )
 """Modules that a test imports, itself or through ``tests.support``, to start processes."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from duckdb import DuckDBPyConnection
 
 from projections.columnar.duckdb_tables import connect, put_tables
-from projections.columnar.manifest import existing_manifest
+from projections.columnar.manifest import checked_manifest
 
 
 @contextmanager
@@ -18,5 +18,5 @@ def tables(parquet: Path | str) -> Iterator[DuckDBPyConnection]:
     """
     directory = Path(parquet)
     with connect() as connection:
-        put_tables(connection, directory, existing_manifest(directory))
+        put_tables(connection, directory, checked_manifest(directory))
         yield connection

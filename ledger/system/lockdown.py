@@ -1,4 +1,4 @@
-"""Takes from this process what a hostile file could misuse: files, network, processes, memory.
+"""Takes from this process what hostile input could misuse: files, network, processes, memory.
 
 The process keeps the memory that it has, its three standard streams and a short list of system
 calls, by a filter of the kernel (seccomp,
@@ -80,9 +80,10 @@ class NotIsolatedError(RuntimeError):
     """This platform cannot take these things from a process."""
 
 
-def lock_down(*, memory_bytes: int, cpu_seconds: int) -> None:
+def lock_down(*, memory_bytes: int, cpu_seconds: int | None) -> None:
     """Leave this process its memory, its open streams and the system calls of the list.
 
+    ``cpu_seconds`` is ``None`` for a process whose work takes as long as there is input.
     Raises ``NotIsolatedError`` if the kernel does not take the filter. Import before it all that is
     used after it: no file can be opened any more.
     """
@@ -90,13 +91,15 @@ def lock_down(*, memory_bytes: int, cpu_seconds: int) -> None:
     # The kernel kills this process first if memory runs out: no database and no node.
     with suppress(OSError):
         _OOM_SCORE.write_text("1000")
-    for limit, most in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, 0),
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CPU, cpu_seconds),
-    ):
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_NOFILE: 0,
+        resource.RLIMIT_AS: memory_bytes,
+    }
+    if cpu_seconds is not None:
+        limits[resource.RLIMIT_CPU] = cpu_seconds
+    for limit, most in limits.items():
         resource.setrlimit(limit, (most, most))
     _control(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _control(_PR_SET_DUMPABLE, 0)
@@ -112,7 +115,7 @@ def _program() -> Iterator[bytes]:
     """Yield the instructions of the filter. Raises ``NotIsolatedError`` on another machine."""
     machine = _MACHINES.get(platform.machine()) if sys.platform == "linux" else None
     if machine is None:
-        raise NotIsolatedError("previews need Linux on x86_64 or aarch64")
+        raise NotIsolatedError("a locked process needs Linux on x86_64 or aarch64")
     numbers: Sequence[int] = sorted(machine.calls.values())
     yield _instruction(_LOAD, _ARCHITECTURE_OFFSET)
     yield _instruction(_JUMP_IF_EQUAL, machine.architecture, if_true=1)

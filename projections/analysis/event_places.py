@@ -1,9 +1,8 @@
 """Events as an analyst's view folds them: frozen, typed, and the same from every source."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
@@ -14,8 +13,9 @@ from typing import Any, Protocol
 
 from pyarrow import parquet  # type: ignore[import-untyped]
 
+from projections.analysis.event import Event, frozen
 from projections.columnar.decoding import COMMON, KINDS, Decoder
-from projections.columnar.manifest import existing_manifest
+from projections.columnar.manifest import checked_manifest
 from projections.columnar.parquet_export import export
 from projections.columnar.snapshot_sources import (
     DirectorySource,
@@ -29,29 +29,6 @@ _OF_A_KIND = 2_000
 """Rows of one kind that are in memory at once, where kinds lie in files of their own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One recorded action. Nothing of it can be changed."""
-
-    position: int
-    recorded_at: datetime
-    acted_at: datetime
-    signed_at: datetime
-    action_id: str
-    case_id: str | None
-    """``None`` for acts on the protocol itself."""
-    case_version: int
-    agency: str
-    party: str
-    role: str
-    kind: str
-    stage: str
-    signing_key: str
-    schema_version: int
-    fields: Mapping[str, Any]
-    """The action's own ``ledger`` fields that are set: texts, numbers, dates, times, tuples."""
-
-
 _POSITION = attrgetter("position")
 _NAMES = tuple(COMMON.names)
 
@@ -62,15 +39,6 @@ def events_of(table: Any) -> Iterator[Event]:
         common = [row.pop(name) for name in _NAMES]
         fields = {name: frozen(value) for name, value in row.items() if value is not None}
         yield Event(*(*common, MappingProxyType(fields)))
-
-
-def frozen(value: Any) -> Any:
-    """Return a copy of a value in which no list or mapping can be changed."""
-    if isinstance(value, list):
-        return tuple(frozen(item) for item in value)
-    if isinstance(value, dict):
-        return MappingProxyType({name: frozen(part) for name, part in value.items()})
-    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +67,9 @@ class Events(Protocol):
     def root(self, size: int) -> str | None:
         """Return the Merkle root of the first ``size`` events, or ``None`` if it is not known."""
 
-    def read(self, after: int, upto: int, kinds: Collection[str] | None = None) -> Iterator[Event]:
+    def read(
+        self, after: int, upto: int, kinds: Collection[str] | None = None
+    ) -> Generator[Event, None, None]:
         """Yield events by position, beyond ``after`` and up to ``upto``.
 
         ``kinds`` limits the events to some kinds.
@@ -117,7 +87,9 @@ class _FromSource:
     def root(self, size: int) -> str | None:
         return self._source.root(size).hex() if size <= self.head else None
 
-    def read(self, after: int, upto: int, kinds: Collection[str] | None = None) -> Iterator[Event]:
+    def read(
+        self, after: int, upto: int, kinds: Collection[str] | None = None
+    ) -> Generator[Event, None, None]:
         rows = self._source.rows(after, upto)
         while chunk := list(islice(rows, _BATCH)):
             wanted = chunk if kinds is None else [row for row in chunk if row.kind in kinds]
@@ -128,14 +100,16 @@ class _FromSource:
 class _FromParquet:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._manifest = existing_manifest(directory)
+        self._manifest = checked_manifest(directory)
         self.ledger_id = self._manifest.ledger_id
         self.head = self._manifest.upto
 
     def root(self, size: int) -> str | None:
         return self._manifest.root if size == self.head else None
 
-    def read(self, after: int, upto: int, kinds: Collection[str] | None = None) -> Iterator[Event]:
+    def read(
+        self, after: int, upto: int, kinds: Collection[str] | None = None
+    ) -> Generator[Event, None, None]:
         chosen = [kind for kind in KINDS if kinds is None or kind in kinds]
         yield from merge(*(self._of_kind(kind, after, upto) for kind in chosen), key=_POSITION)
 
