@@ -1,5 +1,6 @@
 """Commands that publish counts of cases, so that they tell of nobody."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +8,9 @@ import typer
 from rich import box
 from rich.table import Table
 
+from api.cli.columnar import writing
 from api.cli.output import AsJson, failures, out, print_json
+from api.cli.verify import PolicyFile
 
 if TYPE_CHECKING:
     from projections.statistics.cube import Cell, Cube
@@ -20,6 +23,10 @@ Columns = Annotated[
 Records = Annotated[
     Path | None,
     typer.Option(help="Count these records instead: Parquet or CSV, one row for each person."),
+]
+Categories = Annotated[
+    Path | None,
+    typer.Option(help="The values of the records' columns: JSON, a list for each column."),
 ]
 By = Annotated[
     list[str],
@@ -34,13 +41,26 @@ def publish_counts(
     by: By,
     parquet: Columns = None,
     records: Records = None,
+    categories: Categories = None,
+    static: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            help="Prove the columns against what `case-ledger log export` wrote.",
+            show_default="our database",
+        ),
+    ] = None,
+    policy: PolicyFile = None,
     k: K = 10,
     epsilon: Annotated[
         float | None, typer.Option(help="Add noise instead of hiding (differential privacy).")
     ] = None,
     budget: Annotated[
-        float, typer.Option(help="The bound of the sum of a series' epsilons.")
-    ] = 3.0,
+        float | None,
+        typer.Option(
+            help="The bound of the sum of a series' epsilons, from its beginning.", show_default="3"
+        ),
+    ] = None,
     record: Annotated[
         Path | None,
         typer.Option(
@@ -51,12 +71,16 @@ def publish_counts(
 ) -> None:
     """Publish a table of counts with all its totals, as CSV and Parquet, and for CTDC.
 
-    Small counts are hidden. Other counts are hidden too, until neither a total nor an earlier
+    The columns are proven first: every row must be one that the ledger's events give. Small counts
+    are hidden. Other counts are hidden too, until neither a total nor an earlier
     publication gives a small count back. Publish from one record alone, and by one set of
     dimensions.
     """
 
+    from api.cli.steps.column_sources import source_of
+    from api.cli.steps.verification_reports import policy_in
     from api.runtime.settings import Settings
+    from projections.columnar.proof import prove
     from projections.statistics.publication_files import (
         publish_noisy,
         publish_suppressed,
@@ -65,7 +89,11 @@ def publish_counts(
     )
 
     with failures(as_json):
-        cube, counts, position, root, of = _counted(parquet, records, by)
+        if parquet is not None:
+            trusted = None if policy is None else policy_in(policy)
+            with source_of(static) as source, writing(as_json, "Verifying") as progress:
+                prove(parquet, source, trusted, progress)
+        cube, counts, position, root, of = _counted(parquet, records, categories, by)
         file = record or Settings().data_directory / "statistics" / f"{of}.json"
         with recorded(file) as known:
             if epsilon is None:
@@ -86,6 +114,7 @@ def show_trade(
     by: By,
     parquet: Columns = None,
     records: Records = None,
+    categories: Categories = None,
     k: K = 10,
     as_json: AsJson = False,
 ) -> None:
@@ -93,7 +122,7 @@ def show_trade(
     from projections.statistics.differential_privacy import EPSILONS, trade
 
     with failures(as_json):
-        cube, counts, *_ = _counted(parquet, records, by)
+        cube, counts, *_ = _counted(parquet, records, categories, by)
         found = [trade(cube, counts, k, epsilon) for epsilon in EPSILONS]
         if as_json:
             names = ("epsilon", "error_of_a_cell", "error_at_95", "error_of_the_total",
@@ -117,7 +146,7 @@ def show_trade(
 
 
 def _counted(
-    parquet: Path | None, records: Path | None, by: list[str]
+    parquet: Path | None, records: Path | None, categories: Path | None, by: list[str]
 ) -> tuple["Cube", dict["Cell", int], int, str | None, str]:
     """Count the cases of an export or of a file of records.
 
@@ -131,10 +160,24 @@ def _counted(
     if (parquet is None) is (records is None):
         raise ValueError("name one: --parquet, or --records")
     if records is not None:
-        cube, counts = count_records(records, by)
+        cube, counts = count_records(records, by, _categories(categories))
         return cube, counts, 0, None, records.stem
     if parquet is None:
         raise ValueError("name an export: --parquet")
     parties = parties_of(parquet, existing_manifest(parquet))
     cube, counts, manifest = count_cases(parquet, parties, by)
     return cube, counts, manifest.upto, manifest.root, manifest.ledger_id
+
+
+def _categories(file: Path | None) -> Mapping[str, list[str]]:
+    """Read the lists of categories. Raises ``ValueError`` if the file has none."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from ledger.system.bounded_files import read_ordinary
+
+    if file is None:
+        return {}
+    try:
+        return TypeAdapter(dict[str, list[str]]).validate_json(read_ordinary(file))
+    except ValidationError as error:
+        raise ValueError(f"{file} must have a list of texts for each column") from error

@@ -3,6 +3,7 @@
 They exit with 3 where something does not hold.
 """
 
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -112,6 +113,54 @@ def views(
         raise typer.Exit(DOES_NOT_HOLD)
     if report is not None and report.newer is not None:
         raise typer.Exit(NEEDS_UPDATE)
+
+
+@app.command()
+def columns(
+    directory: Annotated[
+        Path, typer.Argument(help="A directory that `case-ledger export --parquet` wrote.")
+    ],
+    static: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            help="Prove it against what `case-ledger log export` wrote, and not this database.",
+        ),
+    ] = None,
+    policy: PolicyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify an export's columns: the ledger's events are hashed, and every row is made anew.
+
+    With --policy, the published checkpoint must cover the export, signed as the policy asks.
+    """
+
+    from api.cli.columnar import writing
+    from api.cli.steps.column_sources import source_of
+    from api.cli.steps.verification_reports import DOES_NOT_HOLD, policy_in
+    from projections.columnar.manifest import ColumnarError
+    from projections.columnar.proof import prove
+
+    with failures(as_json), source_of(static) as source:
+        trusted = None if policy is None else policy_in(policy)
+        try:
+            with writing(as_json, "Verifying") as progress:
+                found = prove(directory, source, trusted, progress)
+        except ColumnarError as error:
+            fail(str(error), DOES_NOT_HOLD)
+    if as_json:
+        print_json(asdict(found))
+        return
+    out.print(
+        f"[green]{found.rows} rows are those of the first {found.upto} events[/], root "
+        f"{found.root}",
+        soft_wrap=True,
+    )
+    covered = "no published checkpoint covers them yet"
+    if found.checkpoint is not None:
+        signed = "signed as your policy asks" if found.trusted else "signatures not checked"
+        covered = f"the checkpoint of {found.checkpoint} events covers them ({signed})"
+    out.print(covered, soft_wrap=True)
 
 
 @app.command()

@@ -4,10 +4,11 @@ Form of exploitation, means of control, gender and citizenship are not among the
 not hold them. A country that holds them may count records of its own; see :func:`count_records`.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -28,6 +29,7 @@ from projections.statistics.cube import Cell, Cube
 OTHER = "other"
 NONE = "none"
 MISSING = "-99"
+_FLAGS = ("0", "1")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CASES = """
@@ -104,11 +106,17 @@ def _impossible(cube: Cube, manifest: Manifest) -> frozenset[Cell]:
     )
 
 
-def count_records(file: Path, dimensions: Sequence[str]) -> tuple[Cube, dict[Cell, int]]:
+def count_records(
+    file: Path,
+    dimensions: Sequence[str],
+    categories: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> tuple[Cube, dict[Cell, int]]:
     """Return the table of a file with one row for each person, by the file's own columns.
 
-    The file is Parquet or CSV. The table has only the categories that occur. Raises
-    ``DimensionError`` if the file cannot be read, or has no such column.
+    The file is Parquet or CSV. ``categories`` lists the values of each column, whether they occur
+    or not: one that a single person brought would tell of that person, though its count is hidden.
+    Any other value counts as ``other``. Columns of 0 and 1 need no list. Raises ``DimensionError``
+    if the file cannot be read, has no such column, or if a list is missing.
     """
     if not dimensions:
         raise DimensionError("name the dimensions: columns of the file")
@@ -127,11 +135,32 @@ def count_records(file: Path, dimensions: Sequence[str]) -> tuple[Cube, dict[Cel
     if missing := set(dimensions) - set(table.column_names):
         raise DimensionError(f"{file} has no column {', '.join(sorted(missing))}")
     counts: dict[Cell, int] = {}
+    known = {name: _listed(name, table.column(name), categories) for name in dimensions}
     for row in table.select(list(dimensions)).to_pylist():
-        cell = tuple(MISSING if row[name] is None else str(row[name]) for name in dimensions)
+        cell = tuple(_category(row[name], known[name]) for name in dimensions)
         counts[cell] = counts.get(cell, 0) + 1
-    categories = (tuple(sorted({str(c[n]) for c in counts})) for n in range(len(dimensions)))
-    return Cube(tuple(dimensions), tuple(categories)), counts
+    return Cube(tuple(dimensions), tuple(known[name] for name in dimensions)), counts
+
+
+def _listed(
+    name: str, values: Iterable[Any], categories: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
+    """Return the categories of a column of records. Raises ``DimensionError`` without a list."""
+    given = tuple(dict.fromkeys(map(str, categories.get(name, ()))))
+    if given:
+        return (*(one for one in given if one not in (OTHER, MISSING)), OTHER, MISSING)
+    if all(str(value) in (*_FLAGS, "None", MISSING) for value in values):
+        return (*_FLAGS, MISSING)
+    raise DimensionError(
+        f"list the categories of {name}: those that occur would tell of the persons who brought "
+        'them. Write a file such as {"gender": ["Female", "Male"]}, and name it by --categories; '
+        "any other value counts as other"
+    )
+
+
+def _category(value: object, known: Collection[str]) -> str:
+    text = MISSING if value is None else str(value)
+    return text if text in known else OTHER
 
 
 def _check(dimensions: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from projections.statistics.differential_privacy import noisy, shown
 from projections.statistics.publication_series import Series, SeriesError, begin, publish
 
 TOTAL = "total"
+DEFAULT_BUDGET = 3.0
 SUPPRESSED = (
     "A count that is left out is of fewer than {k} cases, or would tell of one that is. Counts "
     "change by {k} or more from one publication to the next, or stay as they were."
@@ -38,6 +39,8 @@ class Spent(LedgerModel):
     format: Literal[1] = 1
     dimensions: tuple[str, ...]
     epsilon: Annotated[float, Field(ge=0)] = 0.0
+    budget: Annotated[float, Field(gt=0)] | None = None
+    """The bound of the sum; ``None`` in records of earlier programs."""
     publications: int = 0
 
 
@@ -107,29 +110,32 @@ def publish_noisy(
     counts: Counts,
     k: int,
     epsilon: float,
-    budget: float,
+    budget: float | None,
     position: int,
     root: str | None,
 ) -> tuple[PublicationMetadata, Cube, Mapping[Cell, int], Record]:
     """Return the next table with noise, and the series' record with it.
 
-    Raises ``SeriesError`` if the budget is spent, or if the table does not go with the earlier
-    ones.
+    The first publication sets the series' budget, which is 3 if ``budget`` is ``None``. Raises
+    ``SeriesError`` if the budget is spent, or if the table does not go with the earlier ones.
     """
     if record.suppressed is not None:
         raise SeriesError("this series is published with exact counts; noise would protect nobody")
     spent = record.noisy or Spent(dimensions=cube.dimensions)
     if spent.dimensions != cube.dimensions:
         raise SeriesError(f"this series is by {', '.join(spent.dimensions)}")
+    allowed = spent.budget or budget or DEFAULT_BUDGET
+    if budget is not None and budget != allowed:
+        raise SeriesError(f"the budget of this series is {allowed:g}, from its beginning")
     total = spent.epsilon + epsilon
-    if total > budget + 1e-9:
+    if total > allowed + 1e-9:
         raise SeriesError(
-            f"epsilons of {spent.epsilon:g} are spent of {budget:g}; {epsilon:g} more is too much"
+            f"epsilons of {spent.epsilon:g} are spent of {allowed:g}; {epsilon:g} more is too much"
         )
     told = shown(cube, noisy(cube, counts, epsilon), k)
     number = spent.publications + 1
     about = _about(cube, told, number, k, epsilon, position, root)
-    spent = spent.model_copy(update={"epsilon": total, "publications": number})
+    spent = spent.model_copy(update={"epsilon": total, "budget": allowed, "publications": number})
     return about, cube, told, Record(noisy=spent)
 
 

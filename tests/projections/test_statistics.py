@@ -5,13 +5,16 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 from uuid import uuid4
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,9 +22,11 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from api.cli.main import app
+from api.cli.steps import column_sources
 from projections.columnar.duckdb_tables import connect, put_tables
-from projections.columnar.manifest import existing_manifest
+from projections.columnar.manifest import ColumnarError, existing_manifest, write_manifest
 from projections.columnar.parquet_export import export
+from projections.columnar.proof import prove
 from projections.statistics import ctdc, differential_privacy
 from projections.statistics.counting import (
     DimensionError,
@@ -277,8 +282,11 @@ def test_noise_is_as_large_as_it_says_and_is_not_given_for_ever() -> None:
         about, _, told, record = publish_noisy(record, cube, counts, K, 1.0, 2.5, number, None)
         assert (about.number, about.epsilon) == (number, 1.0)
         assert all(count >= K for count in told.values())
-    with pytest.raises(SeriesError, match=r"2 are spent of 2\.5"):
-        publish_noisy(record, cube, counts, K, 1.0, 2.5, 3, None)
+    for asked in (2.5, None):
+        with pytest.raises(SeriesError, match=r"2 are spent of 2\.5"):
+            publish_noisy(record, cube, counts, K, 1.0, asked, 3, None)
+    with pytest.raises(SeriesError, match=r"budget of this series is 2\.5, from its beginning"):
+        publish_noisy(record, cube, counts, K, 1.0, 50.0, 3, None)
     with pytest.raises(ValueError, match="epsilon lies above 0"):
         differential_privacy.noisy(cube, counts, 0)
 
@@ -299,11 +307,19 @@ def test_ctdc_gets_the_cells_that_are_shown_and_no_other() -> None:
 
 
 @pytest.fixture(scope="module")
-def columns(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    ledger, directory = MemoryLedger(Agencies()), tmp_path_factory.mktemp("columns")
+def recorded() -> MemoryLedger:
+    ledger = MemoryLedger(Agencies())
     ledger.begin()
     tell(ledger, Random(3), 120)
-    export(ledger, directory)
+    return ledger
+
+
+@pytest.fixture(scope="module")
+def columns(recorded: MemoryLedger, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export that grew, so that cases have older rows besides."""
+    directory = tmp_path_factory.mktemp("columns")
+    for upto in (200, None):
+        export(recorded, directory, upto=upto)
     return directory
 
 
@@ -352,7 +368,14 @@ def test_cases_are_counted_once(columns: Path, persons: int) -> None:
         count_cases(columns, protocol, ["name"])
 
 
-def test_the_commands(columns: Path, persons: int, tmp_path: Path) -> None:
+def test_the_commands(
+    columns: Path,
+    persons: int,
+    recorded: MemoryLedger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(column_sources, "source_of", lambda _: nullcontext(recorded))
     run = CliRunner()
     asked = ("--by", "country", "--by", "age_group", "--k", "5", "--parquet", str(columns))
     told = ("--out", str(tmp_path / "out"), "--record", str(tmp_path / "record.json"), "--json")
@@ -383,11 +406,63 @@ def test_the_commands(columns: Path, persons: int, tmp_path: Path) -> None:
     assert "0.25" in shown.stdout
 
 
+def test_what_is_not_proven_is_not_published(
+    columns: Path, recorded: MemoryLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody adds invented cases, and makes the manifest agree with the files."""
+    proven = prove(columns, recorded, None, lambda _done, _of: None)
+    assert (proven.upto, proven.checkpoint) == (recorded.head(), None)
+    manifest = existing_manifest(columns)
+    forged = Path(shutil.copytree(columns, tmp_path / "forged"))
+    entry = manifest.of_table("cases")[-1]
+    rows = parquet.read_table(forged / entry.path)
+    invented = rows.slice(0, 1).set_column(
+        rows.column_names.index("case_id"), rows.schema.field("case_id"), pa.array([str(uuid4())])
+    )
+    parquet.write_table(pa.concat_tables([rows, invented]), forged / entry.path)
+    content = (forged / entry.path).read_bytes()
+    changed = entry.model_copy(
+        update={"sha256": sha256(content).hexdigest(), "bytes": len(content)}
+    )
+    files = tuple(changed if one == entry else one for one in manifest.files)
+    write_manifest(forged, manifest.model_copy(update={"files": files}))
+    monkeypatch.setattr(column_sources, "source_of", lambda _: nullcontext(recorded))
+    published = CliRunner().invoke(
+        app,
+        ["statistics", "publish", "--by", "year", "--parquet", str(forged),
+         "--out", str(tmp_path / "out"), "--record", str(tmp_path / "r.json")],
+    )  # fmt: skip
+    assert published.exit_code == 1
+    assert "table cases has 1 of" in " ".join(published.output.split())
+    assert not (tmp_path / "out").exists()
+    assert CliRunner().invoke(app, ["verify", "columns", str(forged)]).exit_code == 3
+    assert CliRunner().invoke(app, ["verify", "columns", str(columns)]).exit_code == 0
+    # Invented events do not help: their root is not the ledger's.
+    other = MemoryLedger(recorded.agencies, list(recorded.recorded))
+    row = other.recorded[-1]
+    other.recorded[-1] = replace(row, state=row.state + b" ")
+    with pytest.raises(ColumnarError, match="is not the recorded one"):
+        prove(columns, other, None, lambda _done, _of: None)
+
+
 def test_records_of_ones_own_are_counted_by_their_columns(tmp_path: Path) -> None:
     file = tmp_path / "own.csv"
-    file.write_text("gender,citizenship\n" + "Female,XK\n" * 12 + "Male,ME\n" * 3 + "Male,\n")
-    cube, counts = count_records(file, ["gender", "citizenship"])
-    assert counts == {("Female", "XK"): 12, ("Male", "ME"): 3, ("Male", "-99"): 1}
+    rows = "Female,XK,1\n" * 12 + "Male,ME,0\n" * 3 + "Male,,\n" + "Male,IS,0\n"
+    file.write_text(f"gender,citizenship,isForcedLabour\n{rows}")
+    by = ["gender", "citizenship"]
+    with pytest.raises(DimensionError, match="list the categories of gender"):
+        count_records(file, by)
+    known = {"gender": ["Female", "Male"], "citizenship": ["XK", "ME", "AL"]}
+    cube, counts = count_records(file, by, known)
+    assert counts == {
+        ("Female", "XK"): 12,
+        ("Male", "ME"): 3,
+        ("Male", "-99"): 1,
+        ("Male", "other"): 1,
+    }
+    # Nobody from there has a row, and nobody of another country has one of their own.
+    assert cube.categories[1] == ("XK", "ME", "AL", "other", "-99")
+    assert count_records(file, ["isForcedLabour"])[0].categories == (("0", "1", "-99"),)
     told, _ = first(cube, counts)
     assert Attacker(cube, told.counts).finds(people(counts), K) == set()
     with pytest.raises(DimensionError, match="has no column age"):
