@@ -3,7 +3,6 @@
 They exit with 3 where something does not hold.
 """
 
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -135,32 +134,10 @@ def columns(
     With --policy, the published checkpoint must cover the export, signed as the policy asks.
     """
 
-    from api.cli.columnar import writing
-    from api.cli.steps.column_sources import source_of
-    from api.cli.steps.verification_reports import DOES_NOT_HOLD, policy_in
-    from projections.columnar.manifest import ColumnarError
-    from projections.columnar.proof import prove
+    from api.cli.steps.column_proofs import prove_columns
+    from api.cli.steps.verification_reports import policy_in
 
-    with failures(as_json), source_of(static) as source:
-        trusted = None if policy is None else policy_in(policy)
-        try:
-            with writing(as_json, "Verifying") as progress:
-                found = prove(directory, source, trusted, progress)
-        except ColumnarError as error:
-            fail(str(error), DOES_NOT_HOLD)
-    if as_json:
-        print_json(asdict(found))
-        return
-    out.print(
-        f"[green]{found.rows} rows are those of the first {found.upto} events[/], root "
-        f"{found.root}",
-        soft_wrap=True,
-    )
-    covered = "no published checkpoint covers them yet"
-    if found.checkpoint is not None:
-        signed = "signed as your policy asks" if found.trusted else "signatures not checked"
-        covered = f"the checkpoint of {found.checkpoint} events covers them ({signed})"
-    out.print(covered, soft_wrap=True)
+    prove_columns(directory, static, None if policy is None else policy_in(policy), as_json)
 
 
 @app.command()
