@@ -5,7 +5,7 @@ from pathlib import Path
 
 from api.cli.columnar import writing
 from api.cli.output import fail, failures, out, print_json
-from api.cli.steps.column_sources import source_of
+from api.cli.steps import column_sources
 from api.cli.steps.verification_reports import DOES_NOT_HOLD
 from ledger.log.policy import Policy
 
@@ -21,7 +21,7 @@ def prove_columns(
     from projections.columnar.manifest import ColumnarError
     from projections.columnar.proof import prove
 
-    with failures(as_json), source_of(static) as source:
+    with failures(as_json), column_sources.source_of(static) as source:
         try:
             with writing(as_json, "Verifying") as progress:
                 found = prove(directory, source, policy, progress)
