@@ -40,6 +40,7 @@ ANSWER_HEADERS: Mapping[str, str] = {
 """The headers of every answer for a browser."""
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "manifest-src 'self'; worker-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """The Content-Security-Policy of a page for people."""
@@ -50,9 +51,13 @@ WebKit shows a PDF in a page that it makes itself, to which the policy of the PD
 of the viewer is in a ``style`` attribute of that page. A sandbox would stop Chromium's viewer.
 """
 SANDBOX_POLICY = "sandbox; default-src 'none'; frame-ancestors 'none'"
-"""The Content-Security-Policy of a document's content: nothing of it runs, wherever it is shown.
+"""The Content-Security-Policy of a document's content: nothing of it runs, wherever it is shown."""
+WORKER_POLICY = "default-src 'none'; connect-src 'self'; frame-ancestors 'none'"
+"""The Content-Security-Policy of the pages' worker.
 
-No other policy than these four is sent."""
+It loads no further script, and asks this node alone.
+
+No other policy than these five is sent."""
 _log = structlog.get_logger(__name__)
 
 

@@ -16,6 +16,7 @@ from api.http.error_handlers import (
     PAGE_POLICY,
     PRINTED_POLICY,
     SANDBOX_POLICY,
+    WORKER_POLICY,
     InLanguage,
     in_english,
     refusing,
@@ -31,7 +32,9 @@ BODY_SECONDS = 30.0
 RawHeader = tuple[bytes, bytes]
 _GUARDING = {n.lower().encode(): value.encode() for n, value in ANSWER_HEADERS.items()}
 _POLICY = b"content-security-policy"
-_OTHER_POLICIES = tuple(policy.encode() for policy in (PAGE_POLICY, PRINTED_POLICY, SANDBOX_POLICY))
+_OTHER_POLICIES = tuple(
+    policy.encode() for policy in (PAGE_POLICY, PRINTED_POLICY, SANDBOX_POLICY, WORKER_POLICY)
+)
 _FROM_SOMEONE = (b"authorization", b"cookie")
 _CLOSE = {"Connection": "close"}  # what is left of the body is not waited for
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})

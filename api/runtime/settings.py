@@ -70,6 +70,10 @@ class Settings(BaseSettings):
     """At least so many seconds lie between two timestamps."""
     public_url: Annotated[str | None, Field(pattern=ORIGIN)] = None
     """Where browsers find this node: scheme, host and port, and nothing after them."""
+    service_worker: bool = True
+    """A service worker keeps the pages' files and an offline page in each browser.
+
+    ``off``: browsers remove it at their next visit."""
     oidc_issuer: Annotated[str | None, Field(pattern=r"^https?://[^\s@?#]+$")] = None
     """The OpenID provider that signs people in. Unset: agencies' systems alone ask here."""
     oidc_client_id: str | None = None

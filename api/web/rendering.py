@@ -16,7 +16,7 @@ from api.http.error_handlers import ANSWER_HEADERS, PAGE_POLICY, PRINTED_POLICY
 from api.keys.key_ends import EndingKey, concerns, ending_keys, lacks_second_key
 from api.node.joined_parties import RULE as RESTART_DUE
 from api.node.node import Node
-from api.paper.languages.found import offered
+from api.paper.languages.found import language, offered
 from api.paper.protocol_changes import fact as fact_text
 from api.paper.subject_access.wording import Wording, wording
 from api.runtime.readiness import of_effect
@@ -137,6 +137,22 @@ def _audience(request: Request) -> str:
     return node.settings.audience if node is not None else ""
 
 
+def has_worker(request: Request) -> bool | None:
+    """Return whether browsers shall have the worker of the pages; ``None`` while no node is open.
+
+    A practice has none: it is started and stopped at an address that another practice or a node may
+    have later, and a worker would stay behind in the browsers.
+    """
+    node: Node | None = getattr(request.app.state, "node", None)
+    if node is None:
+        return None
+    return node.settings.service_worker and not getattr(request.app.state, "practice", False)
+
+
+def _worker(request: Request) -> str:
+    return {True: "on", False: "off", None: ""}[has_worker(request)]
+
+
 def _keys_end(caller: Caller | None) -> list[EndingKey]:
     """Return the keys that end soon, of those that concern the caller."""
     if caller is None:
@@ -190,7 +206,7 @@ def page(
     The page names its own path, ``here``, only if the path was found: another path could be
     anything.
     """
-    words, language = Words.of(request), language_of(request)
+    words, spoken = Words.of(request), language_of(request)
     content = (
         _templates()
         .get_template(template)
@@ -201,7 +217,7 @@ def page(
             why_texts=words.texts.names("why."),
             fact_texts=lambda: _fact_texts(request, words),
             w=words.things,
-            language=language,
+            language=spoken,
             languages=offered(protocol_of(request)),
             here=request.url.path if status == 200 else "/",
             caller=caller,
@@ -211,6 +227,7 @@ def page(
             troubles=_troubles(request),
             keys_end=_keys_end(caller),
             practice=getattr(request.app.state, "practice", False),
+            worker=_worker(request),
             has_one_key=caller is not None and lacks_second_key(caller.agency, caller.registry),
             file_numbers=lambda case_id: _file_numbers(request, caller, case_id),
             assigned_to=lambda case_id: _assigned(request, caller, case_id),
@@ -218,6 +235,12 @@ def page(
         )
     )
     return HTMLResponse(content, status, dict(PAGE_HEADERS))
+
+
+def fixed_page(template: str, code: str, **values: object) -> str:
+    """Return a page that has nothing of a request, a person or a moment, in a language."""
+    named = {"t": texts(code).text, "language": language(code), **values}
+    return _templates().get_template(template).render(named)
 
 
 def printed(content: bytes, name: str) -> Response:

@@ -17,6 +17,7 @@ ANSWERS = (
     ("/metrics", None, 200),
     ("/v1/openapi.json", None, 200),
     ("/log/policy", None, 200),
+    ("/manifest/en.webmanifest", None, 200),
     ("/v1/cases", KOSOVO, 200),
     ("/v1/agencies", KOSOVO, 200),
     ("/v1/cases", None, 401),
@@ -36,6 +37,7 @@ PAGES = (
     ("/cases", {}, 303),
     ("/cases", {"Cookie": f"case-ledger-session={MARK}"}, 303),
     ("/board", {}, 303),
+    ("/offline/en", {}, 200),
 )
 
 

@@ -93,6 +93,8 @@ FEW_ROUNDS = """if (globalThis.SubtleCrypto) {
     };
 }"""
 """A PIN costs a second of CPU on purpose. No test spends it."""
+NO_WORKER = "delete Navigator.prototype.serviceWorker;"
+"""A worker in each new profile costs CPU, and a test sees no request that goes through it."""
 
 
 def open_menu(page: Page) -> None:
@@ -281,7 +283,13 @@ class at_a_browser:
     """A person with a browser profile of their own; leaving checks what the browser said."""
 
     def __init__(
-        self, browser: Browser, server: Server, agency: str, *, on_phone: bool = False
+        self,
+        browser: Browser,
+        server: Server,
+        agency: str,
+        *,
+        on_phone: bool = False,
+        with_worker: bool = False,
     ) -> None:
         size: ViewportSize = (
             {"width": 390, "height": 844} if on_phone else {"width": 1280, "height": 800}
@@ -291,6 +299,8 @@ class at_a_browser:
         )
         self._context.set_default_timeout(SECONDS)
         self._context.add_init_script(FEW_ROUNDS)
+        if not with_worker:
+            self._context.add_init_script(NO_WORKER)
         self._person = Person(agency, server, self._context, self._context.new_page())
 
     def __enter__(self) -> Person:

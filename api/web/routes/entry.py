@@ -4,22 +4,25 @@ from typing import Annotated
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Path, Request, Response
-from starlette.responses import RedirectResponse
+from starlette.responses import HTMLResponse, RedirectResponse
 
 from api.http.access import TheNode, check_same_origin, over_https, session_secret
+from api.http.error_handlers import WORKER_POLICY
 from api.http.parameters import ReturnTo, is_own_path
 from api.node.node import Node
-from api.paper.languages.found import languages
+from api.paper.languages.found import languages, offered
 from api.web.assets import FOR_EVER, PREFIX, assets
 from api.web.errors import PageRoute
 from api.web.languages import COOKIE
-from api.web.rendering import PAGE_HEADERS, page
+from api.web.rendering import PAGE_HEADERS, has_worker, page
+from api.web.shell import manifest, offline_page, worker
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _YEAR = 365 * 24 * 3600
 _MAX_FORM = 2_000
+Code = Annotated[str, Path(max_length=20)]
 
 
 @router.get("/")
@@ -90,3 +93,33 @@ def static_file(
         raise Refusal(Ground.UNKNOWN, "no-such-resource", "There is no such file.")
     headers = {"Cache-Control": FOR_EVER}
     return Response(found.content, media_type=found.media_type, headers=headers)
+
+
+@router.get("/manifest/{code}.webmanifest")
+def app_manifest(code: Code) -> Response:
+    """Return what a browser installs the pages with, in a language."""
+    headers = {"Cache-Control": "no-cache"}
+    media_type = "application/manifest+json"
+    return Response(manifest(_known(code)), headers=headers, media_type=media_type)
+
+
+@router.get("/offline/{code}")
+def away(code: Code) -> HTMLResponse:
+    """Return the page that a browser shows while this node cannot be reached, in a language."""
+    return HTMLResponse(offline_page(_known(code)), headers=dict(PAGE_HEADERS))
+
+
+@router.get("/service-worker.js")
+def service_worker(request: Request, node: TheNode) -> Response:
+    """Return the worker of the pages; one that removes itself where none is wanted."""
+    codes = [one.code for one in offered(node.ledger.adopted().protocol_today(clock.now()))]
+    script = worker(tuple(codes) if has_worker(request) else ())
+    headers = {"Cache-Control": "no-cache", "Content-Security-Policy": WORKER_POLICY}
+    return Response(script, headers=headers, media_type="text/javascript; charset=utf-8")
+
+
+def _known(code: str) -> str:
+    """Return the code of a language that this node finds. Raises ``Refusal`` for another."""
+    if code not in languages():
+        raise Refusal(Ground.UNKNOWN, "no-such-resource", "There is no such language here.")
+    return code

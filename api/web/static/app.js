@@ -5,6 +5,7 @@ import { afterClosing, signOut as removeAll } from "./clean_up.js";
 import { dropOld } from "./kept_files.js";
 import "./menu.js";
 import { lock } from "./keys.js";
+import { beginShell } from "./shell.js";
 import { signOutElsewhere } from "./tab_secret.js";
 import { text, announce } from "./texts.js";
 import { isAnyKept, show as showUnsent } from "./unsent.js";
@@ -61,3 +62,4 @@ if (!(await isTroubled)) {
   showUnsent();
   dropOld();
 }
+beginShell();

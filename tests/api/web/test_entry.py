@@ -1,5 +1,7 @@
 """Coming in: key sessions, languages, static files, and refusals as pages."""
 
+import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -10,6 +12,8 @@ from api.client.assertion import make_assertion
 from api.paper.languages.found import offered
 from api.web.assets import assets
 from api.web.languages import accepted
+from api.web.routes import entry
+from api.web.shell import worker
 from ledger.signing import keys
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from tests.support.agencies import PAST
@@ -123,6 +127,45 @@ def test_static_files_are_kept_for_ever_under_their_version(nobody: httpx.Client
     assert answer.headers["content-type"] == "text/css; charset=utf-8"
     assert nobody.get("/static/0000000000000000/pages.css").status_code == 404
     assert nobody.get(address.replace("pages.css", "../texts.py")).status_code == 404
+
+
+def test_what_a_browser_installs_has_the_language_and_the_colours_of_the_pages(
+    nobody: httpx.Client,
+) -> None:
+    page = nobody.get("/sign-in", headers={"Accept-Language": "sq"}).text
+    assert '<link rel="manifest" href="/manifest/sq.webmanifest">' in page
+    answer = nobody.get("/manifest/sq.webmanifest")
+    assert answer.headers["content-type"] == "application/manifest+json"
+    told = answer.json()
+    assert (told["name"], told["short_name"], told["lang"]) == (
+        "Regjistri i rasteve",
+        "Rastet",
+        "sq",
+    )
+    assert (told["start_url"], told["scope"], told["display"]) == ("/today", "/", "standalone")
+    for one in told["icons"]:
+        icon = nobody.get(one["src"])
+        assert (icon.status_code, icon.headers["content-type"]) == (200, one["type"])
+    tokens = assets().files["tokens.css"].content.decode()
+    bars = re.findall(r"--bar: (#[0-9a-f]{6})", tokens)
+    assert re.findall(r'name="theme-color" content="(#[0-9a-f]{6})"', page) == bars
+    assert told["theme_color"] == bars[0]
+    assert nobody.get("/manifest/de.webmanifest").status_code == 404
+    assert nobody.get("/offline/de").status_code == 404
+
+
+def test_the_worker_is_another_with_each_release_and_removes_itself_where_it_is_not_wanted(
+    nobody: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = nobody.get("/service-worker.js")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; connect-src")
+    release = json.loads(answer.text.splitlines()[0].removeprefix("const RELEASE = ")[:-1])
+    assert {"en", "sq", "cnr"} <= set(release["languages"])
+    for path in (*release["files"], *(f"/offline/{code}" for code in release["languages"])):
+        assert nobody.get(path).status_code == 200
+    assert worker(("en",)) != worker(("en", "sq"))
+    monkeypatch.setattr(entry, "has_worker", lambda _: False)
+    assert "unregister()" in nobody.get("/service-worker.js").text
 
 
 def test_refusals_are_pages_for_browsers_and_problems_for_clients(nobody: httpx.Client) -> None:
