@@ -1,4 +1,4 @@
-"""What a browser keeps of the pages themselves: the manifest, the worker, and the offline page.
+"""The installable page: its manifest, its worker, and the page for a node that is away.
 
 None of it has anything of a person, a case or a moment: browsers keep it.
 """
