@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from ledger.vocabulary.action import Action, LedgerModel, OnCase, OnLedger
 from ledger.vocabulary.picklists import Stage as S
@@ -44,6 +44,10 @@ Proof = Annotated[
 
 class KeyRequest(LedgerModel):
     """A new public key with its proof, as an agency hands it to its coordinator."""
+
+    # The body of a request: FastAPI builds the models of its routes with them, and pydantic
+    # warns of what FastAPI adds to a model that is built later.
+    model_config = ConfigDict(defer_build=False)
 
     agency: AgencyId
     key: PublicKey

@@ -28,7 +28,7 @@ LEAST = {(2, 0, 0), (1, 1, 0), (1, 0, 1), (0, 3, 0), (0, 2, 1)}
 """The least numbers of strong, medium and weak indicators with which a dimension is positive."""
 
 
-@pytest.mark.parametrize("counts", product(range(4), range(5), range(5)))
+@pytest.mark.parametrize("counts", list(product(range(4), range(5), range(5))))
 def test_a_dimension_is_positive_from_the_least_numbers_on(counts: tuple[int, int, int]) -> None:
     strong, medium, weak = counts
     reached = any(

@@ -42,7 +42,7 @@ def _cases() -> Iterator[tuple[str, dict[str, Any]]]:
             yield code, term
 
 
-@pytest.mark.parametrize(("code", "term"), _cases(), ids=lambda one: str(one)[:40])
+@pytest.mark.parametrize(("code", "term"), list(_cases()), ids=lambda one: str(one)[:40])
 def test_a_concept_has_its_one_term(code: str, term: dict[str, Any]) -> None:
     asked = re.compile(rf"\b({term['english']})\b", re.IGNORECASE)
     used = re.compile(rf"({term['stem']})", re.IGNORECASE)
