@@ -130,6 +130,16 @@ class Members:
             ).fetchall()
         return frozenset(row["id"] for row in rows)
 
+    def active_among(self, agency: str, members: Collection[UUID]) -> frozenset[UUID]:
+        """Return those of the members who work for an agency now."""
+        with self._database.connection() as connection:
+            rows = connection.execute(
+                "SELECT id FROM access.members"
+                " WHERE id = ANY(%s) AND agency = %s AND disabled_at IS NULL",
+                (list(members), agency),
+            ).fetchall()
+        return frozenset(row["id"] for row in rows)
+
     @until_given_way
     def add(
         self, party: str, agency: str, details: MemberDetails, by: Manager, *, is_head: bool = False

@@ -86,6 +86,7 @@ class Janitor(PeriodicWorker):
             _log.warning("parcels expired", parcels=expired)
         for vault in self._vaults:
             vault.sent.forget(_ACKNOWLEDGED_AGE)
+            vault.drafts.clean_up()
         removed = sum(self._sweep(vault) for vault in self._vaults)
         # Last: an object store that is away leaves only its own objects to a later step.
         self._sweep_documents()

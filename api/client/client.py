@@ -4,6 +4,7 @@ from api.client.accountability import AccountabilityClient
 from api.client.between_nodes import NodesClient
 from api.client.cases import CasesClient
 from api.client.documents import DocumentsClient
+from api.client.drafts import DraftsClient
 from api.client.events import EventsClient
 from api.client.finding import FindingClient
 from api.client.members import MembersClient
@@ -14,6 +15,7 @@ from api.client.protocol import ProtocolClient
 class LedgerClient(
     PersonalDataClient,
     DocumentsClient,
+    DraftsClient,
     FindingClient,
     CasesClient,
     AccountabilityClient,

@@ -50,6 +50,7 @@ from api.services.case_search import CaseSearch
 from api.services.decisions import Decisions, ForwardedDecisions, SignedDecisions
 from api.services.document_previews import UploadPreviews
 from api.services.document_uploads import DocumentUploads
+from api.services.drafts import Drafts
 from api.services.person_search import PersonSearch
 from api.services.personal_data_access import PersonalDataAccess
 from api.services.settling import Settling
@@ -127,6 +128,7 @@ class Node:
         self.policy_at = policy_at(self.ledger, settings)
         self.mailbox = Mailbox(self.database, parcel_keys(settings))
         self.outcomes = Outcomes(self.ledger, self.outbox)
+        self.drafts = Drafts(self.ledger, self.vaults, self.outcomes, self.members.active_among)
         self.settling = Settling(self.ledger)
         self.told = StatusCache(self.database)
         self.room = Room(settings)
@@ -161,7 +163,11 @@ class Node:
                 self.ledger, self.vaults, self.outbox, self.outcomes, self.told
             )
         self.append_service: AppendService = GuardedAppend(
-            self.ledger, self.history, append_service, lambda: self.troubles
+            self.ledger,
+            self.history,
+            append_service,
+            lambda: self.troubles,
+            self.drafts.check_approved,
         )
         self.witnesses = Witnesses(
             settings,

@@ -37,6 +37,7 @@ from api.http.routes import (
     desk,
     document_previews,
     document_uploads,
+    drafts,
     duplicates,
     events,
     finding,
@@ -129,8 +130,8 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     )
     for resource in (
         cases, case_documents, document_uploads, document_previews, replay, personal, finding,
-        duplicates, retention, accountability, audit, desk, events, protocol, members, outbox,
-        mailbox, submissions, log, sign_in, health,
+        duplicates, retention, accountability, audit, desk, events, protocol, members, drafts,
+        outbox, mailbox, submissions, log, sign_in, health,
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.
         app.router.routes.extend(resource.router.routes)

@@ -64,6 +64,7 @@ from ledger.vault.documents.documents import NamedDocument
 from ledger.vault.held_statements import ended_statements
 from ledger.vault.vault import Vault, Vaults
 from ledger.vocabulary.action import Action
+from ledger.vocabulary.documents import document_of
 
 _PATIENCE_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
@@ -355,9 +356,16 @@ class GuardedAppend:
         history: HistoryGuard,
         service: AppendService,
         troubles: Callable[[], Sequence[Trouble]],
+        check_approved: Callable[[Agency, str], None] | None = None,
     ) -> None:
+        """Prepare the guard.
+
+        ``check_approved`` raises ``Refusal`` for an approved action of a member of this node who is
+        disabled, or that was taken back.
+        """
         self._ledger = ledger
         self._history = history
+        self._check_approved = check_approved
         self._service = service
         self._troubles = troubles
 
@@ -366,6 +374,8 @@ class GuardedAppend:
     ) -> Receipt | Outcome:
         """Record an action on a case, where recording is allowed."""
         with self._by_this_history():
+            if not sent.endswith("~") and self._check_approved is not None:
+                self._check_approved(sender, sent)
             return self._recorded_before(sender, sent, self._troubles()) or self._service.on_case(
                 sender, sent, case_id, case_version
             )
@@ -429,6 +439,30 @@ def _check_readable(ledger: Ledger, action: SignedAction) -> None:
     if amendment is None:
         raise unknown_amendment()
     readable(amendment)
+
+
+def checked_draft(
+    ledger: Ledger, vault: Vault, sender: Agency, sent: str, case_id: UUID
+) -> SignedAction:
+    """Run the steps 1 to 3 for an action that waits for an approval: it is kept nowhere by that.
+
+    Raises ``Refusal``; ``draft-with-document`` for an action that carries a document.
+    """
+    action, disclosures = _parsed(sent)
+    _authorise(ledger, sender, action)
+    whole = _check_disclosures(ledger, action, disclosures)
+    check_case(action, case_id)
+    _check_dates(ledger, vault, action, whole)
+    _check_release(ledger, vault, action)
+    if whole is not None and document_of(whole) is not None:
+        raise Refusal(
+            Ground.INVALID,
+            "draft-with-document",
+            "An action that waits for an approval carries no document. Leave it out, and add the"
+            " document once the action is recorded.",
+            "document",
+        )
+    return action
 
 
 def _parsed(sent: str) -> tuple[SignedAction, Sequence[Disclosure]]:

@@ -260,6 +260,10 @@ class Operation(StrEnum):
     """Of the own country's vault, for the cases of a person. It opens no field.
 
     No access matrix has it: a role that may read a group may search by its fields."""
+    READ_DRAFT = "read_draft"
+    """Of an action that waits for the approval of a second member, by members of its own agency.
+
+    No access matrix has it."""
     AUDIT = "audit"
     """Of the own country's access log, by its coordinator or oversight body. It opens no field.
 
@@ -272,6 +276,7 @@ NOT_IN_MATRIX = frozenset(
         Operation.REVIEW_DESTRUCTION,
         Operation.INDEX,
         Operation.SEARCH,
+        Operation.READ_DRAFT,
         Operation.AUDIT,
     }
 )
@@ -592,6 +597,8 @@ class Protocol(LedgerModel):
             raise ValueError("access: no role has the review of a destruction by the matrix")
         if any({Operation.INDEX, Operation.SEARCH} & own.keys() for own in self.access.values()):
             raise ValueError("access: a role searches by what it may read, and a node indexes")
+        if any(Operation.READ_DRAFT in own for own in self.access.values()):
+            raise ValueError("access: the look at a draft is no right of the matrix")
         if any(Operation.AUDIT in own for own in self.access.values()):
             raise ValueError("access: the audit of an access log is no right of the matrix")
         for duty in self.duties:

@@ -29,6 +29,7 @@ from ledger.vault import agency_values
 from ledger.vault.bulk_deposits import replacement_lock
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.documents.documents import rewrapped
+from ledger.vault.drafts import draft_sealed_again
 from ledger.vault.field_encryption import seal, unseal
 from ledger.vault.inventory import InventoryRow, key_id, list_mac, row_mac
 from ledger.vault.ownership import NotOwnerError, check_owner
@@ -55,6 +56,8 @@ _AGENCY_VALUES = "SELECT * FROM {schema}.agency_values WHERE case_id = %s FOR UP
 _VALUE_SEALED = "UPDATE {schema}.agency_values SET sealed = %s WHERE id = %s"
 _NOTES = "SELECT * FROM {schema}.working_notes WHERE case_id = %s FOR UPDATE"
 _NOTE_SEALED = "UPDATE {schema}.working_notes SET sealed = %s WHERE id = %s"
+_DRAFTS = "SELECT * FROM {schema}.drafts WHERE case_id = %s FOR UPDATE"
+_DRAFT_SEALED = "UPDATE {schema}.drafts SET sealed = %s, remark = %s WHERE action_id = %s"
 _REWRAPPED = "UPDATE {schema}.documents SET content_key = %s WHERE document_id = %s"
 _AUTHENTICATED = """
 UPDATE {schema}.deposits SET macs = %(macs)s, mac = %(mac)s
@@ -267,6 +270,14 @@ class _Run:
                 damaged += 1
             else:
                 connection.execute(self._named(_NOTE_SEALED), (again, note["id"]))
+        for draft in connection.execute(self._named(_DRAFTS), (case_id,)).fetchall():
+            try:
+                content, remark = draft_sealed_again(draft, old, new)
+            except SealError:
+                damaged += 1
+            else:
+                placed = (content, remark, draft["action_id"])
+                connection.execute(self._named(_DRAFT_SEALED), placed)
         self.disclosures += len(sealed)
         return False, damaged
 

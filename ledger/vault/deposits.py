@@ -42,7 +42,9 @@ SELECT EXISTS (SELECT FROM {schema}.erased WHERE case_id = %(case)s) AS erased,
         SELECT FROM {schema}.agency_values
         WHERE case_id = %(case)s AND kind = 'file_number'
         UNION ALL
-        SELECT FROM {schema}.working_notes WHERE case_id = %(case)s) AS held
+        SELECT FROM {schema}.working_notes WHERE case_id = %(case)s
+        UNION ALL
+        SELECT FROM {schema}.drafts WHERE case_id = %(case)s) AS held
 """
 _DEPOSIT = """
 SELECT * FROM {schema}.deposit(%(persons)b::uuid[], %(actions)b::uuid[], %(deposits)b::uuid[],

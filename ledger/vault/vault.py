@@ -28,6 +28,7 @@ from ledger.vault.documents.documents import Documents, NamedDocument, OpenedDoc
 from ledger.vault.documents.given_contents import GivenContents
 from ledger.vault.documents.received_contents import Expected, ReceivedContents
 from ledger.vault.documents.scanning import Scanner
+from ledger.vault.drafts import Drafts
 from ledger.vault.duplicates.store import Duplicates
 from ledger.vault.field_encryption import seal
 from ledger.vault.file_numbers import FileNumbers
@@ -100,6 +101,7 @@ class Vault(Disclosures):
         self.destroyed = DestroyedDisclosures(database, party, keys)
         self.assignments = Assignments(database, party)
         self.notes = WorkingNotes(database, party, keys, self._deposits.data_key)
+        self.drafts = Drafts(database, party, keys, self._deposits.data_key)
 
     def deposit(
         self,
@@ -172,8 +174,10 @@ class Vault(Disclosures):
         persons = SQL(
             "SELECT case_id FROM {} UNION SELECT case_id FROM {} WHERE octet_length(mac) > 0"
             " UNION SELECT case_id FROM {} WHERE kind = 'file_number'"
-            " UNION SELECT case_id FROM {}"
-        ).format(self._table, self._inventory, self._agency_values, self._working_notes)
+            " UNION SELECT case_id FROM {} UNION SELECT case_id FROM {}"
+        ).format(
+            self._table, self._inventory, self._agency_values, self._working_notes, self._drafts
+        )
         erased = SQL("SELECT case_id FROM {}").format(self._erased)
         with self._database.transaction(role=self._role) as connection:
             held = {row["case_id"] for row in connection.execute(persons).fetchall()}
@@ -266,6 +270,7 @@ class Vault(Disclosures):
                 self.documents.remove_of_case(connection, case_id)
                 self.file_numbers.remove_of_case(connection, case_id)
                 self.notes.forget(connection, case_id)
+                self.drafts.forget(connection, case_id)
         return removed
 
     def erase(self, case_id: UUID, *, is_confirmed: bool = False) -> bool:
@@ -295,6 +300,7 @@ class Vault(Disclosures):
             self.assignments.forget(connection, case_id)
             self.duplicates.forget(connection, case_id)
             removed += self.notes.forget(connection, case_id)
+            removed += self.drafts.forget(connection, case_id)
         return had_key or removed > 0
 
     def remove(self, subject: UUID) -> bool:

@@ -35,4 +35,5 @@ class VaultTables:
         self._table = SQL("{}.disclosures").format(Identifier(vault_schema(party)))
         self._inventory = SQL("{}.deposits").format(Identifier(vault_schema(party)))
         self._agency_values = SQL("{}.agency_values").format(Identifier(vault_schema(party)))
+        self._drafts = SQL("{}.drafts").format(Identifier(vault_schema(party)))
         self._working_notes = SQL("{}.working_notes").format(Identifier(vault_schema(party)))

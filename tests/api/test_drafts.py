@@ -1,0 +1,226 @@
+"""Drafts: an action waits at its country's node until another member of the agency approved it."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from joserfc.jwk import OKPKey
+
+from api.client import LedgerClient, RefusedError
+from api.client.schemas import Receipt
+from api.client.schemas.members import NewMember
+from api.runtime.settings import Settings
+from ledger.application import Ledger, environment
+from ledger.procedure.amendments import text_of
+from ledger.procedure.protocol import Operation, Protocol
+from ledger.procedure.registry import SignatureState
+from ledger.signing import approval, keys
+from ledger.signing.sd_jwt import SdJwt
+from ledger.store.migrate import reader_role
+from ledger.verification.revalidation import Revalidation, inspect
+from ledger.vocabulary.picklists import RiskLevel
+from ledger.vocabulary.protection import RiskAssessed
+from ledger.vocabulary.registration import KeyRegistered
+from tests.support.actions import START, opening
+from tests.support.agencies import PAST, Agencies, adopted_protocol
+from tests.support.auditor import auditor_names
+from tests.support.databases import new_database
+from tests.support.event_readers import entries_of, rows_from
+from tests.support.serving import Server, running
+
+POLICE, COORDINATOR, SOCIAL = "xk-dhtqnj", "xk-nac", "xk-csw-prishtina"
+ASKED = {"actions": ["case_opened", "risk_assessed"], "roles": ["police"], "within_days": 7}
+SECRET = "zqThe uncle waits at the school."
+
+
+@dataclass
+class Office:
+    """Members of an agency, each with a key, at a node whose protocol asks for approvals."""
+
+    server: Server
+    database: str
+    stack: ExitStack
+    known: dict[UUID, OKPKey] = field(default_factory=dict)
+
+    def member(self, agency: str = POLICE) -> tuple[LedgerClient, UUID]:
+        with self.server.client(COORDINATOR) as coordinator:
+            member = coordinator.add_member(NewMember(agency=agency, name="zqMember")).id
+            key = keys.generate()
+            grant = self.server.agencies.grant(agency, key)
+            coordinator.append_to_registry(KeyRegistered(acted_at=PAST, grant=grant, member=member))
+        self.known[member] = key
+        client = LedgerClient(
+            self.server.url, agency=agency, key=key, protocol=self.server.agencies.protocol.id
+        )
+        return self.stack.enter_context(client), member
+
+    def case(self) -> UUID:
+        """A case that social services opened, which needs no approval."""
+        case = uuid4()
+        with self.server.client(SOCIAL) as social:
+            social.open_case(opening(), case)
+        return case
+
+    def approved(self, signed: SdJwt | str, member: UUID) -> str:
+        given = approval.sign(str(signed), agency=POLICE, key=self.known[member])
+        return approval.approved(str(signed), given)
+
+
+@pytest.fixture(scope="module")
+def office(server: str, migrated: str) -> Iterator[Office]:
+    protocol = Protocol.model_validate(text_of(adopted_protocol()) | {"approvals": [ASKED]})
+    agencies = Agencies(protocol)
+    with (
+        new_database(server, migrated) as conninfo,
+        tempfile.TemporaryDirectory(prefix="case-ledger-keys-") as directory,
+        ExitStack() as stack,
+    ):
+        with Ledger(environment(conninfo)) as ledger:
+            agencies.begin(ledger)
+        settings = Settings(data_directory=Path(directory), port=0)
+        with running(settings, conninfo, agencies) as served, stack:
+            yield Office(served, conninfo, stack)
+
+
+def risk() -> RiskAssessed:
+    return RiskAssessed(acted_at=START, risk_level=RiskLevel.HIGH, threats=SECRET)
+
+
+def refused(attempt: Callable[[], object]) -> tuple[int, str]:
+    with pytest.raises(RefusedError) as found:
+        attempt()
+    return found.value.problem.status, found.value.problem.rule
+
+
+def test_an_action_is_recorded_once_a_colleague_approved_it_as_it_is(office: Office) -> None:
+    (author, _), (colleague, second) = office.member(), office.member()
+    stranger, _ = office.member(SOCIAL)
+    case = office.case()
+    assert refused(lambda: author.append(risk(), case, 1)) == (403, "approval-missing")
+    signed = author.sign(risk(), case)
+    action = UUID(signed.payload["jti"])
+    with office.server.client(POLICE) as system:
+        assert refused(lambda: system.send_draft(signed, case, 1)) == (403, "members-only")
+        assert refused(system.drafts) == (403, "members-only")
+    assert refused(lambda: colleague.send_draft(signed, case, 1)) == (403, "draft-of-author")
+    assert refused(lambda: author.send_draft(signed, case, 3)) == (412, "case-version")
+    draft = author.send_draft(signed, case, 1)
+    assert (draft.state, draft.kind, draft.may_approve) == ("waiting", "risk_assessed", False)
+    assert refused(lambda: author.send_draft(signed, case, 1)) == (409, "action-id-reused")
+    (listed,) = colleague.drafts().drafts
+    assert (listed.action_id, listed.may_approve) == (action, True)
+    assert stranger.drafts().drafts == ()
+    assert refused(lambda: stranger.open_draft(action)) == (404, "unknown-draft")
+    assert refused(lambda: stranger.withdraw_draft(action)) == (404, "unknown-draft")
+
+    opened = colleague.open_draft(action)
+    assert (opened.signed, opened.fields["threats"]) == (str(signed), SECRET)
+    with psycopg.connect(office.database) as connection:
+        (kept,) = connection.execute(
+            "SELECT d::text FROM vault_xk.drafts d WHERE action_id = %s", (action,)
+        ).fetchone() or ("",)
+        (looks,) = connection.execute(
+            "SELECT count(*) FROM vault_xk.readings WHERE operation = %s AND agency = %s"
+            " AND entry::jsonb ->> 'concerning' = %s",
+            (Operation.READ_DRAFT, POLICE, str(action)),
+        ).fetchone() or (0,)
+        assert SECRET not in kept
+        assert looks == 1
+        # The role that reads opens nothing without an entry of the last minute that names it.
+        connection.execute(f"SET LOCAL ROLE {reader_role('XK')}")
+        assert connection.execute("SELECT FROM vault_xk.drafts").fetchall() == []
+
+    assert refused(lambda: author.return_draft(action, "No.")) == (403, "approval-by-author")
+    returned = colleague.return_draft(action, "Name the school.")
+    assert (returned.state, returned.decided_by) == ("returned", second)
+    assert author.open_draft(action).remark == "Name the school."
+    assert refused(lambda: colleague.approve_draft(action, str(signed), 1)) == (409, "draft-over")
+    past = office.approved(signed, second)
+    assert refused(lambda: colleague.send(past, case, 1)) == (409, "draft-withdrawn")
+
+    again = author.sign(risk(), case)
+    assert refused(lambda: colleague.send_draft(again, case, 1))[1] == "draft-of-author"
+    changed = author.send_draft(again, case, 1, replaces=action)
+    assert refused(lambda: author.open_draft(action)) == (404, "unknown-draft")
+    assert refused(lambda: author.approve_draft(changed.action_id, str(again), 1)) == (
+        403, "approval-by-author",
+    )  # fmt: skip
+    assert refused(lambda: colleague.approve_draft(changed.action_id, str(signed), 1)) == (
+        403, "approval-of-another-action",
+    )  # fmt: skip
+    with office.server.client(SOCIAL) as social:
+        social.append(risk(), case, 1)  # the case moves on meanwhile
+    assert refused(lambda: colleague.approve_draft(changed.action_id, str(again), 1)) == (
+        412, "case-version",
+    )  # fmt: skip
+    assert [one.state for one in author.drafts().drafts] == ["waiting"]
+    receipt = colleague.approve_draft(changed.action_id, str(again), 2)
+    assert isinstance(receipt, Receipt)
+    assert receipt.action_id == changed.action_id
+    assert author.drafts().drafts == ()
+    assert refused(lambda: colleague.approve_draft(changed.action_id, str(again), 3)) == (
+        404, "unknown-draft",
+    )  # fmt: skip
+
+    # The approval counts for no second action, and the same one is recorded once.
+    other = author.sign(risk(), case)
+    given = approval.sign(str(again), agency=POLICE, key=office.known[second])
+    replayed = approval.approved(str(other), given)
+    assert refused(lambda: author.send(replayed, case, 3)) == (403, "approval-of-another-action")
+    assert author.send(approval.approved(str(again), given), case, 3) == receipt
+    # A system of the agency may bring both signatures itself.
+    assert author.send(office.approved(other, second), case, 3).case_version == 4
+
+    replay, audited, names = Revalidation(), auditor_names()["Registry"](), auditor_names()
+    for row in rows_from(entries_of(office.database)):
+        assert list(replay.judge(row.position, inspect(row), lambda _: None)) == []
+        audited.take(row.position, names["event_of"](row.state))
+    registry = replay.registry
+    assert registry is not None
+    row = rows_from(entries_of(office.database))[receipt.position - 1]
+    event = row.event()
+    state = registry.signature_state(event.action, row.recorded_at, row.position)
+    assert state is SignatureState.VALID
+    assert registry.approver_of(event.action) == second
+
+
+def test_what_is_withdrawn_or_of_a_member_who_left_is_not_recorded(office: Office) -> None:
+    (author, first), (colleague, second) = office.member(), office.member()
+    case = office.case()
+
+    def drafted() -> SdJwt:
+        signed = author.sign(risk(), case)
+        author.send_draft(signed, case, 1)
+        return signed
+
+    signed = drafted()
+    action = UUID(signed.payload["jti"])
+    assert refused(lambda: colleague.withdraw_draft(action)) == (403, "draft-of-author")
+    author.withdraw_draft(action)
+    assert refused(lambda: colleague.approve_draft(action, str(signed), 1))[1] == "unknown-draft"
+    past = office.approved(signed, second)
+    for client in (author, colleague):
+        assert refused(lambda c=client: c.send(past, case, 1)) == (409, "draft-withdrawn")
+
+    waiting = drafted()
+    with office.server.client(COORDINATOR) as coordinator:
+        coordinator.disable_member(second)
+        assert refused(colleague.drafts) == (403, "member-disabled")
+        past = office.approved(waiting, second)
+        assert refused(lambda: author.send(past, case, 1)) == (403, "draft-author-gone")
+        coordinator.enable_member(second)
+        coordinator.disable_member(first)
+    action = UUID(waiting.payload["jti"])
+    (listed,) = [one for one in colleague.drafts().drafts if one.action_id == action]
+    assert not listed.may_approve
+    assert refused(lambda: colleague.approve_draft(action, str(waiting), 1)) == (
+        403, "draft-author-gone",
+    )  # fmt: skip
+    assert refused(lambda: colleague.send(office.approved(waiting, second), case, 1)) == (
+        403, "draft-author-gone",
+    )  # fmt: skip
