@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from ledger.procedure.protocol import Operation
 from ledger.refusals import Refusal
@@ -56,7 +58,7 @@ def opened(vault: Vault, draft: Draft, **asked: object) -> DraftContent | None:
 
 
 def test_a_draft_opens_for_an_entry_that_names_it_and_closes_with_the_person(
-    vault: Vault, pool: Database
+    vault: Vault, database: str
 ) -> None:
     draft, other = added(vault), added(vault)
     assert opened(vault, draft) == DraftContent(SECRET, {"notes": SECRET}, None)
@@ -67,7 +69,7 @@ def test_a_draft_opens_for_an_entry_that_names_it_and_closes_with_the_person(
     content = opened(vault, draft)
     assert content is not None
     assert content.remark == REMARK
-    with pool.transaction() as connection:
+    with psycopg.connect(database, row_factory=dict_row) as connection:
         row = connection.execute(
             "SELECT * FROM vault_xk.drafts WHERE action_id = %s", (draft.action_id,)
         ).fetchone()
@@ -122,7 +124,7 @@ def test_of_all_who_decide_on_a_draft_at_once_one_succeeds(vault: Vault) -> None
 
 
 def test_a_draft_is_bounded_and_cleaned_up(
-    vault: Vault, pool: Database, monkeypatch: pytest.MonkeyPatch
+    vault: Vault, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draft = added(vault)
     monkeypatch.setattr(module, "MOST_OF_AGENCY", len(vault.drafts.of_agency(AGENCY)))
@@ -133,7 +135,7 @@ def test_a_draft_is_bounded_and_cleaned_up(
     vault.drafts.approve(replacing.action_id, uuid4())
     vault.drafts.wait_again(replacing.action_id)
     assert vault.drafts.clean_up() == 0
-    with pool.transaction() as connection:
+    with psycopg.connect(database) as connection:
         connection.execute(
             "UPDATE vault_xk.drafts SET sent_at = now() - interval '92 days' WHERE action_id = %s",
             (replacing.action_id,),
