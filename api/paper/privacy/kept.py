@@ -79,6 +79,20 @@ TABLES = (
         _ERASURE,
     ),
     Kept(
+        _vault("drafts"),
+        "actions that wait for a second member's approval, signed and sealed, and remarks on them",
+        Concerns.VICTIM,
+        "the recording of the action; the author's withdrawal; the erasure of the person; 91 days",
+        f"{_ERASURE}; `api/services/drafts.py`, `api/background_jobs/janitor.py`",
+    ),
+    Kept(
+        _vault("drafts_taken_back"),
+        "ids of actions that were withdrawn, so that no approval of one is taken",
+        Concerns.CASE,
+        "91 days",
+        "`api/background_jobs/janitor.py`",
+    ),
+    Kept(
         _vault(
             "duplicates",
             "match_asked",
