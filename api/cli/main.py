@@ -106,6 +106,11 @@ COMMANDS: Mapping[str, CommandPlace] = {
         ("retention",),
         "Retention: the cases whose data will be erased, and when. For coordinators.",
     ),
+    "breach": CommandPlace(
+        ("breach",),
+        "Report what a key, a member, a person or an agency saw and did. For coordinators and"
+        " oversight.",
+    ),
     "privacy": CommandPlace(
         ("privacy",),
         "Papers for data-protection officers: records, arrangement, retention, in Markdown.",

@@ -26,11 +26,21 @@ def listed(
     erased: Annotated[
         bool, typer.Option("--erased", help="List the erased cases instead, the newest first.")
     ] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of what --json prints.")
+    ] = False,
 ) -> None:
-    """List the cases that are announced for erasure, due, held, or erased."""
+    """List the cases that are announced for erasure, due, held, or erased, and what blocks it."""
 
-    from api.cli.steps.retention_tables import erased_table, retention_table
+    from pydantic import TypeAdapter
 
+    from api.cli.steps.retention_tables import erased_table, obstacles, retention_table
+    from api.client.schemas import ErasedCase, RetainedCase
+
+    if schema:
+        items = TypeAdapter(list[ErasedCase] if erased else list[RetainedCase])
+        print_json(items.json_schema())
+        return
     with asked.client() as client:
         if erased:
             gone = list(client.erased_cases())
@@ -44,6 +54,8 @@ def listed(
             print_json([one.model_dump(mode="json") for one in found])
         elif found:
             out.print(retention_table(found))
+            for line in obstacles(found):
+                out.print(line, soft_wrap=True)
         else:
             out.print(f"No period of retention ends within {within} days.")
 

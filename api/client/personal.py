@@ -24,6 +24,7 @@ from api.client.schemas import (
     RetentionPage,
     SubjectAccessRequest,
 )
+from api.client.schemas.breach import BreachReport, BreachRequest
 from ledger.vocabulary.duplicates import Finding
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
@@ -71,6 +72,19 @@ class PersonalDataClient(ActionsClient):
             headers={"Content-Type": "application/json"},
         )
         return AuditedReadings.model_validate_json(response.content)
+
+    def breach(self, asked: BreachRequest) -> BreachReport:
+        """Return what a suspect opened and signed; the look is written down itself.
+
+        Raises ``RefusedError``.
+        """
+        response = self._request(
+            "POST",
+            "/v1/audit/breaches",
+            content=asked.model_dump_json(),
+            headers={"Content-Type": "application/json"},
+        )
+        return BreachReport.model_validate_json(response.content)
 
     def release(
         self,

@@ -1,18 +1,30 @@
 """The cases whose data retention will erase, those on hold, and those erased."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from api.client.schemas import ErasedCase, RetainedCase, RetentionStatus
+from api.client.schemas.retention import ObstacleKind, RetentionObstacle
 from api.node.node import Node
 from ledger.procedure.erasures import erased_data
+from ledger.procedure.merged_cases import (
+    all_concluded,
+    held_by_continuing,
+    held_elsewhere,
+    joined_cases,
+    with_joined,
+)
 from ledger.procedure.protocol import Protocol, Retention
 from ledger.procedure.retention import period_end, retention_rule
 from ledger.publication.dated_checkpoints import cosigned_times
 from ledger.system import clock
 from ledger.vault.erasures import ErasedRow
+from projections.folds.case_view import CaseView
+from projections.folds.obligation_terms import ObligationKind
+from projections.folds.obligations import Obligation
 from projections.tables.case_lists import Retained
 
 _LOOKED_AT = 12
@@ -80,14 +92,68 @@ def _cosigned_until(node: Node) -> datetime | None:
 def _all(
     node: Node, party: str, protocol: Protocol, found: Sequence[Retained], now: datetime
 ) -> list[RetainedCase]:
-    erased: set[UUID] = set()
+    case_ids, erased = [one.case.case_id for one in found], set[UUID]()
     if node.vaults.has(party):
-        erased = node.vaults.of(party).erased([one.case.case_id for one in found])
-    return [
-        _retained(one, rule, now, erased=one.case.case_id in erased)
-        for one in found
-        if (rule := retention_rule(one.case, protocol)) is not None
-    ]
+        erased = node.vaults.of(party).erased(case_ids)
+    owed: dict[UUID, list[Obligation]] = defaultdict(list)
+    for obligation in node.views.open_in(party, case_ids):
+        owed[obligation.case_id].append(obligation)
+    is_timed = _cosigned_until(node) is not None
+    listed = []
+    for one in found:
+        rule, case_id = retention_rule(one.case, protocol), one.case.case_id
+        if rule is None:
+            continue
+        case = _retained(one, rule, now, erased=case_id in erased)
+        obstacles = _obstacles(node, one.case, case.status, owed[case_id], is_timed=is_timed)
+        listed.append(case.model_copy(update={"obstacles": (*obstacles,)}))
+    return listed
+
+
+def _obstacles(
+    node: Node,
+    case: CaseView,
+    status: RetentionStatus,
+    owed: Sequence[Obligation],
+    *,
+    is_timed: bool,
+) -> Iterator[RetentionObstacle]:
+    """Yield what blocks the erasure of a case, and then what is still owed in it."""
+    if status is RetentionStatus.ERASED:
+        return
+    for hold in case.holds:
+        yield RetentionObstacle(kind=ObstacleKind.LEGAL_HOLD, blocks=True, party=hold.party)
+    if (case.taken_in or case.merged_into) and _is_held_elsewhere(node, case.case_id):
+        yield RetentionObstacle(kind=ObstacleKind.MERGED_CASE, blocks=True)
+    if status is RetentionStatus.DUE:
+        yield RetentionObstacle(kind=ObstacleKind.NOT_ANNOUNCED, blocks=True)
+    if not is_timed:
+        yield RetentionObstacle(kind=ObstacleKind.NOT_COSIGNED, blocks=True)
+    for one in owed:
+        if one.kind is ObligationKind.ERASURE:
+            continue
+        is_approval = one.kind is ObligationKind.APPROVAL
+        yield RetentionObstacle(
+            kind=ObstacleKind.APPROVAL if is_approval else ObstacleKind.OBLIGATION,
+            blocks=False,
+            party=one.debtor,
+            agency=one.debtor_agency,
+            action=one.action,
+            due=one.due,
+        )
+
+
+def _is_held_elsewhere(node: Node, case_id: UUID) -> bool:
+    """Return whether a case that was merged with this one keeps it, by the rules of the eraser."""
+    case = node.ledger.case(case_id)
+    if case is None:
+        return False
+    others = with_joined(list(joined_cases(case.state)), node.ledger.case)
+    return (
+        not all_concluded(case.state, others)
+        or held_elsewhere(case.state, others)
+        or held_by_continuing(case.state, node.ledger.case)
+    )
 
 
 def _retained(one: Retained, rule: Retention, now: datetime, *, erased: bool) -> RetainedCase:

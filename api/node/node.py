@@ -46,6 +46,7 @@ from api.services.append_service import (
     OutboxAppend,
 )
 from api.services.arrived import ArrivedLists
+from api.services.breach_report import BreachReports
 from api.services.case_search import CaseSearch
 from api.services.decisions import Decisions, ForwardedDecisions, SignedDecisions
 from api.services.document_previews import UploadPreviews
@@ -115,6 +116,7 @@ class Node:
         self.audit = AccessLogAudit(self.ledger, self.vaults, self.disclosing)
         self.finding = PersonSearch(self.ledger, self.vaults, self.clock.moments)
         self.views = ViewReader(self.database)
+        self.breaches = BreachReports(self.ledger, self.views, self.audit)
         self.agency_files = AgencyFiles(self.ledger, self.vaults)
         self.case_search = CaseSearch(self.views, self.agency_files, self.finding)
         self.mail_choices = MailChoices(self.database)

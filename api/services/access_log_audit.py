@@ -4,7 +4,7 @@ Each look is an entry of the same log, written before any entry is read. Who may
 of the procedure: no published text says it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -32,6 +32,18 @@ class AuditedEntries:
 
     look: Reading
     page: EntryPage
+
+
+@dataclass(frozen=True, slots=True)
+class SpanOfLog:
+    """Every entry of a span, the first one first, and the entry on the look itself."""
+
+    look: Reading
+    readings: Sequence[Reading]
+    changed: tuple[int, ...]
+    begins_at: datetime | None
+    """The time of the first entry that is kept, where earlier ones have ended."""
+    is_cut: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,26 @@ class AccessLogAudit:
         """
         vault, look = self._looked(reader, only)
         return _pages(vault, only, look.seq, most)
+
+    def everything(self, reader: Reader, only: EntryFilter, *, most: int) -> SpanOfLog:
+        """Write the look down, and return at most ``most`` entries before it, and the changed ones.
+
+        Raises ``Refusal`` as :meth:`entries` does.
+        """
+        vault, look = self._looked(reader, only)
+        log, before = vault.readings, look.seq
+        found: list[Reading] = []
+        changed: list[int] = []
+        following: int | None = before
+        while following is not None and len(found) < most:
+            page = log.filtered(only, before=following, limit=min(_STEP, most - len(found)))
+            found += page.readings
+            changed += page.readings.changed
+            following = page.following
+        begins_at = log.first_after(log.ended()[0]) if log.ended()[0] else None
+        return SpanOfLog(
+            look, found[::-1], tuple(sorted(changed)), begins_at, following is not None
+        )
 
     def _looked(self, reader: Reader, only: EntryFilter) -> tuple[Vault, Reading]:
         check_may_audit(reader.agency)

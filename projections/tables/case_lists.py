@@ -216,6 +216,11 @@ WHERE slot = views.live_slot('audit_trail') AND case_id = ANY(%(cases)s) AND ver
 """
 _NEWEST_CASES = 5_000
 _NOBODY = UUID(int=0)
+_NUMBER = """
+SELECT count(*) AS number FROM views.case_views
+WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s
+  AND (%(seen_by)s::text IS NULL OR agencies @> ARRAY[%(seen_by)s::text])
+"""
 _EVERY_CASE = CaseFilter()
 _NEWEST_FIRST: LiteralString = " ORDER BY opened_position DESC LIMIT %(limit)s"
 
@@ -385,6 +390,13 @@ class CaseLists:
             for row in rows
             for view in self._documents.read(CaseView, "case_views", [row])
         ]
+
+    def number(self, viewer: str, *, seen_by: str | None = None) -> int:
+        """Return how many cases a viewer has; with ``seen_by``, those that this agency sees."""
+        with self._database.connection() as connection:
+            asked = {"viewer": viewer, "seen_by": seen_by}
+            row = connection.execute(_NUMBER, asked).fetchone()
+        return row["number"] if row is not None else 0
 
     def every(self, viewer: str, *, limit: int, after: UUID = _NOBODY) -> list[UUID]:
         """Return the ids of all the viewer's cases, in the order of the ids, behind ``after``."""

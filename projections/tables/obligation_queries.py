@@ -64,6 +64,14 @@ ORDER BY o.due, o.id LIMIT %(limit)s
 """
 )
 
+_OPEN_IN = (
+    OBLIGATIONS
+    + """
+  AND o.case_id = ANY(%(cases)s)
+ORDER BY o.case_id, o.due, o.id LIMIT %(limit)s
+"""
+)
+
 _ONE_OBLIGATION = OBLIGATIONS + " AND o.id = %(after)s"
 
 # Never owed is what stood on an annulled action.
@@ -149,6 +157,19 @@ class ObligationQueries(LiveRows):
         if overdue_then is not None or overdue_now is not None:
             statement = _OVERDUE if overdue_then is None else _OVERDUE_THEN
         rows = self._rows(statement, "obligations", filters)
+        return self.documents.read(Obligation, "obligations", rows)
+
+    def open_in(self, viewer: str, case_ids: Sequence[UUID]) -> list[Obligation]:
+        """Return what is open in some of the viewer's cases, by case, the first due first."""
+        asked = {
+            **NO_FILTER,
+            "viewer": viewer,
+            "cases": [*case_ids],
+            "state": ObligationState.OPEN,
+            "limit": _AT_ONCE,
+            **read_at(),
+        }
+        rows = self._rows(_OPEN_IN, "obligations", asked)
         return self.documents.read(Obligation, "obligations", rows)
 
     def obligation(self, viewer: str, obligation_id: UUID) -> Obligation | None:

@@ -1,6 +1,7 @@
 """Reads views, as the application's role may: indexed queries on the live slot."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from ledger.application import Ledger
@@ -69,6 +70,14 @@ WHERE e.notification_id > %(after)s AND e.notification_id <= %(upto)s
         AND v.case_id = e.originator_id
         AND (%(seen_by)s::text IS NULL OR v.agencies @> ARRAY[%(seen_by)s])))
 ORDER BY e.notification_id LIMIT %(limit)s
+"""
+
+_SIGNED_WITH = """
+SELECT document FROM views.audit_trail
+WHERE slot = views.live_slot('audit_trail') AND key_id = ANY(%(keys)s)
+  AND (document ->> 'recorded_at')::timestamptz >= %(since)s
+  AND (document ->> 'recorded_at')::timestamptz < %(until)s
+ORDER BY position LIMIT %(limit)s
 """
 
 # What each part of each case's state was last changed to, by the trail.
@@ -150,6 +159,14 @@ class ViewReader(ObligationQueries, MeetingQueries):
         }
         rows = self._rows(_CASES, "case_views", filters)
         return self.documents.read(CaseView, "case_views", rows)
+
+    def signed_with(
+        self, key_ids: Sequence[str], since: datetime, until: datetime, *, limit: int
+    ) -> list[TrailEntry]:
+        """Return the events that keys signed and that were recorded in a span, in their order."""
+        asked = {"keys": [*key_ids], "since": since, "until": until, "limit": limit}
+        rows = self._rows(_SIGNED_WITH, "audit_trail", asked)
+        return self.documents.read(TrailEntry, "audit_trail", rows)
 
     def trail(self, case_id: UUID, *, after: int = 0, limit: int = 1000) -> list[TrailEntry]:
         """Return entries of a case's trail, beginning after version ``after``."""

@@ -30,9 +30,9 @@ from ledger.signing import keys
 from ledger.store.database import Database
 from ledger.system import clock
 from ledger.vocabulary.coordination import CaseClosed
-from ledger.vocabulary.erasure import LegalHoldPlaced
+from ledger.vocabulary.erasure import ErasureProposed, LegalHoldPlaced
 from ledger.vocabulary.levels import FieldGroup
-from ledger.vocabulary.picklists import ClosureReason, HoldGround, Purpose
+from ledger.vocabulary.picklists import ClosureReason, ErasureGround, HoldGround, Purpose
 from tests.support.actions import START, opening
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
@@ -201,6 +201,10 @@ def test_what_was_announced_is_erased_after_its_days_and_says_so(
     kept = there.closed(ClosureReason.REINTEGRATED)
     there.hold(held)
     until(lambda: there.stands().get(held) is RetentionStatus.HELD)
+    with there.server.client("xk-nac") as client:
+        (of_held,) = client.retention(case_id=held)
+    assert (of_held.obstacles[0].kind, of_held.obstacles[0].party) == ("legal_hold", "ME")
+    assert of_held.obstacles[0].blocks
     assert kept not in there.stands()
     with there.server.client("xk-dhtqnj") as police:
         with pytest.raises(RefusedError) as refused:
@@ -294,6 +298,24 @@ def test_a_coordinator_announces_and_extends_by_command(there: There) -> None:
     assert '<option value="3650"' in form
     told = there.command("retention", "announce", "-a", "me-nac", str(case_id))
     assert "Announced" in told
+    with there.server.client("xk-nac") as client:
+        version = until(lambda: client.case(case_id).view.retention and client.case(case_id)).view
+        proposed = ErasureProposed(acted_at=datetime.now(UTC), ground=ErasureGround.UNLAWFULLY_HELD)
+        client.append(proposed, case_id, version.version)
+        (waits,) = until(
+            lambda: [
+                tuple(one for one in case.obstacles if one.kind == "approval")
+                for case in client.retention(case_id=case_id)
+                if any(one.kind == "approval" for one in case.obstacles)
+            ]
+        )
+    assert {(one.party, one.action, one.blocks) for one in waits} >= {
+        ("ME", "erasure_approved", False)
+    }
+    listed = there.command("retention", "list", "-a", "xk-nac", "--within", "4000")
+    assert "erasure approved (ME" in " ".join(listed.split())
+    shown = json.loads(there.command("retention", "list", "-a", "xk-nac", "--schema"))
+    assert "obstacles" in shown["$defs"]["RetainedCase"]["properties"]
     until(lambda: there.server.client("xk-nac").case(case_id).view.retention)
     check_notices(there, case_id)
     later = (datetime.now(UTC) + timedelta(days=5000)).strftime("%Y-%m-%d")

@@ -1,6 +1,6 @@
 """Tables of retention periods and of erased cases."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rich import box
 from rich.table import Table
@@ -9,6 +9,7 @@ from rich.text import Text
 from api.cli.steps.case_tables import why_erased
 from api.cli.steps.table_words import words
 from api.client.schemas import ErasedCase, RetainedCase, RetentionStatus
+from api.client.schemas.retention import RetentionObstacle
 
 _COLOURS = {
     RetentionStatus.KEPT: "dim",
@@ -36,6 +37,22 @@ def retention_table(cases: Iterable[RetainedCase]) -> Table:
             f"{one.announced_by}, {one.announced_at:%d %b %Y}" if one.announced_at else "",
         )
     return table
+
+
+def obstacles(cases: Iterable[RetainedCase]) -> Iterator[Text]:
+    """Yield lines on what blocks each erasure, in red, and what is still open in the case."""
+    for case in cases:
+        if case.obstacles:
+            yield Text(f"Before {case.case_id} is erased:", "bold")
+        yield from (Text("  ").append_text(_obstacle(one)) for one in case.obstacles)
+
+
+def _obstacle(one: RetentionObstacle) -> Text:
+    """Return one line: what it is, whose it is, and until when."""
+    said = words(one.kind) if one.action is None else f"{words(one.kind)}: {words(one.action)}"
+    whose = one.agency or one.party
+    until = f" by {one.due:%d %b %Y}" if one.due is not None else ""
+    return Text(f"{said}{f' ({whose}{until})' if whose else until}", "red" if one.blocks else "")
 
 
 def erased_table(cases: Iterable[ErasedCase]) -> Table:

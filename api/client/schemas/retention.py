@@ -24,6 +24,36 @@ class RetentionStatus(StrEnum):
     """This country's vault has erased it, and its confirmation is on its way."""
 
 
+class ObstacleKind(StrEnum):
+    """A reason for which a case is not erased yet, or something that its erasure would cut off."""
+
+    LEGAL_HOLD = "legal_hold"
+    MERGED_CASE = "merged_case"
+    """A case that was merged with it is held, or is not ended yet."""
+    NOT_ANNOUNCED = "not_announced"
+    """The period is over. An erasure has to stand announced for the days of grace."""
+    NOT_COSIGNED = "not_cosigned"
+    """No witness cosigned a time, and periods count by these times alone."""
+    APPROVAL = "approval"
+    """An erasure or a destruction is proposed, and nobody approved it."""
+    OBLIGATION = "obligation"
+    """A country or an agency owes something else in the case."""
+
+
+class RetentionObstacle(Document):
+    """An obstacle or an open matter before the erasure of a case."""
+
+    kind: ObstacleKind
+    blocks: bool
+    """Whether nothing is erased while it stands. Otherwise it only should be settled before."""
+    party: Country | None = None
+    """The country that placed the hold, or that owes."""
+    agency: AgencyId | None = None
+    action: str | None = None
+    """The kind of action that is owed."""
+    due: UtcDatetime | None = None
+
+
 class RetainedCase(Document):
     """A closed case whose period of retention ends or is over."""
 
@@ -43,6 +73,8 @@ class RetainedCase(Document):
     holds: tuple[HoldView, ...]
     confirmed_by: tuple[Country, ...]
     """The countries that have confirmed the erasure."""
+    obstacles: tuple[RetentionObstacle, ...] = ()
+    """Those that block the erasure first, then what is still open in the case."""
 
 
 class RetentionPage(Document):

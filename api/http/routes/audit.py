@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 
 from api.client.schemas import AuditedReadings, AuditRequest, AuditStanding
+from api.client.schemas.breach import BreachReport, BreachRequest
 from api.http.access import TheCaller, TheNode
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses
@@ -49,3 +50,19 @@ def audit_readings(
         changed=found.page.readings.changed,
         next=found.page.following,
     )
+
+
+@router.post(
+    "/breaches",
+    status_code=201,
+    response_model=BreachReport,
+    responses=responses(401, 403, 404, 409, 413, 422, 503),
+)
+def report_breach(
+    node: TheNode, caller: TheCaller, asked: Annotated[BreachRequest, Body()]
+) -> BreachReport:
+    """Report what a key, a member, a person or an agency opened and signed in a span of time.
+
+    The request is itself an entry of the access log. The report has ids and counts, and no name.
+    """
+    return node.breaches.report(caller.reader, asked)

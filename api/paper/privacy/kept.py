@@ -411,6 +411,14 @@ FILES = (
         ),
     ),
     Kept(
+        ("drafts of notifications of a breach",),
+        "counts, countries, keys; no case and no person",
+        Concerns.OFFICIAL,
+        "outside of the program: the agency keeps it with the notification",
+        "the agency",
+        ("api/cli/breach.py",),
+    ),
+    Kept(
         ("temporary directories of exports and analyses",),
         "fields at `ledger` level",
         Concerns.CASE,
