@@ -25,7 +25,7 @@ PAPERS = {
 WRITING_CALLS = {"write_bytes", "write_text", "write_private", "write_durably", "mkstemp"}
 WRITING_CALLS |= {"TemporaryDirectory", "NamedTemporaryFile"}
 NO_FILE_OF_A_NODE = {
-    "api/sandbox/lockdown.py",  # the kernel's own file of the process
+    "ledger/system/lockdown.py",  # the kernel's own file of the process
 }
 
 

@@ -63,7 +63,7 @@ MEASURES = (
     ),
     Measure(
         "Hostile files are read in a locked process, and may be examined for malware",
-        "api/sandbox/lockdown.py",
+        "ledger/system/lockdown.py",
         "tests/attacks/test_hostile_files.py",
     ),
     Measure(
