@@ -406,6 +406,7 @@ FILES = (
             "ledger/export/static_export.py",
             "projections/columnar/manifest.py",
             "projections/columnar/parquet_writer.py",
+            "projections/columnar/proof.py",
             "projections/statistics/publication_files.py",
             "projections/analysis/keeping.py",
         ),
@@ -427,7 +428,7 @@ FILES = (
         (
             "projections/columnar/cases.py",
             "projections/analysis/sql.py",
-            "projections/analysis/events.py",
+            "projections/analysis/event_places.py",
         ),
     ),
     Kept(
