@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, create_model
@@ -42,6 +43,10 @@ class Action(LedgerModel):
 
     kind: ClassVar[str]
     stage: ClassVar[Stage]
+    between_fields: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """The model's rules on several fields together, as keywords of JSON Schema."""
+    example_fields: ClassVar[tuple[str, ...]] = ()
+    """The fields that an example of the action has besides the required ones."""
 
     acted_at: OnLedger[UtcDatetime]
     """When the act took place, which may be long before it is recorded."""

@@ -91,6 +91,7 @@ class DocumentAdded(Action):
 
     kind: ClassVar[str] = "document_added"
     stage: ClassVar[S] = S.COORDINATION
+    example_fields: ClassVar[tuple[str, ...]] = ("case_document",)
 
     belongs_to: OnCase[ActionId | None] = None
     """The action of this case that the document belongs to."""
@@ -125,6 +126,11 @@ class DocumentAdded(Action):
 DOCUMENT_FIELDS: tuple[str, ...] = tuple(
     name for name in DocumentAdded.model_fields if name.endswith("_document")
 )
+DocumentAdded.between_fields = {
+    "oneOf": [{"required": [name]} for name in DOCUMENT_FIELDS],
+    "dependentRequired": {"pages_left_out": ["redacts"], "signs": [DOCUMENT_FIELDS[0]]},
+    "dependentSchemas": {"signs": {"properties": {"redacts": False}}},
+}
 """The fields that may have a document, of any kind of action; the first is at ``case`` level.
 
 ``document_added`` has all of them. Each other kind that has paper has one.

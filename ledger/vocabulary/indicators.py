@@ -6,8 +6,9 @@ adults and of children. The lists for sexual exploitation are not here. Strength
 are data of the protocol.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -142,6 +143,12 @@ class IndicatorsAssessed(Action):
 
     kind: ClassVar[str] = "indicators_assessed"
     stage: ClassVar[S] = S.IDENTIFICATION
+    between_fields: ClassVar[Mapping[str, Any]] = {
+        "if": {"properties": {"indicator_list": {"const": IndicatorList.NONE_FITS.value}}},
+        "then": {"properties": {"observed": False}},
+        "else": {"required": ["observed"]},
+    }
+    example_fields: ClassVar[tuple[str, ...]] = ("observed",)
 
     protected_as: OnLedger[ProtectedAs | None] = None
     """Without it, the status of the person stays as it is."""
