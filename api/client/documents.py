@@ -123,7 +123,7 @@ class DocumentsClient(ActionsClient):
                 "Upload-Length": str(size),
                 "Upload-Metadata": f"sha256 {metadata}",
             }
-            path = f"/v1/cases/{case_id}/documents/uploads"
+            path = f"/v1/cases/{case_id}/uploads"
             begun = self._request("POST", path, headers=headers)
             state = UploadState.model_validate_json(begun.content)
             path, moves = f"{path}/{state.id}", 0
@@ -329,7 +329,7 @@ class DocumentsClient(ActionsClient):
 
     def metadata(self, case_id: UUID, upload_id: UUID) -> FileMetadata:
         """Return the metadata of an upload, such as a place. Raises ``RefusedError``."""
-        path = f"/v1/cases/{case_id}/documents/uploads/{upload_id}/metadata"
+        path = f"/v1/cases/{case_id}/uploads/{upload_id}/metadata"
         return self._get(path, FileMetadata)
 
     def without_metadata(self, case_id: UUID, state: UploadState) -> UploadState:
@@ -340,7 +340,7 @@ class DocumentsClient(ActionsClient):
         """
         if state.media_type not in WITHOUT_METADATA:
             return state
-        path = f"/v1/cases/{case_id}/documents/uploads/{state.id}"
+        path = f"/v1/cases/{case_id}/uploads/{state.id}"
         try:
             made = self._request("POST", f"{path}/without-metadata")
         except RefusedError as refused:
@@ -370,7 +370,7 @@ class DocumentsClient(ActionsClient):
 
     def upload_preview(self, case_id: UUID, upload_id: UUID, page: int = 1) -> DocumentPicture:
         """Return a picture of a page of an upload. Raises ``RefusedError``."""
-        return self._picture(f"/v1/cases/{case_id}/documents/uploads/{upload_id}/preview", page, {})
+        return self._picture(f"/v1/cases/{case_id}/uploads/{upload_id}/preview", page, {})
 
     def _picture(self, path: str, page: int, asked: Mapping[str, str]) -> DocumentPicture:
         answer = self._request("GET", path, params={**asked, "page": page})

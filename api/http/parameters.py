@@ -34,9 +34,20 @@ SignedActionBody = Annotated[
     str,
     Body(
         media_type="application/sd-jwt",
-        description="The signed action with its disclosures: an SD-JWT (RFC 9901)",
+        description=(
+            "The signed action with its disclosures: an SD-JWT (RFC 9901). The schema of its "
+            "payload is at [/v1/schemas/shared/payload](/v1/schemas/shared/payload), and those of "
+            "the kinds of action are listed at [/v1/schemas](/v1/schemas)."
+        ),
         min_length=1,
         max_length=256 * 1024,
+        json_schema_extra={
+            "contentMediaType": "application/sd-jwt",
+            "externalDocs": {
+                "url": "/v1/schemas",
+                "description": "The fields, levels, values and digests of each kind of action",
+            },
+        },
     ),
 ]
 

@@ -1,24 +1,19 @@
 """The HTTP application of a node."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
-from typing import Any
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
-from fastapi.security.base import SecurityBase
 from prometheus_client import CollectorRegistry
 
 from api import web
 from api.client.schemas.health import Effect
-from api.client.schemas.problem import ProblemDetails
 from api.http import error_handlers
-from api.http.access import ASKED_FOR, asserting, bearer, caller
 from api.http.chunk_places import ChunkPlaces
 from api.http.conditional import ConditionalGet
 from api.http.costly import Costly
+from api.http.deprecation import EarlierAddresses
 from api.http.event_broadcaster import EventBroadcaster
 from api.http.middleware import (
     AnswerHeaders,
@@ -27,6 +22,7 @@ from api.http.middleware import (
     PlainParameters,
     RequestsOfAddresses,
 )
+from api.http.openapi import openapi
 from api.http.request_connections import RequestConnections
 from api.http.request_metrics import Requests
 from api.http.routes import (
@@ -50,6 +46,7 @@ from api.http.routes import (
     protocol,
     replay,
     retention,
+    schemas,
     sign_in,
     submissions,
 )
@@ -78,6 +75,9 @@ DESCRIPTION = """One signed, append-only record of anti-trafficking case actions
 Every request but those on health carries an assertion signed with the agency's key, or, from
 a browser, the cookie of a person's session.
 Refusals are problem details (RFC 9457) that name the rule and the field.
+
+An action is a signed text. Its fields, their levels and values are in a JSON Schema for each kind and
+version: see [/v1/schemas](/v1/schemas). [/docs](/docs) has all of this for people.
 """
 
 
@@ -130,8 +130,8 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     )
     for resource in (
         cases, case_documents, document_uploads, document_previews, replay, personal, finding,
-        duplicates, retention, accountability, audit, desk, events, protocol, members, drafts,
-        outbox, mailbox, submissions, log, sign_in, health,
+        duplicates, retention, accountability, audit, desk, events, protocol, schemas, members,
+        drafts, outbox, mailbox, submissions, log, sign_in, health,
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.
         app.router.routes.extend(resource.router.routes)
@@ -140,6 +140,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     error_handlers.install(app, web.as_page, web.in_language)
     app.add_middleware(ConditionalGet)
     app.add_middleware(BodyLimit, limit=MAX_BODY, is_upload=document_uploads.is_upload)
+    app.add_middleware(EarlierAddresses)
     said = web.in_language
     per_minute = settings.failures_per_minute
     app.add_middleware(FailedAuthentications, per_minute=per_minute, in_language=said)
@@ -148,7 +149,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     app.add_middleware(AnswerHeaders, added=lambda: _trouble_headers(app))
     app.state.requests = CollectorRegistry()
     app.add_middleware(Requests, registry=app.state.requests)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
     return app
 
 
@@ -161,54 +162,3 @@ def _trouble_headers(app: FastAPI) -> list[tuple[bytes, bytes]]:
 
 def _places(settings: Settings) -> Places:
     return Places(settings.streams, settings.streams_per_agency, settings.streams_reserved)
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            routes=app.routes,
-        )
-        schemas = document["components"]["schemas"]
-        problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= problem.pop("$defs", {})
-        schemas["ProblemDetails"] = problem
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
-        _name_operations(app, document)
-        _say_who_is_asked(app, document)
-        app.openapi_schema = document
-    return app.openapi_schema
-
-
-def _name_operations(app: FastAPI, document: dict[str, Any]) -> None:
-    """Name each operation after its function: generated clients name their calls by it."""
-    for route in app.routes:
-        if isinstance(route, APIRoute) and route.include_in_schema:
-            for method in route.methods or ():
-                document["paths"][route.path_format][method.lower()]["operationId"] = route.name
-
-
-def _say_who_is_asked(app: FastAPI, document: dict[str, Any]) -> None:
-    """State the credentials of :func:`api.http.access.caller` on each operation that needs them."""
-    for route in app.routes:
-        if not isinstance(route, APIRoute) or not route.include_in_schema:
-            continue
-        if schemes := _asked_for(route):
-            for method in route.methods or ():
-                operation = document["paths"][route.path_format][method.lower()]
-                operation["security"] = [{scheme.scheme_name: []} for scheme in schemes]
-    document["components"]["securitySchemes"] = {
-        scheme.scheme_name: scheme.model.model_dump(mode="json", by_alias=True, exclude_none=True)
-        for scheme in ASKED_FOR
-    }
-
-
-def _asked_for(route: APIRoute) -> Sequence[SecurityBase]:
-    """Return the credentials one of which a route needs; none if anyone may ask."""
-    needed = {one.call for one in route.dependant.dependencies}
-    if caller in needed:
-        return ASKED_FOR
-    return (bearer,) if asserting in needed else ()

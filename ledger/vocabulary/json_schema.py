@@ -111,7 +111,7 @@ def action_schema(kind: str, version: int) -> Schema:
     now = state(kind, version)
     return {
         "$schema": DIALECT,
-        "$id": f"{BASE}/{kind}/{version}",
+        "$id": f"{BASE}/actions/{kind}/{version}",
         "title": kind,
         **own,
         "description": own["description"] + _BETWEEN + _OLDER.get(now, ""),
@@ -136,7 +136,7 @@ def shared_schemas() -> Mapping[str, Schema]:
     return {
         name: {
             "$schema": DIALECT,
-            "$id": f"{BASE}/{name}",
+            "$id": f"{BASE}/shared/{name}",
             "title": name,
             "description": said,
             "type": "string",
@@ -329,7 +329,7 @@ def _portable(pattern: str) -> str:
 def _validated(schema: Schema, validator: AfterValidator, definitions: Definitions) -> Schema:
     function: Any = validator.func
     if function in _REFERENCES:
-        return {"$ref": f"{BASE}/{_REFERENCES[function]}"}
+        return {"$ref": f"{BASE}/shared/{_REFERENCES[function]}"}
     if function in _CHARACTERS:
         name, said, pattern = _CHARACTERS[function]
         described = {"description": said, "type": "string", "pattern": pattern()}

@@ -775,7 +775,7 @@ def test_an_upload_that_the_node_made_of_a_document_is_shown_to_nobody(
     made = ask(served, "POST", f"/v1/cases/{case}/documents/made", json=paper).json()
     uploads.append((case, made["documents"][0]["upload"]["id"]))
     for to, upload in uploads:
-        path = f"/v1/cases/{to}/documents/uploads/{upload}"
+        path = f"/v1/cases/{to}/uploads/{upload}"
         assert ask(served, "GET", path).json()["is_whole"]
         for method, way in (
             ("GET", "preview"), ("GET", "metadata"), ("POST", "without-metadata"),

@@ -49,7 +49,7 @@ def declared(content: bytes, digest: str | None = None) -> dict[str, str]:
 
 
 def begun(server: Server, case_id: UUID, content: bytes, **more: str) -> str:
-    path = f"/v1/cases/{case_id}/documents/uploads"
+    path = f"/v1/cases/{case_id}/uploads"
     answer = ask(server, "POST", path, headers=declared(content, **more))
     assert (answer.status_code, answer.headers["tus-resumable"]) == (201, "1.0.0")
     return answer.headers["location"]
@@ -93,7 +93,7 @@ class _Signing(TusClient):
 def test_a_foreign_client_uploads_and_resumes(served: Server, tmp_path: Path) -> None:
     content = pdf(700_001)
     (file := tmp_path / "report.pdf").write_bytes(content)
-    client = _Signing(f"{served.url}/v1/cases/{uuid4()}/documents/uploads")
+    client = _Signing(f"{served.url}/v1/cases/{uuid4()}/uploads")
     client.server = served
     digest = {"sha256": hashlib.sha256(content).hexdigest(), "filename": "report.pdf"}
     uploader = client.uploader(str(file), chunk_size=100_000, metadata=digest)
@@ -176,7 +176,7 @@ def test_a_wrong_beginning_is_refused(
     served: Server, changed: dict[str, str], status: int, rule: str
 ) -> None:
     headers = {n: v for n, v in {**declared(pdf(99)), **changed}.items() if v}
-    answer = ask(served, "POST", f"/v1/cases/{uuid4()}/documents/uploads", headers=headers)
+    answer = ask(served, "POST", f"/v1/cases/{uuid4()}/uploads", headers=headers)
     assert (answer.status_code, answer.json()["rule"]) == (status, rule)
     assert answer.headers["content-type"] == "application/problem+json"
 
@@ -221,7 +221,7 @@ def test_uploads_to_unknown_cases_are_bounded_together(served: Server) -> None:
     told = {"Upload-Length": str(large), "Upload-Metadata": f"sha256 {digest}"}
 
     def begin(case_id: UUID, by: str = agency) -> httpx.Response:
-        path = f"/v1/cases/{case_id}/documents/uploads"
+        path = f"/v1/cases/{case_id}/uploads"
         return ask(served, "POST", path, agency=by, headers=told)
 
     begun_now = [begin(uuid4()) for _ in range(21)]

@@ -85,7 +85,7 @@ class Line:
         self._page = page
         page.route(self._PATH, self._pass)
 
-    _PATH = "**/documents/uploads/*"
+    _PATH = "**/uploads/*"
 
     def stop(self) -> None:
         self._page.unroute(self._PATH, self._pass)
@@ -337,7 +337,7 @@ def test_files_chosen_together_are_all_kept_and_all_that_is_wrong_is_said_at_onc
     for name in names:
         content = pdf(2_000, name.encode()) if name.endswith("pdf") else b"<svg/>"
         (tmp_path / name).write_bytes(content)
-    page.route("**/documents/uploads", lambda route: route.abort())
+    page.route("**/uploads", lambda route: route.abort())
     page.locator("input[multiple]").set_input_files([tmp_path / name for name in names])
     expect(page.locator("[data-part=trouble] p")).to_have_count(2)
     rows = page.locator("li.file")
@@ -348,7 +348,7 @@ def test_files_chosen_together_are_all_kept_and_all_that_is_wrong_is_said_at_onc
         other.goto(page.url)
         other.locator("#draft-go").click()
         expect(other.locator("[data-part=trouble]")).to_contain_text("open in another tab")
-    page.unroute("**/documents/uploads")
+    page.unroute("**/uploads")
     look.click()
     expect(page.locator("#errors li")).to_have_count(2 * len(("kind", "readers", "on its way")))
     desk.sees_no_barrier()

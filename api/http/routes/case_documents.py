@@ -349,7 +349,7 @@ async def copy_document(
 
 def new_upload(upload: Upload, response: Response) -> UploadState:
     """Return the state of an upload that the node made, and name its address in the answer."""
-    response.headers["Location"] = f"/v1/cases/{upload.place.case_id}/documents/uploads/{upload.id}"
+    response.headers["Location"] = f"/v1/cases/{upload.place.case_id}/uploads/{upload.id}"
     return upload_state(upload)
 
 

@@ -63,7 +63,7 @@ async def preview_document(
 
 
 @router.get(
-    "/{case_id}/documents/uploads/{upload_id}/preview",
+    "/{case_id}/uploads/{upload_id}/preview",
     response_class=Response,
     responses={**_PICTURE, **responses(401, 403, 404, 409, 422, 503)},
 )
@@ -85,7 +85,7 @@ async def preview_upload(
 
 
 @router.get(
-    "/{case_id}/documents/uploads/{upload_id}/metadata",
+    "/{case_id}/uploads/{upload_id}/metadata",
     response_model=FileMetadata,
     responses=responses(401, 403, 404, 409, 422, 503),
 )
@@ -105,7 +105,7 @@ async def get_upload_metadata(
 
 
 @router.post(
-    "/{case_id}/documents/uploads/{upload_id}/without-metadata",
+    "/{case_id}/uploads/{upload_id}/without-metadata",
     status_code=201,
     response_model=UploadState,
     responses=responses(401, 403, 404, 409, 413, 422, 503, 507),

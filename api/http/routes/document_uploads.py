@@ -34,7 +34,7 @@ from ledger.vault.documents.uploads import Upload
 VERSION = "1.0.0"
 _TUS: Mapping[str, str] = {"Tus-Resumable": VERSION}
 _CONTENT = "application/offset+octet-stream"
-_PATH = re.compile(r"/v1/cases/[^/]+/documents/uploads/[^/]+")
+_PATH = re.compile(r"/v1/cases/[^/]+/uploads/[^/]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_BYTES = 2**40
 
@@ -90,7 +90,7 @@ def is_upload(scope: Scope) -> bool:
 
 
 @router.post(
-    "/{case_id}/documents/uploads",
+    "/{case_id}/uploads",
     status_code=201,
     response_model=UploadState,
     responses=responses(401, 403, 404, 409, 412, 413, 422, 503, 507),
@@ -127,7 +127,7 @@ def begin_upload(
     digest = _digest(upload_metadata)
     limits = caller.protocol.document_limits
     upload = node.uploads.begin(caller.agency, case_id, upload_length, digest, caller.protocol)
-    response.headers["Location"] = f"/v1/cases/{case_id}/documents/uploads/{upload.id}"
+    response.headers["Location"] = f"/v1/cases/{case_id}/uploads/{upload.id}"
     response.headers["Tus-Max-Size"] = str(limits.max_bytes)
     response.headers["Tus-Extension"] = "creation,termination"
     response.headers.update(_offset(upload))
@@ -135,7 +135,7 @@ def begin_upload(
 
 
 @router.get(
-    "/{case_id}/documents/uploads/{upload_id}",
+    "/{case_id}/uploads/{upload_id}",
     response_model=UploadState,
     responses=responses(401, 403, 404, 409, 412, 422, 503),
 )
@@ -150,7 +150,7 @@ def get_upload(
 
 
 @router.patch(
-    "/{case_id}/documents/uploads/{upload_id}",
+    "/{case_id}/uploads/{upload_id}",
     status_code=204,
     response_class=Response,
     responses=responses(401, 403, 404, 409, 412, 413, 415, 422, 503, 507),
@@ -203,7 +203,7 @@ async def continue_upload(
 
 
 @router.delete(
-    "/{case_id}/documents/uploads/{upload_id}",
+    "/{case_id}/uploads/{upload_id}",
     status_code=204,
     response_class=Response,
     responses=responses(401, 403, 404, 409, 412, 422, 503),

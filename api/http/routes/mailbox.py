@@ -190,10 +190,9 @@ def take_back_parcels(
 
 _GONE: dict[str, Any] = {
     "status_code": 410,
-    "deprecated": True,
+    "include_in_schema": False,
     "response_class": Response,
     "response_model": None,
-    "responses": responses(410, 422),
 }
 
 

@@ -27,7 +27,7 @@ class Interrupted extends Error {
   }
 }
 
-export const uploadsOf = (caseId) => `/v1/cases/${caseId}/documents/uploads`;
+export const uploadsOf = (caseId) => `/v1/cases/${caseId}/uploads`;
 
 /** An answer of the node, or an error of one of the kinds above. */
 export async function ask(path, options = {}) {
