@@ -76,8 +76,8 @@ Every request but those on health carries an assertion signed with the agency's 
 a browser, the cookie of a person's session.
 Refusals are problem details (RFC 9457) that name the rule and the field.
 
-An action is a signed text. Its fields, their levels and values are in a JSON Schema for each kind and
-version: see [/v1/schemas](/v1/schemas). [/docs](/docs) has all of this for people.
+An action is a signed text. Its fields, their levels and values are in a JSON Schema for each kind
+and version: see [/v1/schemas](/v1/schemas).
 """
 
 

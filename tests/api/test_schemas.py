@@ -1,0 +1,121 @@
+"""The schemas of actions as a node serves them, and the addresses that are deprecated."""
+
+from uuid import uuid4
+
+import httpx
+import jsonschema_rs
+import pytest
+
+from api.http.openapi import TAGS, operations
+from api.paper.languages.found import languages
+from api.processes.app import create_app
+from api.runtime.settings import Settings
+from ledger.signing import sd_jwt
+from ledger.vocabulary import ALL_ACTIONS
+from ledger.vocabulary.json_schema import KEYWORD, versions
+from tests.support.actions import opening
+from tests.support.serving import Server
+
+
+@pytest.fixture(scope="module")
+def node(served_once: Server) -> httpx.Client:
+    return httpx.Client(base_url=served_once.url)
+
+
+def test_anyone_reads_each_schema_and_the_bundle_has_them_all(node: httpx.Client) -> None:
+    listed = node.get("/v1/schemas").json()
+    found = {(one["kind"], one["version"]): one for one in listed["actions"]}
+    assert found.keys() == {(kind, v) for kind in ALL_ACTIONS for v in versions(kind)}
+    bundle = node.get(listed["bundle"]["href"]).json()
+    embedded = {one["$id"]: one for one in bundle["$defs"].values()}
+    links = [*listed["actions"], *listed["shared"]]
+    assert embedded.keys() == {one["href"] for one in links}
+    for link in (*listed["shared"], found["case_opened", 2], found["sheltered", 1]):
+        answer = node.get(link["href"], params={"digest": link["digest"]})
+        assert answer.json() == embedded[link["href"]]
+        assert answer.headers["content-type"] == "application/schema+json"
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    for kind in ALL_ACTIONS:
+        schema = {"$ref": f"/v1/schemas/actions/{kind}/{versions(kind)[-1]}"}
+        checks = jsonschema_rs.Draft202012Validator({**schema, "$defs": bundle["$defs"]})
+        for example in embedded[schema["$ref"]]["examples"]:
+            assert checks.is_valid(example), kind
+            assert not checks.is_valid({**example, "one_too_many": 1}), kind
+
+
+def test_a_schema_is_cached_and_an_older_one_names_its_successor(node: httpx.Client) -> None:
+    older = node.get("/v1/schemas/actions/case_opened/1")
+    assert older.headers["link"] == '</v1/schemas/actions/case_opened/2>; rel="successor-version"'
+    assert older.headers["cache-control"] == "public, no-cache"
+    again = node.get(older.request.url, headers={"If-None-Match": older.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert "link" not in node.get("/v1/schemas/actions/case_opened/2").headers
+    for path in ("actions/case_opened/3", "actions/no_such_kind/1", "shared/nothing"):
+        refused = node.get(f"/v1/schemas/{path}")
+        assert (refused.status_code, refused.json()["rule"]) == (404, "unknown-schema")
+
+
+def test_kinds_fields_and_values_have_labels_in_each_language(node: httpx.Client) -> None:
+    schema = node.get("/v1/schemas/actions/case_opened/2").json()
+    codes = set(languages())
+    field = schema["properties"]["gender"][KEYWORD]
+    assert (field["level"], field["group"]) == ("personal", "identity")
+    values = schema["$defs"]["Gender"]
+    for labels in (schema[KEYWORD]["labels"], field["labels"], *values[KEYWORD]["values"].values()):
+        assert labels.keys() == codes
+        assert all(labels.values())
+    assert values[KEYWORD]["values"].keys() == set(values["enum"])
+    countries = node.get("/v1/schemas/shared/countries").json()
+    assert countries[KEYWORD]["values"]["AL"]["en"] == "Albania"
+
+
+def test_the_schema_of_the_payload_is_that_of_a_signed_action(
+    node: httpx.Client, served_once: Server
+) -> None:
+    checks = jsonschema_rs.Draft202012Validator(node.get("/v1/schemas/shared/payload").json())
+    signed = served_once.agencies.sign("xk-dhtqnj", opening(), uuid4())
+    payload = dict(sd_jwt.parse(str(signed)).payload)
+    assert checks.is_valid(payload)
+    assert not checks.is_valid({**payload, "case": None})
+    assert not checks.is_valid({k: v for k, v in payload.items() if k != "_sd_alg"})
+
+
+def test_an_earlier_address_answers_and_says_until_when(node: httpx.Client) -> None:
+    path = f"/v1/cases/{uuid4()}"
+    told = node.post(f"{path}/documents/uploads")
+    now = node.post(f"{path}/uploads")
+    assert told.status_code == now.status_code == 401
+    assert told.json()["rule"] == now.json()["rule"]
+    assert told.headers["deprecation"] == "@1796083200"
+    assert told.headers["sunset"] == "Wed, 01 Dec 2027 00:00:00 GMT"
+    assert told.headers["link"].startswith(f'<{path}/uploads>; rel="successor-version"')
+    assert "deprecation" not in now.headers
+
+
+def test_the_document_has_what_the_rule_sets_of_linters_ask_for() -> None:
+    """The linters themselves run where npm is: ``tests/crosscheck/test_openapi_rules.py``."""
+    document = create_app(Settings(), "").openapi()
+    assert document["info"]["license"]["identifier"] == "Apache-2.0"
+    assert document["info"]["contact"]
+    assert document["servers"] == [{"url": "/", "description": "This node"}]
+    tags = {one["name"] for one in document["tags"]}
+    assert all(one["description"] for one in document["tags"])
+    names = []
+    for path, method, one in operations(document):
+        names.append(one["operationId"])
+        assert set(one["tags"]) <= tags, f"{method} {path}: describe its tag in api/http/openapi.py"
+        assert one["description"], path
+        assert any(status.startswith("4") for status in one["responses"]), path
+        assert any(status[0] in "23" for status in one["responses"]), path
+        assert "security" in one, path
+    assert len(names) == len(set(names))
+    assert {tag for _, _, one in operations(document) for tag in one["tags"]} == tags == set(TAGS)
+    parts = [path.split("/") for path in document["paths"]]
+    for one in parts:
+        alike = [
+            other
+            for other in parts
+            if len(other) == len(one)
+            and all(a == b or "{" in a + b for a, b in zip(one, other, strict=True))
+        ]
+        assert alike == [one], "no request fits two paths"
