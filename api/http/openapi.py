@@ -33,7 +33,7 @@ TAGS: Mapping[str, str] = {
     "sign-in": "The sessions of people in a browser.",
     "health": "The state of the node, for monitoring.",
 }
-"""What each group of operations is about, in the order in which the document has the groups."""
+"""The subject of each group of operations. The document has the groups in this order."""
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 

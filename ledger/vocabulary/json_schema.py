@@ -69,7 +69,7 @@ def versions(kind: str) -> range:
 
 
 def state(kind: str, version: int) -> str:
-    """Return what the program does with new actions of a version.
+    """Return the state of a version: the treatment of new actions of it.
 
     ``current``: it signs and accepts them. ``accepted``: it accepts them. ``recorded``: it refuses
     them, and reads those that are recorded.
@@ -397,7 +397,7 @@ _PATTERNS: Mapping[Any, Schema] = {
         "the order."
     },
 }
-"""What a schema says instead of each check of the vocabulary that is a function."""
+"""The words of JSON Schema for each check of the vocabulary that is a function."""
 
 
 def _example(model: type[Action], own: Schema, definitions: Definitions) -> dict[str, Any]:
