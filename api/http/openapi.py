@@ -19,7 +19,7 @@ TAGS: Mapping[str, str] = {
     "finding": "Persons by name or number, in the country's own vault.",
     "duplicates": "Cases that may be of one person.",
     "desk": "What came in, what is due, notes and reminders of an agency.",
-    "drafts": "Actions that a person prepared and has not sent.",
+    "drafts": "Actions that wait for the approval of another member of the agency.",
     "accountability": "What countries owe each other, and how fast they answer.",
     "replay": "The ledger as it was known at an earlier moment.",
     "retention": "What is erased, and when.",
