@@ -1,6 +1,7 @@
 """Read and manage the members of agencies, and hand in their keys."""
 
 from collections.abc import Sequence
+from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, TypeAdapter
@@ -82,9 +83,20 @@ class MembersClient(Connection):
         response = self._request("GET", "/v1/assignments", params=params)
         return TypeAdapter(list[AssignmentDocument]).validate_json(response.content)
 
-    def assign(self, case_id: UUID, member: UUID, deputy: UUID | None = None) -> AssignmentDocument:
-        """Assign a case to a member of the own agency."""
-        content = AssignmentInput(member=member, deputy=deputy).model_dump_json()
+    def assign(
+        self,
+        case_id: UUID,
+        member: UUID,
+        deputy: UUID | None = None,
+        *,
+        expected: UUID | Literal["nobody"] | None = None,
+    ) -> AssignmentDocument:
+        """Assign a case to a member of the own agency, if ``expected`` still has it.
+
+        Without ``expected`` the caller assigns it, whoever has it.
+        """
+        given = AssignmentInput(member=member, deputy=deputy, expected=expected)
+        content = given.model_dump_json(exclude_none=True)
         path = f"/v1/cases/{case_id}/assignment"
         response = self._request("PUT", path, content=content, headers=_JSON)
         return AssignmentDocument.model_validate_json(response.content)

@@ -615,15 +615,29 @@ class DuplicateMatcher(PeriodicWorker):
         try:
             check_proof(by, sent.points, multiples, bytes.fromhex(message.proof))
         except ValueError as error:
+            if self._answers_earlier(vault, sender, message):
+                return  # the identity was stated anew while the answer was on its way
             raise ParcelError("proof-fails", str(error)) from error
         tokens = {
             token(one): kind
             for one, kind in zip(multiples, sent.kinds, strict=True)
             if kind is not None
         }
-        if vault.duplicates.take_tokens_of(sender, message.reference, message.mask, tokens):
+        if vault.duplicates.take_tokens_of(
+            sender, message.reference, message.mask, sent.points, tokens
+        ):
             vault.duplicates.drop_unfounded(sender, own=message.reference)
         self._look_closer(vault, sender, own=message.reference)
+
+    @staticmethod
+    def _answers_earlier(vault: Vault, sender: str, message: DoubledCase) -> bool:
+        """Return whether a message truly answers points that the case had before."""
+        multiples, by = points_of(message.doubled), points_of([message.by])[0]
+        for points in vault.duplicates.earlier_points(sender, message.reference):
+            with suppress(ValueError):
+                check_proof(by, points, multiples, bytes.fromhex(message.proof))
+                return True
+        return False
 
     def _look_closer(
         self, vault: Vault, other: str, *, own: UUID | None = None, received: UUID | None = None

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.authentication import assertions
 from api.authentication.sessions import Session
+from api.http.permissions import AUDIENCE_OF, Audience, check_audience, sort_of
 from api.http.request_connections import RequestConnections
 from api.node.node import Node
 from api.services.personal_data_access import Reader
@@ -42,6 +43,8 @@ session_cookie = APIKeyCookie(
 ASKED_FOR = (bearer, session_cookie)
 """Either of these, for what needs a caller."""
 _READING = ("GET", "HEAD")
+_NAMES_NEW_CASES = (Audience.ACTIONS, Audience.UPLOADS)
+"""Operations that may name a case which is not opened yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,16 @@ class Caller:
     def viewer(self) -> str:
         """Return whose view of a case this caller reads: its country's, or oversight's of all.
 
-        Raises ``Refusal``: ``nodes-copy-only`` for a node, since a node reads no case, and
-        ``named-cases-only`` for an international body, which reads single cases
-        (:func:`viewer_of_case`).
+        Raises ``Refusal``: ``nodes-copy-only`` for a node, since a node reads no case,
+        ``figures-only`` for an analyst, and ``named-cases-only`` for an international body, which
+        reads single cases (:func:`viewer_of_case`).
         """
+        if self.protocol.sees_figures_alone(self.agency):
+            raise Refusal(
+                Ground.NOT_ALLOWED,
+                "figures-only",
+                "This agency sees the figures of cases, and no case.",
+            )
         if self.agency.international:
             raise Refusal(
                 Ground.NOT_ALLOWED,
@@ -135,10 +144,13 @@ def viewer_of_case(node: Node, caller: Caller, case_id: UUID) -> str:
         return caller.viewer
     case = node.ledger.case(case_id)
     if case is None or not has_part(caller.agency, case.state, case.history, caller.protocol):
-        raise Refusal(
-            Ground.UNKNOWN, "unknown-case", "There is no such case for this agency to see."
-        )
+        raise unknown_case()
     return caller.agency.party
+
+
+def unknown_case() -> Refusal:
+    """Make the refusal of a case that is none, or that the caller's agency does not see."""
+    return Refusal(Ground.UNKNOWN, "unknown-case", "There is no such case for this agency to see.")
 
 
 async def the_node(request: Request) -> Node:
@@ -155,9 +167,13 @@ async def caller(request: Request) -> Caller:
     """Authenticate the request. Raises ``Refusal``.
 
     It asks for all it needs itself: dependencies of its own would cost each request more than the
-    signature does. ``api/processes/app.py`` writes what it takes into the OpenAPI document.
+    signature does. ``api/processes/app.py`` writes what it takes into the OpenAPI document. The
+    operation must be one that the caller may ask for (``api/http/permissions.py``).
     """
     found = await _authenticated(request)
+    operation = _check_asks(request, found)
+    if found.agency.international or found.bound_to is not None:
+        await _check_may_know(request, operation, found)
     request.state.caller = found
     return found
 
@@ -187,7 +203,42 @@ async def asserting(request: Request) -> Caller:
     credentials = await bearer(request)
     if credentials is None:
         raise _assertion_missing()
-    return await _asserted(node, lanes, await lanes.registry.known(), credentials.credentials)
+    found = await _asserted(node, lanes, await lanes.registry.known(), credentials.credentials)
+    _check_asks(request, found)
+    return found
+
+
+def _check_asks(request: Request, asking: Caller) -> str:
+    """Check that the caller may ask for the operation, and return its name."""
+    method = "GET" if request.method == "HEAD" else request.method
+    operation = f"{method} {request.scope['route'].path}"
+    check_audience(operation, sort_of(asking.agency, asking.protocol))
+    return operation
+
+
+async def _check_may_know(request: Request, operation: str, asking: Caller) -> None:
+    """Check that the case of a request is one that the caller's agency has to know of.
+
+    The view of cases says it in the same time for each case, whether there is one or not. What is
+    asked for checks it again, by the ledger. Raises ``Refusal`` (``unknown-case``).
+    """
+    if "{case_id}" not in operation or AUDIENCE_OF[operation] in _NAMES_NEW_CASES:
+        return
+    node = await the_node(request)
+    try:
+        case_id = UUID(request.path_params["case_id"])
+        at_least = int(request.query_params.get("at_least", "0"))
+    except ValueError:
+        return  # the operation refuses it
+    if await run_in_threadpool(_is_hidden, node, asking.agency, case_id, at_least):
+        raise unknown_case()
+
+
+def _is_hidden(node: Node, agency: Agency, case_id: UUID, at_least: int) -> bool:
+    head = node.ledger.head()
+    if node.views.position("case_views") < max(head, at_least):
+        return False  # the view is behind: the operation waits for it, or asks the ledger
+    return not node.views.has_to_know(agency.party, agency.id, case_id)
 
 
 async def _asserted(

@@ -10,8 +10,9 @@ from uuid import UUID
 from api.authentication.members import Manager, Member, MemberDetails, member_disabled
 from api.client.schemas.members import MemberDocument, MemberInput, MemberKey
 from api.http.access import Caller
+from api.http.member_rights import MemberState, manages, names_seen
 from api.node.node import Node
-from ledger.procedure.protocol import COORDINATOR, NODE, Agency
+from ledger.procedure.protocol import Agency
 from ledger.procedure.registry import Registry
 from ledger.refusals import Ground, Refusal
 from ledger.signing.key_possession import check_proof, grant_of
@@ -24,32 +25,24 @@ def agencies_seen(caller: Caller) -> list[Agency]:
 
     A coordinator knows those of every agency of its country, others those of their own.
     """
-    own = caller.agency
-    if own.role == NODE:
-        return []
-    return [
-        one
-        for one in caller.protocol.agencies
-        if one.role != NODE
-        and (one.id == own.id or (own.role == COORDINATOR and one.party == own.party))
-    ]
+    return [one for one in caller.protocol.agencies if names_seen(caller.agency, one)]
 
 
 def may_manage(node: Node, caller: Caller, agency: Agency) -> bool:
-    """Return whether the caller may add, change and disable members of an agency.
+    """Return whether the caller may add, change and disable members of an agency."""
+    return manages(caller.agency, agency, state_of(node, caller))
 
-    The head of the agency may, and the coordinator of its country. Within the coordinator's own
-    agency a member who is no head may not.
-    """
-    own = caller.agency
-    if own.role == NODE or own.party != agency.party:
-        return False
-    if own.role == COORDINATOR and (own.id != agency.id or caller.member is None):
-        return True
-    if own.id != agency.id or caller.member is None:
-        return False
+
+def state_of(node: Node, caller: Caller) -> MemberState:
+    """Return what the node knows of the member who asks."""
+    if caller.member is None:
+        return MemberState.SYSTEM
     member = _own(node, caller)
-    return member is not None and member.is_head and member.disabled_at is None
+    if member is None:
+        return MemberState.STRANGER
+    if member.disabled_at is not None:
+        return MemberState.DISABLED
+    return MemberState.HEAD if member.is_head else MemberState.MEMBER
 
 
 def managed(node: Node, caller: Caller, member: UUID) -> Member:

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from joserfc.jwk import OKPKey
 from psycopg.errors import UniqueViolation
 
+from api.authentication.members import Members, member_disabled
 from api.background_jobs.clock_watch import ClockWatch
 from api.importing.error_file import ErrorFile
 from api.importing.files import ReadRow, digest, read_rows
@@ -140,7 +141,8 @@ class Importer:
     def run(self, progress: Callable[[Progress], None] = lambda _: None) -> Summary:
         """Import the rows that are not imported yet.
 
-        Raises ``ImportFileError``, ``JournalError``, ``Refusal`` if the key was revoked meanwhile,
+        Raises ``ImportFileError``, ``JournalError``, ``Refusal`` if the key was revoked meanwhile
+        or its member disabled,
         and ``ImportConflictError``: the events that were recorded before that stay.
         """
         order = self._order
@@ -290,7 +292,13 @@ class Importer:
             raise RuntimeError("a key changed under its own thumbprint")
 
     def _key_now(self, at: datetime) -> OKPKey:
-        return self._ledger.adopted().signing_key(self._key_id, self._order.agency, at)
+        """Return the key that signs. Raises ``Refusal`` if it may not, or not its member."""
+        registry = self._ledger.adopted()
+        found = registry.signing_key(self._key_id, self._order.agency, at)
+        member = registry.keys[self._key_id].member
+        if member is not None and Members(self._database, {}).disabled_among([member]):
+            raise member_disabled()
+        return found
 
     def _work(self, import_id: UUID) -> PreparationJob:
         return PreparationJob(

@@ -60,6 +60,12 @@ SELECT DISTINCT subscription FROM notifications.outbox
 WHERE sent_at IS NULL AND (next_attempt_at <= now() OR next_attempt_at > now() + %(longest)s)
 """
 
+_SEEN = """
+SELECT DISTINCT v.case_id FROM views.case_views v
+WHERE v.slot = views.live_slot('case_views') AND v.case_id = ANY(%(cases)s)
+  AND %(agency)s = ANY(v.agencies)
+"""
+
 # What is not owed any more, or by another time, or was to go where nobody is told any more.
 _DROP = """
 DELETE FROM notifications.outbox n
@@ -168,6 +174,17 @@ class NoticeOutbox:
                 _TAKE, {"lease": lease, "longest": _LONGEST, "among": list(among)}
             ).fetchone()
         return None if row is None else TakenNotice(**row)
+
+    def seen_by(self, agency: str, case_ids: Collection[UUID]) -> set[UUID]:
+        """Return those of some cases that an agency has to know of now."""
+        asked = {"agency": agency, "cases": list(case_ids)}
+        with self._database.connection() as connection:
+            return {row["case_id"] for row in connection.execute(_SEEN, asked).fetchall()}
+
+    def remove(self, notice_id: UUID) -> None:
+        """Remove a notice that must not be sent."""
+        with self._database.connection() as connection:
+            connection.execute("DELETE FROM notifications.outbox WHERE id = %s", (notice_id,))
 
     def mark_sent(self, notice_id: UUID) -> None:
         """Mark a notice as received."""

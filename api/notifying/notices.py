@@ -204,6 +204,13 @@ def sees(agency: Agency, owed: OwedNotice, protocol: Protocol) -> bool:
     return not is_bound(agency, protocol) or agency.id in owed.agencies
 
 
+def cases_told(message: Mapping[str, Any]) -> frozenset[UUID]:
+    """Return the cases that a message names."""
+    data = message["data"]
+    named = [data, *data.get("first", ())]
+    return frozenset(UUID(one["case_id"]) for one in named if "case_id" in one)
+
+
 def _ahead_of(due: datetime, ahead: timedelta) -> datetime:
     try:
         return due - ahead

@@ -25,6 +25,7 @@ from api.notifying.notice_outbox import NoticeOutbox, TakenNotice
 from api.notifying.notices import (
     LONGEST_OVERDUE,
     Notice,
+    cases_told,
     key_notices,
     notices,
     retention_notices,
@@ -33,6 +34,7 @@ from api.notifying.notices import (
 from api.notifying.subscriptions import Subscription, read_subscriptions
 from api.runtime.settings import Settings
 from api.services.arrived import ArrivedLists
+from ledger.procedure.checks.taking_part import is_bound
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.registry import Registry
 from ledger.store.database import Database
@@ -231,6 +233,9 @@ class Notifier(PeriodicWorker):
                 taken = self._outbox.take(self._lease, subscriptions)
                 if taken is None:
                     break
+                if not self._may_be_told(taken):
+                    self._outbox.remove(taken.id)
+                    continue
                 if self._send(taken):
                     self._outbox.mark_sent(taken.id)
                     sent += 1
@@ -241,6 +246,22 @@ class Notifier(PeriodicWorker):
             _log.warning("notifying interrupted", error=type(error).__name__)
         finally:
             counts.append(sent)
+
+    def _may_be_told(self, taken: TakenNotice) -> bool:
+        """Return whether the agency still has to know of each case that a notice names.
+
+        Its access may have ended since the notice was put in. A digest is made again at the next
+        look, without the case.
+        """
+        cases = cases_told(taken.message)
+        subscription = self._subscriptions.get(taken.subscription)
+        if subscription is None or not cases:
+            return True
+        protocol = self._agreed()
+        agency = protocol.agencies_by_id.get(subscription.agency)
+        if agency is None or agency.retired_at is not None:
+            return False
+        return not is_bound(agency, protocol) or cases <= self._outbox.seen_by(agency.id, cases)
 
     def _agreed(self) -> Protocol:
         """Return the version in force, whose words a message has; before a registry, the first."""

@@ -174,7 +174,13 @@ def duties(protocol: Protocol, words: Wording) -> list[ReadingByDuty]:
 
 def other_rules(protocol: Protocol, words: Wording) -> tuple[str, ...]:
     """Return the rules on retention, confirmed keys and absent parties, as sentences."""
-    unlike = {"retention": (), "confirmed_keys": (), "quorum": None, "person_record": None}
+    unlike = {
+        "retention": (),
+        "confirmed_keys": (),
+        "quorum": None,
+        "person_record": None,
+        "analysts": (),
+    }
     told = list(_told(protocol.model_copy(update=unlike), protocol, words))
     terms = accountability_changes(protocol.accountability_terms)
     periods = rule_text.reflection_sentences(protocol, words)

@@ -5,7 +5,7 @@ The specification has its data in it and stands on the page as text: that is wha
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -171,11 +171,15 @@ def _times(returned: Sequence[Returned], times: Sequence[TimeToReturn], words: W
         [
             (
                 country(one.destination),
-                [number(Decimal(getattr(one, column))) for column in _COLUMNS],
+                [_cell(getattr(one, column), number) for column in _COLUMNS],
             )
             for one in times
         ],
     )
+
+
+def _cell(value: int | Decimal | None, number: Callable[[Decimal], str]) -> str:
+    return "\N{EN DASH}" if value is None else number(Decimal(value))
 
 
 def _data(name: str) -> dict[str, Any]:

@@ -30,6 +30,8 @@ def as_page(request: Request, problem: Problem) -> Response | None:
         back = quote(_asked(request), safe="/")
         return RedirectResponse(f"/sign-in?return_to={back}", 303, dict(PAGE_HEADERS))
     rule = str(problem.extras.get("rule", "")) if hasattr(problem, "extras") else ""
+    if rule == "figures-only" and request.url.path == "/today":  # where everybody's sign-in leads
+        return RedirectResponse("/charts", 303, dict(PAGE_HEADERS))
     named = {"status_code": status, "rule": rule, "reference": request_id()}
     answer = page(request, "problem.html", None, status=status, **named)
     for name, value in (problem.headers or {}).items():

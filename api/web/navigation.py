@@ -42,6 +42,8 @@ def sections(caller: Caller) -> Sequence[NavigationEntry]:
     role = caller.agency.role
     if role == NODE:
         return ()
+    if caller.protocol.sees_figures_alone(caller.agency):
+        return (FIGURES, DIRECTORY, AGENCIES, MEMBERS, AGREEMENT, HELP, VERIFY)
     opens = role in caller.protocol.actions["case_opened"].roles
     return (
         TODAY,

@@ -217,6 +217,8 @@ def _decide_new(
         )
     if action.kind == "agency_invited" and role == OVERSIGHT:
         raise invalid("role-of-the-party", "An international body is no oversight body.", "role")
+    if action.kind == "agency_invited" and role in newest.analysts:
+        raise invalid("role-of-the-party", "An international body is no analyst.", "role")
 
 
 def _check_retirable(

@@ -58,6 +58,8 @@ _LOCAL_DAYS_SINCE = 2
 """From this edition on, a protocol may count deadlines by days of local time."""
 _BINDS_SINCE = 2
 """The edition of the rules from which on ``case_access`` counts."""
+_ANALYSTS_SINCE = 2
+"""From this edition on, a protocol may have analysts."""
 _QUORUM_SINCE = 2
 """From this edition on, a protocol may say how many parties publish and decide."""
 _APPROVALS_SINCE = 2
@@ -504,6 +506,10 @@ class Protocol(LedgerModel):
     """The agencies of a country that see its cases. Without it, every agency does.
 
     A reading of the procedure; see ``ledger.procedure.case_access``."""
+    analysts: tuple[Role, ...] = ()
+    """The roles whose agencies see counts of their country's cases, and no case.
+
+    Without one, there are none. A reading of the procedure."""
     local_days: bool | None = None
     """Whether a deadline in days ends with the local day of the party that owes the step.
 
@@ -582,6 +588,7 @@ class Protocol(LedgerModel):
             for fact in (period.after, *period.or_after):
                 if not any(covers(pattern, fact) for pattern in established):
                     raise ValueError(f"reflection: no action establishes {fact!r}")
+        self._check_analysts()
         if undeclared := self.access.keys() - self.roles.keys():
             raise ValueError(f"access: roles {sorted(undeclared)} are not declared")
         by_node = self.access.get(NODE, {})
@@ -814,6 +821,36 @@ class Protocol(LedgerModel):
             except ValueError as error:
                 raise ValueError(f"a name {error}") from None
 
+    def _check_analysts(self) -> None:
+        """Check that no part of the text lets an analyst do anything in a case.
+
+        Raises ``ValueError`` if one does.
+        """
+        analysts = set(self.analysts)
+        if not analysts:
+            return
+        if self.edition < _ANALYSTS_SINCE:
+            raise ValueError(f"analysts: they need edition {_ANALYSTS_SINCE} of the rules")
+        if undeclared := analysts - self.roles.keys():
+            raise ValueError(f"analysts: roles {sorted(undeclared)} are not declared")
+        if named := analysts & {COORDINATOR, OVERSIGHT, COURT, NODE}:
+            raise ValueError(f"analysts: {sorted(named)} have other work")
+        for agency in self.agencies:
+            if agency.international and agency.role in analysts:
+                raise ValueError(f"agency {agency.id}: an international body is no analyst")
+        parts: list[tuple[str, Iterable[Role]]] = [("access", self.access)]
+        for kind, rule in self.actions.items():
+            bodies = (role for one in rule.by for role in one.roles)
+            fields = (role for roles in rule.named_roles.values() for role in roles)
+            parts.append((f"actions.{kind}", (*rule.roles, *bodies, *fields)))
+        parts += [(f"expected.{step.action}", step.roles) for step in self.expected]
+        parts += [("duties", duty.roles) for duty in self.duties]
+        parts += [("confirmed_keys", one.by) for one in self.confirmed_keys]
+        parts += [("shelter_exits", one.approved_by) for one in self.shelter_exits]
+        for part, roles in parts:
+            if named := analysts.intersection(roles):
+                raise ValueError(f"{part}: {sorted(named)} see figures alone")
+
     def check_complete(self) -> None:
         """Check that every action has a rule.
 
@@ -878,6 +915,10 @@ class Protocol(LedgerModel):
     def binds_agencies(self) -> bool:
         """Return whether an agency sees only the cases of its country that it has to know of."""
         return self.case_access is CaseAccess.NAMED and self.edition >= _BINDS_SINCE
+
+    def sees_figures_alone(self, agency: Agency) -> bool:
+        """Return whether an agency sees counts of its country's cases, and no case."""
+        return agency.role in self.analysts
 
     @property
     def publishing_parties(self) -> int:

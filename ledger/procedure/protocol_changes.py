@@ -36,6 +36,8 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "local_days_no_more": (),
     "case_access_named": (),
     "case_access_country": (),
+    "analysts": ("role",),
+    "analysts_no_more": ("role",),
     "label": ("language", "label", "before", "after"),
     "party_added": ("party", "name"),
     "party_keys": ("party", "coordinators", "node"),
@@ -223,6 +225,12 @@ def _general(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
         yield _change("local_days" if after.local_days else "local_days_no_more")
     if before.binds_agencies != after.binds_agencies:
         yield _change("case_access_named" if after.binds_agencies else "case_access_country")
+    for role in before.analysts:
+        if role not in after.analysts:
+            yield _change("analysts_no_more", role=role)
+    for role in after.analysts:
+        if role not in before.analysts:
+            yield _change("analysts", role=role)
     quorum = after.quorum
     if _unmarked(before.quorum) != _unmarked(quorum):
         if quorum is None:
@@ -821,8 +829,8 @@ def _forms(before: Protocol, after: Protocol) -> Iterator[ProtocolChange]:
 _TOLD = {
     "title", "version", "edition", "quorum", "parties", "agencies", "roles", "actions",
     "expected", "access", "duties", "retention", "confirmed_keys", "withdrawal", "person_record",
-    "languages", "labels", "local_days", "case_access", "accountability", "forms", "conditions",
-    "reflection", "closings", "shelter_exits", "indicators", "approvals",
+    "languages", "labels", "local_days", "case_access", "analysts", "accountability", "forms",
+    "conditions", "reflection", "closings", "shelter_exits", "indicators", "approvals",
 }  # fmt: skip
 """The parts that the functions above compare."""
 

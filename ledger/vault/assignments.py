@@ -25,6 +25,14 @@ WHERE NOT EXISTS (SELECT FROM {schema}.erased WHERE case_id = %(case)s)
 ON CONFLICT (agency, case_id) DO UPDATE SET
     member = EXCLUDED.member, deputy = EXCLUDED.deputy, by_member = EXCLUDED.by_member,
     assigned_at = now()
+WHERE (a.member, a.assigned_at) = (%(known_member)s, %(known_at)s)
+    AND a.deputy IS NOT DISTINCT FROM %(known_deputy)s
+"""
+_REMOVE = """
+DELETE FROM {schema}.assignments
+WHERE agency = %(agency)s AND case_id = %(case)s
+    AND (member, assigned_at) = (%(known_member)s, %(known_at)s)
+    AND deputy IS NOT DISTINCT FROM %(known_deputy)s
 """
 _OF_MEMBER = """
 SELECT case_id FROM {schema}.assignments
@@ -87,20 +95,27 @@ class Assignments:
         return self._cases(_ALL, {"agency": agency})
 
     def put(
-        self, agency: str, case_id: UUID, member: UUID, deputy: UUID | None, by: UUID | None
+        self,
+        agency: str,
+        case_id: UUID,
+        member: UUID,
+        deputy: UUID | None,
+        by: UUID | None,
+        known: Assignment | None,
     ) -> bool:
-        """Assign a case. Returns false for a case whose person was erased."""
+        """Assign a case, if its assignment is still ``known``: of two at once, one does it.
+
+        Returns false if the assignment is another one by now, or the person was erased.
+        """
         asked = {"agency": agency, "case": case_id, "member": member, "deputy": deputy, "by": by}
         with self._database.transaction(role=self._role) as connection:
-            return connection.execute(self._sql(_PUT), asked).rowcount > 0
+            return connection.execute(self._sql(_PUT), asked | _known(known)).rowcount > 0
 
-    def remove(self, agency: str, case_id: UUID) -> None:
-        """Take the assignment of a case back. Repeating it is harmless."""
+    def remove(self, agency: str, known: Assignment) -> bool:
+        """Take the assignment of a case back, if it is still ``known``. Returns whether it was."""
+        asked = {"agency": agency, "case": known.case_id} | _known(known)
         with self._database.transaction(role=self._role) as connection:
-            connection.execute(
-                self._sql("DELETE FROM {schema}.assignments WHERE agency = %s AND case_id = %s"),
-                (agency, case_id),
-            )
+            return connection.execute(self._sql(_REMOVE), asked).rowcount > 0
 
     def hand_over(self, agency: str, member: UUID, to: UUID, by: UUID | None) -> int:
         """Give all cases of a member to another, and return how many there were."""
@@ -121,3 +136,11 @@ class Assignments:
 
     def _sql(self, statement: str) -> Composed:
         return SQL(statement).format(schema=self._schema)
+
+
+def _known(known: Assignment | None) -> dict[str, object]:
+    return {
+        "known_member": known and known.member,
+        "known_deputy": known and known.deputy,
+        "known_at": known and known.assigned_at,
+    }

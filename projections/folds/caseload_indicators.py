@@ -70,11 +70,12 @@ class TimeToReturn:
 
     destination: str
     cases: int
-    shortest: int
+    shortest: int | None
+    """``None`` if it is withheld: it is one person's."""
     lower: Decimal
     median: Decimal
     upper: Decimal
-    longest: int
+    longest: int | None
 
 
 @dataclass(frozen=True, slots=True)

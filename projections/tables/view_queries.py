@@ -61,6 +61,12 @@ LEFT JOIN views.case_views v ON v.slot = views.live_slot(%(projection)s)
   AND v.viewer = ANY(%(viewers)s) AND v.case_id = ANY(%(cases)s)
 """
 
+_KNOWN = """
+SELECT FROM views.case_views
+WHERE slot = views.live_slot('case_views') AND viewer = %(viewer)s AND case_id = %(case)s
+  AND agencies @> ARRAY[%(agency)s]
+"""
+
 _EVENTS_OF_VIEWER = """
 SELECT e.notification_id FROM ledger.events e
 WHERE e.notification_id > %(after)s AND e.notification_id <= %(upto)s
@@ -244,6 +250,11 @@ class ViewReader(ObligationQueries, MeetingQueries):
         if self.position("case_views") == position:
             self._figures[viewer] = (position, counted)
         return counted
+
+    def has_to_know(self, viewer: str, agency: str, case_id: UUID) -> bool:
+        """Return whether an agency acted in a case, was named in it or was admitted to it."""
+        asked = {"viewer": viewer, "agency": agency, "case": case_id}
+        return bool(self._rows(_KNOWN, "case_views", asked))
 
     def viewers_of(
         self, cases: Collection[UUID], viewers: Collection[str]

@@ -130,7 +130,7 @@ def test_nobody_else_sees_any(world: World) -> None:
     for agency in protocol.agencies:
         if agency.role in ("coordinator", "oversight"):
             continue
-        rule = "nodes-copy-only" if agency.role == "node" else "coordinators-and-oversight"
+        rule = "coordinators-and-oversight"
         for path in PATHS:
             refused = world.ask_raw(agency.id, path)
             assert (refused.status_code, refused.json()["rule"]) == (403, rule)

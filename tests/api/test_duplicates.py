@@ -377,6 +377,33 @@ def test_a_third_country_learns_nothing_of_it(world: World) -> None:
     assert len({row for rows in references for row in rows}) == 4
 
 
+def test_an_answer_to_points_of_an_identity_that_changed_meanwhile_is_no_fault(
+    world: World,
+) -> None:
+    """A node answers what it was sent, while the other country states the identity anew."""
+    child = world.opens("XK", *SPELLINGS["XK"])
+    world.settled()
+    held = "SELECT points, reference FROM vault_xk.match_cases WHERE other = 'ME'"
+    sent, reference = world.rows(held)[0]
+    child.act(POLICE["XK"], restated(1, first_name="Zqother"))
+    until(lambda: world.rows(held)[0][0] != sent)
+    world.settled()
+    mask = world.mask("ME", "XK")
+    points = [*map(bytes, sent)]
+    for answered in (points, [point(str(uuid4())) for _ in points]):
+        multiples = mask.apply(answered)
+        answer = DoubledCase(
+            reference=reference, mask=world.mask("XK", "ME").id, by=mask.id,
+            doubled=texts(multiples), proof=mask.prove(answered, multiples).hex(),
+        )  # fmt: skip
+        world.say("ME", "XK", answer)
+        refused = world.rows("SELECT reason FROM vault_xk.parcels_refused WHERE sender = 'ME'")
+        assert refused == ([] if answered is points else [("proof-fails",)])
+    montenegros = world.opens("ME", "Zqother", SPELLINGS["ME"][1])
+    assert until(lambda: world.told("XK"))[0].case_id == child.id
+    assert until(lambda: world.told("ME"))[0].case_id == montenegros.id
+
+
 def test_a_country_tests_no_guess_without_the_other_countrys_mask(world: World) -> None:
     """A dictionary attack in the tables of a running node: see the threat model."""
     world.opens("XK", *SPELLINGS["XK"])

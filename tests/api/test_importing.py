@@ -14,12 +14,13 @@ import psycopg
 import pytest
 from joserfc.jwk import OKPKey
 
+from api.authentication.members import Manager, Members
 from api.cli.steps.building import expected
 from api.importing.error_file import reasons
 from api.importing.files import ImportFileError
 from api.importing.import_run import ImportConflictError, Importer, Order, Progress, Summary
 from api.importing.journal import JournalError
-from api.keys.country_keys import country_key, person_keys
+from api.keys.country_keys import country_key, country_keys, person_keys
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.importing.import_map import load_map
@@ -298,11 +299,12 @@ def test_a_key_that_is_not_the_agencys_signs_nothing(
     assert machine.counts() == (0, 0)
 
 
-def another_key(machine: Machine, ledger: Ledger) -> OKPKey:
+def another_key(machine: Machine, ledger: Ledger, member: UUID | None = None) -> OKPKey:
     """A second key of the coordinator's, which may be revoked without losing the first."""
     key = agency_keys.generate()
     grant = machine.agencies.grant("xk-nac", key)
-    signed = machine.agencies.sign("xk-nac", KeyRegistered(acted_at=PAST, grant=grant), None)
+    registered = KeyRegistered(acted_at=PAST, grant=grant, member=member)
+    signed = machine.agencies.sign("xk-nac", registered, None)
     ledger.append_to_registry(signed_action.read(signed))
     return key
 
@@ -336,6 +338,30 @@ def test_a_revoked_key_records_no_more(
     # The next key of the agency goes on.
     summary = machine.run(replace(order, private=machine.agencies.keys["xk-nac"]))
     assert summary.mark.recorded == 20
+    machine.holds()
+
+
+def test_the_key_of_a_member_who_is_disabled_records_no_more(
+    machine: Machine, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key itself is revoked later, by an act on the ledger."""
+    monkeypatch.setattr("api.importing.import_run.BATCH", 4)
+    by = Manager("xk-nac", None)
+    keys = person_keys(machine.settings, country_keys(machine.settings, ["XK"]))
+    with Database(machine.conninfo) as database:
+        members = Members(database, keys)
+        member = members.signed_in("XK", "xk-nac", "p" * 43).id
+        order = machine.order(
+            machine.csv(rows(20, seed=11)), private=another_key(machine, ledger, member), chunk=10
+        )
+        with pytest.raises(Refusal, match="disabled"):
+            machine.run(order, lambda _: members.disable(member, by))
+        events, _ = machine.counts()
+        with pytest.raises(Refusal, match="disabled"):
+            machine.run(order)
+        assert machine.counts()[0] == events
+        members.enable(member, by)
+        assert machine.run(order).mark.recorded == 20
     machine.holds()
 
 

@@ -2,10 +2,12 @@
 
 import hashlib
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -23,6 +25,7 @@ from ledger.refusals import Refusal
 from ledger.signing import keys
 from ledger.signing.key_possession import request_of
 from ledger.store.database import Database
+from ledger.vault.assignments import Assignment, Assignments
 from ledger.vocabulary.registration import KeyRegistered, KeyRevoked
 from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
@@ -404,6 +407,62 @@ def test_a_case_is_assigned_within_the_agency_and_handed_over(place: Place) -> N
     with place.server.client(OTHERS) as others, pytest.raises(RefusedError) as refused:
         others.assign(case, head)
     assert rule(refused) == (404, "unknown-case")
+
+
+def test_two_who_take_a_case_at_once_do_not_both_have_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, one, other = (place.add(head=n == 0, name=f"zqTaker {n}") for n in range(3))
+    case = uuid4()
+    with place.member(one) as (client, _), place.member(other) as (late, key):
+        receipt = client.open_case(opening(), case)
+        client.case(case, at_least=receipt.position)
+        kept = place.server.node.vaults.of("XK").assignments
+        looked = threading.Barrier(2)
+        of_cases = Assignments.of_cases
+
+        def seen(self: Assignments, *asked: Any) -> Mapping[UUID, Assignment]:
+            found = of_cases(self, *asked)
+            if not looked.broken and not found:
+                with suppress(threading.BrokenBarrierError):
+                    looked.wait(5)  # both see that nobody has it
+            return found
+
+        told = []
+
+        def take(by: LedgerClient, member: UUID) -> None:
+            try:
+                by.assign(case, member)
+            except RefusedError as error:
+                told.append((error.problem.status, error.problem.rule))
+
+        with monkeypatch.context() as both:
+            both.setattr(Assignments, "of_cases", seen)
+            takers = [threading.Thread(target=take, args=a) for a in ((client, one), (late, other))]
+            for taker in takers:
+                taker.start()
+            looked_at = [taker.join(20) for taker in takers]
+            looked.abort()
+        assert len(looked_at) == 2
+        assert told == [(409, "assigned-meanwhile")]
+        has = kept.of_cases(POLICE, [case])[case].member
+        with place.member(head) as (chief, _):
+            chief.assign(case, one)
+            with pytest.raises(RefusedError) as refused:
+                chief.assign(case, head, expected=other)
+            assert rule(refused) == (409, "assigned-meanwhile")
+            assert chief.assign(case, one, head, expected=one).deputy == head
+        assert has in (one, other)
+        token = make_assertion(POLICE, key, "case-ledger")
+        with httpx.Client(base_url=place.server.url, timeout=20) as browser:
+            browser.post("/auth/key", headers={**FROM_HERE, "Authorization": f"Bearer {token}"})
+            given = {"member": str(other), "expected": "nobody"}  # as a page of before
+            browser.headers["Accept"] = "text/html"
+            answer = browser.post(f"/cases/{case}/assignment", data=given, headers=FROM_HERE)
+            assert answer.status_code == 409
+            alert = answer.text.partition('bad" role="alert">')[2].partition("</p>")[0]
+            assert "zqTaker 1" in alert
+            assert kept.of_cases(POLICE, [case])[case].member == one
 
 
 def test_the_list_has_a_members_own_cases(place: Place) -> None:

@@ -336,6 +336,31 @@ def test_what_is_discharged_meanwhile_is_not_told(case: Case) -> None:
         assert case.rows() == []
 
 
+def test_a_notice_that_waits_is_not_sent_once_the_agency_may_not_see_the_case(
+    case: Case,
+) -> None:
+    """Its admission ended, or a version of the protocol binds it, after the notice was put in."""
+    bound = PROTOCOL.model_copy(update={"case_access": CaseAccess.NAMED})
+    case.ask(NOW - 3 * DAY, to="me-csw-podgorica")
+    with webhook() as hook:
+        subscriptions = [to(hook, "me-csw-podgorica"), to(hook, "me-csw-niksic"), to(hook)]
+        channels = Notifier.channels(None)
+        notifier = Notifier(case.pool, bound, subscriptions, channels, 2 * DAY)
+        notifier.look()
+        (waiting,) = {row["obligation_id"] for row in case.rows() if "answer" in str(row)}
+        ended = subscriptions[1]
+        with psycopg.connect(case.database) as connection:
+            connection.execute(
+                "INSERT INTO notifications.outbox (id, subscription, obligation_id, due, message)"
+                " SELECT gen_random_uuid(), %s, obligation_id, due, message"
+                " FROM notifications.outbox WHERE obligation_id = %s LIMIT 1",
+                (ended.id, waiting),
+            )
+        before = len(case.rows())
+        assert notifier.send() == before - 1
+        assert ended.id not in {row["subscription"] for row in case.rows()}
+
+
 def test_who_is_told_no_more_gets_nothing(case: Case) -> None:
     case.ask(NOW - 3 * DAY)
     with webhook() as hook, webhook() as other:

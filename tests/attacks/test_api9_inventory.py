@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Route
 
 import api.http.routes
+from api.http.permissions import AUDIENCE_OF
 from api.processes.app import create_app
 from api.runtime.settings import Settings
 from api.web.errors import PageRoute
@@ -45,6 +46,19 @@ def test_every_route_is_described() -> None:
     }
     assert len(answering) > 15
     assert answering == described
+
+
+def test_every_route_has_its_audience() -> None:
+    """API9:2023 inventory: the table of who may ask has each route, and no other."""
+    answering = {
+        f"{method} {route.path}"
+        for route in create_app(Settings(), "").routes
+        if isinstance(route, Route | APIRoute)
+        for method in route.methods or ()
+        if method != "HEAD"
+    }
+    of_practice = {one for one in AUDIENCE_OF if " /practice" in one}
+    assert AUDIENCE_OF.keys() - of_practice == answering
 
 
 def test_every_page_is_described() -> None:

@@ -26,6 +26,7 @@ from tests.support.agencies import Agencies, adopted_protocol
 from tests.support.databases import new_database
 from tests.support.leaks import everything_logged
 from tests.support.serving import running
+from tests.support.waiting import until
 from tests.support.web import FROM_HERE, page_text, signed_in
 
 SOCIAL, COORDINATOR = "xk-csw-prishtina", "xk-nac"
@@ -105,6 +106,33 @@ def test_no_list_has_it(bound: Target) -> None:
     with bound.server.client(SOCIAL) as social, bound.server.client(COORDINATOR) as coordinator:
         assert [one.case_id for one in social.cases()] == []
         assert bound.case in {one.case_id for one in coordinator.cases()}
+
+
+def test_opening_a_case_tells_that_an_id_is_taken_and_nothing_else(bound: Target) -> None:
+    """It cannot be hidden: see the threat model. An unseen case answers as a case of one's own."""
+    own = uuid4()
+    with bound.server.client(SOCIAL) as social:
+        social.open_case(opening(), own)
+    told = [
+        bound.append(bound.sign(SOCIAL, opening(), case), case=case, agency=SOCIAL)
+        for case in (bound.case, bound.foreign, own)
+    ]
+    for answer in told:
+        bound.refuses(answer, 409, "already-opened")
+    assert len({answer.text for answer in told}) == 1
+
+
+def test_the_time_of_an_answer_does_not_tell_that_an_unseen_case_exists(
+    bound: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A case that was not read yet takes longer the more actions it has; so none is read."""
+    until(lambda: bound.server.node.views.position("case_views") >= bound.server.node.ledger.head())
+    read: list[object] = []
+    monkeypatch.setattr(bound.server.node.ledger, "case", lambda *asked, **_: read.append(asked))
+    for path in ("/v1/cases/{}", "/v1/cases/{}/readings", "/v1/cases/{}/documents"):
+        for case in (bound.case, uuid4()):
+            bound.refuses(bound.ask(path.format(case), SOCIAL), 404, "unknown-case")
+    assert read == []
 
 
 def test_an_action_on_it_is_refused_as_on_none(bound: Target) -> None:

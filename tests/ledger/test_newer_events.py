@@ -36,7 +36,7 @@ from tests.support.auditor import AUDITOR, run_auditor
 from tests.support.copies import Copy, one_copy
 from tests.support.exports import export_of
 from tests.support.logs import Log, LogSource, signer
-from tests.support.older_program import with_second_version_missing, without_kind
+from tests.support.older_program import without_kind, without_newest_version
 
 ACT, ON_CASE = "contact_point_named", "case_prioritised"
 
@@ -241,7 +241,7 @@ def test_verification_says_how_far_it_could_judge(log: Log, *, is_act: bool) -> 
     newer = record()
     log.open_case()
     rows = log.ledger.rows_after(0, 1000)
-    older = without_kind(ACT) if is_act else with_second_version_missing("meeting_held")
+    older = without_kind(ACT) if is_act else without_newest_version("meeting_held")
     with older:
         report = verify_ledger(rows, ExpectedLedger(), workers=1)
         broken = verify_ledger(rows[1:], ExpectedLedger(), workers=1)

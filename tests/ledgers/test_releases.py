@@ -14,7 +14,7 @@ from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -32,20 +32,24 @@ from ledger.procedure.amendments import text_of
 from ledger.procedure.named_checkpoint import named_by
 from ledger.procedure.protocol import COORDINATOR, LATEST_EDITION, Protocol, shipped_protocol
 from ledger.procedure.registry import protocol_adopted_by
+from ledger.signing import keys
 from ledger.signing.signed_action import read_recorded
 from ledger.system import clock
+from ledger.verification.evidence_reader import stored_rows
+from ledger.verification.verification import ExpectedLedger, verify_ledger
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import InformationRequested
 from ledger.vocabulary.erasure import LegalHoldPlaced, RetentionAnnounced
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.person import AgeAssessed, IdentityRecorded
 from ledger.vocabulary.picklists import HoldGround, InformationTopic, Purpose
-from ledger.vocabulary.registration import NamedCheckpoint
+from ledger.vocabulary.registration import KeyRegistered, NamedCheckpoint
 from ledger.vocabulary.upcasting import UPCASTERS
 from tests.support.agencies import Agencies
 from tests.support.amending import acceptance, amended, proposal
 from tests.support.auditor import run_auditor
 from tests.support.databases import new_database
+from tests.support.older_program import without_newest_version
 from tests.support.process import environment
 from tests.support.serving import Server, running
 from tests.support.views import wait_for
@@ -294,6 +298,26 @@ def test_it_adopts_the_text_of_today(serving: Server, continued: Continued) -> N
         continued.verified(what)
     for party in ("XK", "ME"):
         continued.command("verify", "vault", party)
+
+
+def test_a_program_from_before_members_stops_at_the_key_of_one(
+    serving: Server, continued: Continued
+) -> None:
+    """It keeps all before that, marks where it stopped, and calls nothing false."""
+    agency, now = "xk-csw-prishtina", clock.now()
+    grant = continued.agencies.grant_between(
+        agency, now - timedelta(days=1), now + timedelta(days=30), keys.generate()
+    )
+    with serving.client("xk-nac") as client:
+        act = KeyRegistered(acted_at=now, grant=grant, member=uuid4())
+        newer = client.append_to_registry(act).position
+    with psycopg.connect(continued.conninfo) as connection:
+        rows = list(stored_rows(connection))
+    with without_newest_version("key_registered"):
+        report = verify_ledger(rows, ExpectedLedger(), workers=1)
+    assert (report.findings, report.judged, report.newer) == ((), newer - 1, newer)
+    report = verify_ledger(rows, ExpectedLedger(), workers=1)
+    assert (report.findings, report.judged, report.newer) == ((), len(rows), None)
 
 
 def published_from(client: LedgerClient, position: int) -> NamedCheckpoint | None:

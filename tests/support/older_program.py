@@ -19,9 +19,10 @@ def remove_kind(kind: str) -> None:
 
 
 @contextmanager
-def with_second_version_missing(kind: str) -> Iterator[None]:
-    """Be a program from before ``kind`` had a second schema version."""
-    steps = [step for step in upcasting.UPCASTERS if step.kind != kind]
+def without_newest_version(kind: str) -> Iterator[None]:
+    """Be a program from before ``kind`` had its newest schema version."""
+    *_, newest = (step for step in upcasting.UPCASTERS if step.kind == kind)
+    steps = [step for step in upcasting.UPCASTERS if step is not newest]
     with patch.object(upcasting, "UPCASTERS", Upcasters(*steps)):
         yield
 

@@ -1,7 +1,12 @@
-"""The protocol's access matrix, duties and retention, as a page for people."""
+"""The protocol's access matrix, duties and retention, and who may ask, as a page for people."""
 
 from collections.abc import Iterable, Iterator
 
+from starlette.routing import BaseRoute, Route
+
+from api.http.permissions import AUDIENCE_OF, MAY_ASK, Audience, CallerSort
+from api.processes.app import create_app
+from api.runtime.settings import Settings
 from ledger.procedure.conditions import Marked
 from ledger.procedure.protocol import Duty, Operation, Protocol
 from ledger.vocabulary.levels import FieldGroup
@@ -14,6 +19,82 @@ _LETTERS = {
     Operation.SUBJECT_ACCESS: "s",
     Operation.MATCH: "m",
 }
+
+
+_SORTS = {
+    CallerSort.COORDINATOR: "coordinator",
+    CallerSort.OVERSIGHT: "oversight body",
+    CallerSort.OFFICE: "other agency",
+    CallerSort.BODY: "international body",
+    CallerSort.ANALYST: "analyst",
+    CallerSort.NODE: "node",
+}
+_CASES_AND_MEMBERS = """\
+## Cases that an agency sees
+
+The protocol in force says whether every agency of a country sees its cases, or only those that have
+to know of them (`case_access = "named"`). The last of acting, naming, admitting and ending counts.
+Oversight bodies see every case, without personal fields. Nodes see none: they copy events. All this
+is a reading of the procedure.
+
+| the agency | coordinator | agency, each case | agency, named cases \
+| international body | analyst |
+|---|---|---|---|---|---|
+| acted in the case | yes | yes | yes | no | no |
+| was named in it | yes | yes | yes | yes | no |
+| was admitted to it | yes | yes | yes | no | no |
+| had its admission ended | yes | yes | no | no | no |
+| was named after its admission ended | yes | yes | yes | yes | no |
+| has nothing to do with it, and its country has | yes | yes | no | no | no |
+| is of a country without part in it | no | no | no | no | no |
+
+## Analysts
+
+A protocol may name roles of **analysts** (`analysts`), such as a ministry's office of statistics.
+An analysts' agency sees counts of its country's cases, each rounded down to a multiple of 5, and
+no case: no list, no event, no notice, no personal field. No action may be theirs, and none may name
+them. The shipped text names none; an amendment does. It is an agency, and not a right of a member:
+the key of a member of another agency could sign that agency's actions, and every other country's
+node would take them. This is a reading of the procedure.
+
+## Members
+
+The names of members, by the agency that asks:
+
+| the caller is of | own agency | other agency of the country | other country |
+|---|---|---|---|
+| a coordinator | yes | yes | no |
+| any other agency | yes | no | no |
+| a node | no | no | no |
+
+Adding, changing, disabling and inviting members. A **system** is a key or a session without a
+member; an **unknown member** is named by a key, and is no member of that agency. A disabled member
+does nothing at all: each request and each session is refused.
+
+| the caller is | of the own agency | of another agency of the country | of another country |
+|---|---|---|---|
+| a coordinator's system | yes | yes | no |
+| a coordinator's head | yes | yes | no |
+| a coordinator's member | no | yes | no |
+| a coordinator's unknown member | no | yes | no |
+| a coordinator's disabled member | no | no | no |
+| another agency's system | no | no | no |
+| another agency's head | yes | no | no |
+| another agency's member | no | no | no |
+| another agency's unknown member | no | no | no |
+| another agency's disabled member | no | no | no |
+
+Assigning a case of the own agency to a member, or taking the assignment back:
+
+| the caller is | assigned the case | its deputy | neither | taking a case that nobody has |
+|---|---|---|---|---|
+| a system | yes | yes | yes | yes |
+| a head | yes | yes | yes | yes |
+| a member | yes | yes | no | yes |
+| an unknown member | no | no | no | no |
+| a disabled member | no | no | no | no |
+"""
+"""Not made from the code: a test holds the rules of the code against these tables."""
 
 
 def access_page(protocol: Protocol) -> str:
@@ -82,6 +163,23 @@ def access_page(protocol: Protocol) -> str:
         "procedure, not a text that an authority set.",
         "",
         *_quorum(protocol),
+        "",
+        *_CASES_AND_MEMBERS.splitlines(),
+        "",
+        "## Operations and pages",
+        "",
+        "Who may ask for an operation of the API (`/v1`, `/log`, `/auth`, `/witness`) or a page. "
+        "An operation without a row is refused. A **yes** lets the request in; the tables above "
+        "then decide about the case, its personal fields and members. **matrix**: the first table "
+        "alone decides. Signed in or not, everybody may ask for those at the end.",
+        "",
+        "| operation | " + " | ".join(_SORTS.values()) + " |",
+        "|---" * (len(_SORTS) + 1) + "|",
+        *_operations(),
+        "",
+        "Everybody, some by a secret or a signature: "
+        + ", ".join(f"`{one}`" for one in _of(Audience.EVERYONE))
+        + ".",
     ]
     return "\n".join(lines) + "\n"
 
@@ -154,6 +252,38 @@ def _quorum(protocol: Protocol) -> Iterator[str]:
         f"- {quorum.coordinators} {of}: their coordinators adopt a log policy, once the absence of"
         f" every other party was announced for {quorum.notice_days} days."
     )
+
+
+def _operations() -> Iterator[str]:
+    described = {
+        f"{method} {route.path}": _what(route)
+        for route in create_app(Settings(), "").routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
+    }
+    for audience in Audience:
+        if audience is Audience.EVERYONE:
+            continue
+        for operation in _of(audience):
+            cells = (_asks(audience, sort) for sort in _SORTS)
+            what = described[operation]
+            yield f"| {what} `{operation}` | " + " | ".join(cells) + " |"
+
+
+def _of(audience: Audience) -> list[str]:
+    return sorted(name for name, one in AUDIENCE_OF.items() if one is audience)
+
+
+def _asks(audience: Audience, sort: CallerSort) -> str:
+    if sort not in MAY_ASK[audience]:
+        return "no"
+    return "matrix" if audience is Audience.PERSONAL else "yes"
+
+
+def _what(route: BaseRoute) -> str:
+    """Return the first sentence of the documentation of a route's function."""
+    told = (getattr(getattr(route, "endpoint", None), "__doc__", None) or "").strip()
+    return " ".join(told.split("\n\n")[0].split())
 
 
 def _names(names: Iterable[str]) -> str:

@@ -7,12 +7,11 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
 from api.client.schemas import ObligationPage, Reciprocity, ResponseTimesOf
-from api.http.access import Caller, TheCaller, TheNode
+from api.http.access import TheCaller, TheNode
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses
 from api.http.parameters import AtLeast, wait_for
 from ledger.procedure.parties_of_time import parties_at
-from ledger.procedure.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vocabulary.types import AgencyId, Country
@@ -57,7 +56,7 @@ def list_obligations(
     at_least: AtLeast = None,
 ) -> ObligationPage:
     """List obligations in the cases that the caller's country is party to, newest first."""
-    viewer = _viewer(caller)
+    viewer = caller.viewer
     if as_of is not None and not overdue:
         raise Refusal(
             Ground.INVALID, "as-of", "A moment is for what was overdue; ask for that.", "as_of"
@@ -103,7 +102,7 @@ def get_response_times(
 
     These are the cases that the caller's country is party to.
     """
-    viewer = _viewer(caller)
+    viewer = caller.viewer
     wait_for(node, _VIEW, at_least)
     moment = as_of or clock.now()
     asked = tuple(dict.fromkeys(by)) if by else (Dimension.COUNTRY, Dimension.KIND)
@@ -123,7 +122,7 @@ def get_reciprocity(
 
     Both coordinators of two countries get the same numbers.
     """
-    viewer = _viewer(caller)
+    viewer = caller.viewer
     wait_for(node, _VIEW, at_least)
     moment = as_of or clock.now()
     own = viewer if viewer != OVERSIGHT_VIEWER else None
@@ -131,18 +130,3 @@ def get_reciprocity(
     balances = reciprocity(node.views.debts_between(own), moment, parties)
     shown = [b for b in balances if own is None or own in b.countries]
     return Reciprocity(as_of=moment, balances=tuple(shown))
-
-
-def _viewer(caller: Caller) -> str:
-    """Return whose cases this caller may ask about.
-
-    Raises ``Refusal`` if the caller is neither a coordinator nor an oversight body.
-    """
-    viewer = caller.viewer
-    if viewer != OVERSIGHT_VIEWER and caller.agency.role != COORDINATOR:
-        raise Refusal(
-            Ground.NOT_ALLOWED,
-            "coordinators-and-oversight",
-            "Who owes whom what is for the countries' coordinators and for oversight.",
-        )
-    return viewer

@@ -6,18 +6,15 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Path, Query
 
 from api.client.schemas import DuplicateAssessment, DuplicateDocument, DuplicatePage
-from api.http.access import Caller, TheCaller, TheNode
+from api.http.access import TheCaller, TheNode
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.documents import duplicate_document
 from api.http.error_handlers import responses
-from api.node.node import Node
 from api.runtime.readiness import check_may_record
 from api.runtime.status import ASSESSED, notify
 from api.services.merged_pairs import not_merged
-from ledger.procedure.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
-from ledger.vault.duplicates.store import Duplicates
 
 router = APIRouter(
     prefix="/v1/duplicates", tags=["duplicates"], route_class=DeclaredParametersRoute
@@ -33,7 +30,7 @@ def list_duplicates(
     The last one found is the first. They hold nothing personal. Cases that are merged with each
     other are left out.
     """
-    found = not_merged(node.ledger, _of_coordinator(node, caller).all(limit))
+    found = not_merged(node.ledger, node.vaults.of(caller.agency.party).duplicates.all(limit))
     return DuplicatePage(duplicates=tuple(map(duplicate_document, found)))
 
 
@@ -53,7 +50,7 @@ def assess_duplicate(
     The answer may be changed. If it is the same person, ask by ``information_requested`` for the
     other country's information: this gives no access to anything.
     """
-    kept = _of_coordinator(node, caller)
+    kept = node.vaults.of(caller.agency.party).duplicates
     check_may_record(node.room.look())
     now = clock.now()
     assessed = kept.assess(duplicate_id, assessment.finding, caller.agency.id, now)
@@ -63,13 +60,3 @@ def assess_duplicate(
             Ground.UNKNOWN, "unknown-duplicate", "This country has no duplicate with this id."
         )
     return duplicate_document(assessed)
-
-
-def _of_coordinator(node: Node, caller: Caller) -> Duplicates:
-    if caller.agency.role != COORDINATOR:
-        raise Refusal(
-            Ground.NOT_ALLOWED,
-            "coordinators-only",
-            "That two cases may be one person's is for the two countries' coordinators.",
-        )
-    return node.vaults.of(caller.agency.party).duplicates

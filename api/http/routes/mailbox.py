@@ -24,13 +24,12 @@ from api.client.schemas import (
     TakenBack,
 )
 from api.exchange.parcel_transport import from_document, to_waiting
-from api.http.access import Caller, TheCaller, TheNode
+from api.http.access import TheCaller, TheNode
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses
 from api.node.node import Node
 from api.runtime.problem import problem
 from api.runtime.readiness import check_may_record
-from ledger.procedure.protocol import NODE
 from ledger.procedure.registry import left_party
 from ledger.refusals import Ground, Refusal
 from ledger.replication.mailbox import Mailbox
@@ -53,7 +52,7 @@ def send_parcel(
     Other bytes under the same id take the place of those that wait.
     """
     check_may_record(node.room.look())
-    mailbox = _mailbox(node, caller)
+    mailbox = _mailbox(node)
     if document.sender != caller.agency.party:
         raise Refusal(
             Ground.NOT_ALLOWED, "own-parcels", "A node sends its own country's parcels.", "sender"
@@ -92,7 +91,7 @@ def list_parcels(
 
     They wait until they are acknowledged, and may be fetched again until then.
     """
-    mailbox, party = _mailbox(node, caller), caller.agency.party
+    mailbox, party = _mailbox(node), caller.agency.party
     if party in caller.protocol.left_parties:
         raise left_party(caller.agency, caller.protocol)
     if ids:
@@ -117,7 +116,7 @@ def acknowledge_parcels(
 
     One of a parcel that does not wait, or that has other bytes by now, changes nothing.
     """
-    mailbox, party = _mailbox(node, caller), caller.agency.party
+    mailbox, party = _mailbox(node), caller.agency.party
     now = clock.now()
     signed = [verify(text, caller.registry, now) for text in document.acknowledgements]
     if any(one.content.recipient != party for one in signed):
@@ -135,7 +134,7 @@ def list_parcel_outcomes(
     node: TheNode, caller: TheCaller, limit: Annotated[int, Query(ge=1, le=100)] = 100
 ) -> OutcomePage:
     """List the outcomes of the parcels of the caller's country, until it settles them."""
-    left = _mailbox(node, caller).outcomes(caller.agency.party, limit)
+    left = _mailbox(node).outcomes(caller.agency.party, limit)
     return OutcomePage(
         outcomes=tuple(
             ParcelLeft(
@@ -156,7 +155,7 @@ def settle_outcomes(
     node: TheNode, caller: TheCaller, document: Annotated[SettledOutcomes, Body()]
 ) -> Response:
     """Forget outcomes that the caller's node has written down."""
-    _mailbox(node, caller).settle(caller.agency.party, document.places)
+    _mailbox(node).settle(caller.agency.party, document.places)
     return Response(status_code=204)
 
 
@@ -168,7 +167,7 @@ def missing_parcels(
 ) -> MissingParcels:
     """Return the ids of the caller's country's parcels that neither wait nor have an outcome."""
     sent = {one.parcel: bytes.fromhex(one.digest) for one in document.sent}
-    missing = _mailbox(node, caller).missing(caller.agency.party, sent)
+    missing = _mailbox(node).missing(caller.agency.party, sent)
     return MissingParcels(missing=tuple(sorted(missing)))
 
 
@@ -184,7 +183,7 @@ def take_back_parcels(
 
     A parcel that was acknowledged or has expired stays as it is.
     """
-    taken = _mailbox(node, caller).take_back(caller.agency.party, document.parcels)
+    taken = _mailbox(node).take_back(caller.agency.party, document.parcels)
     return ParcelsTakenOut(parcels=taken)
 
 
@@ -234,9 +233,7 @@ def to_standing(one: PairStanding) -> ParcelStanding:
     )
 
 
-def _mailbox(node: Node, caller: Caller) -> Mailbox:
-    if caller.agency.role != NODE:
-        raise Refusal(Ground.NOT_ALLOWED, "nodes-only", "Parcels are for countries' nodes.")
+def _mailbox(node: Node) -> Mailbox:
     if not node.leads:
         raise problem(
             503,

@@ -32,7 +32,6 @@ from api.http.parameters import CaseId
 from api.node.node import Node
 from api.runtime.rate_limit import Rate, asking_network
 from api.runtime.readiness import check_may_record
-from ledger.procedure.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vault.assignments import Assignment
@@ -97,7 +96,6 @@ def list_asked_keys(node: TheNode, caller: TheCaller) -> list[AskedKey]:
 
     For the coordinator of the country, who registers them by ``key_registered``.
     """
-    _check_coordinator(caller)
     return [
         AskedKey(key_id=one.key_id, member=one.member, request=one.request, asked_at=one.asked_at)
         for one in node.members.asked([one.id for one in member_documents.agencies_seen(caller)])
@@ -112,7 +110,6 @@ def drop_asked_key(
     node: TheNode, caller: TheCaller, key_id: Annotated[str, Path(pattern="^[A-Za-z0-9_-]{43}$")]
 ) -> None:
     """Drop a key that waits, without registering it."""
-    _check_coordinator(caller)
     seen = [one.id for one in member_documents.agencies_seen(caller)]
     if not any(one.key_id == key_id for one in node.members.asked(seen)):
         raise Refusal(Ground.UNKNOWN, "unknown-key", "No such key waits.")
@@ -255,7 +252,7 @@ def assign_case(
     node: TheNode, caller: TheCaller, case_id: CaseId, given: Annotated[AssignmentInput, Body()]
 ) -> AssignmentDocument:
     """Assign a case to a member of the caller's agency, with a deputy."""
-    assigning.assign(node, caller, case_id, given.member, given.deputy)
+    assigning.assign(node, caller, case_id, given.member, given.deputy, given.expected)
     kept = assigning.assignments_of(node, caller).of_cases(caller.agency.id, [case_id])
     return _assignment(kept[case_id])
 
@@ -331,10 +328,3 @@ def _document(caller: Caller, node: Node, member: UUID) -> MemberDocument:
     found = node.members.some([member]).values()
     (document,) = member_documents.member_documents(found, caller.registry, clock.now())
     return document
-
-
-def _check_coordinator(caller: Caller) -> None:
-    if caller.agency.role != COORDINATOR:
-        raise Refusal(
-            Ground.NOT_ALLOWED, "coordinators-only", "This is for a country's coordinator."
-        )

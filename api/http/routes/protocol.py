@@ -160,12 +160,6 @@ def get_absence(
 
     For coordinators, oversight bodies and nodes. The published sizes are those that this node has.
     """
-    if not caller.sees_every_event:
-        raise Refusal(
-            Ground.NOT_ALLOWED,
-            "whole-ledger",
-            "What a party misses is shown to coordinators, oversight bodies and nodes.",
-        )
     if party not in caller.registry.directory.party_codes:  # also of a party that left
         raise Refusal(Ground.UNKNOWN, "unknown-party", "This is no party of the protocol.", "party")
     return absence_report(node.database, node.policy_at, caller.registry, party)

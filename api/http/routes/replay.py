@@ -5,13 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime
 
-from api.http.access import Caller, TheCaller, TheNode, viewer_of_case
+from api.http.access import TheCaller, TheNode, viewer_of_case
 from api.http.costly import Costly
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses
 from api.http.parameters import MAX_POSITION, CaseId
 from api.node.node import Node
-from ledger.procedure.protocol import NODE
 from ledger.refusals import Ground, Refusal
 from projections.time.bitemporal import Moment, acts_of
 from projections.time.case_diff import CaseDifference, difference
@@ -68,7 +67,6 @@ async def get_ledger_moment(
 
     For coordinators and oversight.
     """
-    _check_sees_everything(caller)
     moment = _moment(as_of_position, as_of_time, None, "as_of_position")
     costly: Costly = request.app.state.costly
     return await costly.run(
@@ -93,12 +91,3 @@ def _position(node: Node, moment: Moment) -> int:
     if moment.time is None:
         return stands
     return min(node.ledger.rows.position_at(moment.time), stands)
-
-
-def _check_sees_everything(caller: Caller) -> None:
-    if not caller.sees_every_event or caller.agency.role == NODE:
-        raise Refusal(
-            Ground.NOT_ALLOWED,
-            "whole-ledger",
-            "The whole ledger is for coordinators and oversight; ask of a case.",
-        )

@@ -8,11 +8,10 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
 from api.client.schemas import ErasedPage, RetentionPage
-from api.http.access import Caller, TheCaller, TheNode
+from api.http.access import TheCaller, TheNode
 from api.http.error_handlers import responses
 from api.http.retained_cases import coming, erased_cases, of_case
 from api.services.access_log_audit import check_may_audit
-from ledger.procedure.protocol import COORDINATOR
 from ledger.refusals import Ground, Refusal
 from ledger.vocabulary.types import format_utc
 
@@ -37,7 +36,7 @@ def list_retention(
     The case whose period ends first is the first. Each case is announced, held, due without an
     announcement, or kept for now.
     """
-    party = _coordinators_country(caller)
+    party = caller.agency.party
     if case_id is not None:
         one = of_case(node, party, caller.protocol, case_id)
         return RetentionPage(cosigned_until=one.cosigned_until, cases=tuple(one.cases), next=None)
@@ -70,14 +69,6 @@ def list_erased(
     cases = tuple(erased_cases(node, party, limit=limit, before=before))
     more = cases[-1].erased.erased_at if len(cases) == limit else None
     return ErasedPage(cases=cases, next=more)
-
-
-def _coordinators_country(caller: Caller) -> str:
-    if caller.agency.role != COORDINATOR:
-        raise Refusal(
-            Ground.NOT_ALLOWED, "coordinators-only", "This is for a country's coordinator."
-        )
-    return caller.agency.party
 
 
 def _place(text: str | None) -> tuple[datetime, UUID] | None:

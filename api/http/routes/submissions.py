@@ -2,15 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Depends, Query
 
 from api.client.schemas import StatedSubmissions, SubmissionPage
-from api.http.access import TheCaller, TheNode
+from api.http.access import TheCaller, TheNode, caller
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.documents import submission_document
 from api.http.error_handlers import responses
 from api.runtime.readiness import check_may_record
-from ledger.procedure.protocol import NODE
 from ledger.refusals import Ground, Refusal
 from ledger.replication import submissions
 from ledger.replication.node_statements import StatementError
@@ -31,8 +30,6 @@ def state_submissions(
     The answer has the statements that this node keeps, and the state of each action in its copy of
     the ledger.
     """
-    if caller.agency.role != NODE:
-        raise Refusal(Ground.NOT_ALLOWED, "nodes-only", "Statements are for countries' nodes.")
     check_may_record(node.room.look())
     try:
         read = [
@@ -51,17 +48,18 @@ def state_submissions(
     return SubmissionPage(submissions=tuple(map(submission_document, mine)))
 
 
-@router.get("", response_model=SubmissionPage, responses=responses(401, 403, 409, 422, 503))
+@router.get(
+    "",
+    response_model=SubmissionPage,
+    responses=responses(401, 403, 409, 422, 503),
+    dependencies=[Depends(caller)],
+)
 def list_submissions(
-    node: TheNode, caller: TheCaller, limit: Annotated[int, Query(ge=1, le=1000)] = 200
+    node: TheNode, limit: Annotated[int, Query(ge=1, le=1000)] = 200
 ) -> SubmissionPage:
     """List other countries' nodes' statements, those that are not recorded here first.
 
     For coordinators, oversight bodies and nodes.
     """
-    if not caller.sees_every_event:
-        raise Refusal(
-            Ground.NOT_ALLOWED, "whole-ledger", "This is for coordinators and oversight bodies."
-        )
     kept = node.submissions.all(limit)
     return SubmissionPage(submissions=tuple(map(submission_document, kept)))

@@ -21,7 +21,7 @@ from ledger.procedure.amendments import AMENDMENT_KINDS, AmendmentState, text_di
 from ledger.procedure.protocol import COORDINATOR, Protocol, protocol_from
 from ledger.procedure.protocol_changes import changes
 from ledger.procedure.registry import check_proposal
-from ledger.refusals import Ground, Refusal
+from ledger.refusals import Refusal
 from ledger.vocabulary.upcasting import upcasters
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -75,8 +75,6 @@ def check(request: Request, caller: TheCaller, sent: TextToCheck) -> JSONRespons
     Returns the text as it would be signed, its digest, and what it changes, in sentences; or the
     problem, in the language of the page.
     """
-    if caller.agency.role != COORDINATOR:
-        raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
     return JSONResponse(_checked(caller, sent, Words.of(request)), headers=dict(PAGE_HEADERS))
 
 

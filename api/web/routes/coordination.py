@@ -14,8 +14,7 @@ from api.web.board import column, marked, total
 from api.web.case_text import names
 from api.web.errors import PageRoute
 from api.web.rendering import Words, page
-from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, KeyChange
-from ledger.refusals import Ground, Refusal
+from ledger.procedure.protocol import COORDINATOR, NODE, KeyChange
 from ledger.system import clock
 from ledger.vault.duplicates.matches import Duplicate
 from ledger.vocabulary.upcasting import upcasters
@@ -44,10 +43,6 @@ def board(
     With ``show`` the page has one list alone, from a place on: ``owes`` of a country, or of any
     party.
     """
-    if caller.agency.role not in (COORDINATOR, OVERSIGHT):
-        raise Refusal(
-            Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators and oversight."
-        )
     now, protocol = clock.now(), caller.protocol
     views, viewer, own = node.views, caller.viewer, caller.agency.party
     if show is None:
@@ -79,8 +74,6 @@ def board(
 @router.get("/retention")
 def retention(request: Request, node: TheNode, caller: TheCaller) -> Response:
     """Show the cases that retention will erase, those on hold, and those that are erased."""
-    if caller.agency.role != COORDINATOR:
-        raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
     party, protocol = caller.agency.party, caller.protocol
     found = coming(node, party, protocol, within=_AHEAD, limit=_RETAINED)
     return page(
@@ -99,8 +92,6 @@ def retention(request: Request, node: TheNode, caller: TheCaller) -> Response:
 @router.get("/missing")
 def missing(request: Request, node: TheNode, caller: TheCaller) -> Response:
     """Show the parts that the country's vault must hold and lacks, and which nodes were asked."""
-    if caller.agency.role != COORDINATOR:
-        raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
     party, patience = caller.agency.party, timedelta(seconds=node.settings.missing_after_seconds)
     vault = node.vaults.of(party) if node.vaults.has(party) else None
     return page(
@@ -117,10 +108,6 @@ def missing(request: Request, node: TheNode, caller: TheCaller) -> Response:
 @router.get("/waiting")
 def waiting(request: Request, node: TheNode, caller: TheCaller) -> Response:
     """Show how this country's actions wait, and the statements of other countries on theirs."""
-    if not caller.sees_every_event:
-        raise Refusal(
-            Ground.NOT_ALLOWED, "whole-ledger", "This is for coordinators and oversight bodies."
-        )
     found = node.waiting.now()
     limit = node.settings.waiting_after_seconds
     return page(
@@ -138,8 +125,6 @@ def waiting(request: Request, node: TheNode, caller: TheCaller) -> Response:
 @router.get("/keys")
 def keys(request: Request, caller: TheCaller) -> Response:
     """Show the country's keys, the form to register one, and the changes that wait."""
-    if caller.agency.role != COORDINATOR:
-        raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
     now, protocol = clock.now(), caller.protocol
     every = [a for a in protocol.agencies if a.party == caller.agency.party and a.role != NODE]
     own, agencies = {a.id for a in every}, [a for a in every if a.retired_at is None]

@@ -1,4 +1,4 @@
-"""For coordinators and oversight: figures of the cases that they see, as charts and tables."""
+"""For coordinators, oversight and analysts: figures of cases, as charts and tables."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -15,11 +15,12 @@ from api.web.errors import PageRoute
 from api.web.flow_map import flow_map
 from api.web.rendering import PAGE_HEADERS, Words, page
 from api.web.routes.case_list import XLSX
-from ledger.procedure.protocol import COORDINATOR, OVERSIGHT
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vocabulary.picklists import Stage
 from projections.folds.caseload_indicators import Figures, chosen
+from projections.statistics.cell_suppression import FLOOR
+from projections.statistics.rounded_figures import rounded
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 CountryChosen = Annotated[str, Query(max_length=2)]
@@ -48,6 +49,7 @@ def figures(
         country=country,
         stage=stage,
         chosen=f"?{query}" if query else "",
+        rounded_to=FLOOR if _is_analyst(caller) else None,
         parties=[one.code for one in caller.protocol.parties],
         stages=list(Stage),
     )
@@ -84,15 +86,18 @@ def download_xlsx(
 
 
 def _counted(node: Node, caller: Caller, country: str, stage: str) -> Figures:
-    """Return the figures that the caller chose. Raises ``Refusal``."""
-    if caller.agency.role not in (COORDINATOR, OVERSIGHT):
-        raise Refusal(
-            Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators and oversight."
-        )
+    """Return the figures that the caller chose, rounded for an analyst. Raises ``Refusal``."""
     if stage and stage not in set(Stage):
         raise Refusal(Ground.INVALID, "request", "There is no such stage.", "stage")
-    counted = node.views.figures(caller.viewer, caller.protocol)
+    if _is_analyst(caller):
+        counted = rounded(node.views.figures(caller.agency.party, caller.protocol))
+    else:
+        counted = node.views.figures(caller.viewer, caller.protocol)
     return chosen(counted, country or None, Stage(stage) if stage else None)
+
+
+def _is_analyst(caller: Caller) -> bool:
+    return caller.protocol.sees_figures_alone(caller.agency)
 
 
 def _table(shown: Sequence[Chart], name: str) -> CaseTable:

@@ -27,7 +27,6 @@ from api.web.routes.cases import case_fields
 from api.web.timeline import handovers
 from ledger.procedure.available_actions import offers
 from ledger.procedure.parties_of_time import parties_between
-from ledger.procedure.protocol import COORDINATOR
 from ledger.procedure.time_zones import beginning_of_day, zone_of
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
@@ -76,7 +75,6 @@ def the_meeting(
     Raises ``Refusal`` if the caller is no coordinator, or if the country is no other country of the
     protocol.
     """
-    _check_coordinator(caller)
     own, begun = caller.agency.party, since or _day_of(_now(), caller)
     if country == own or country not in parties_between(
         caller.registry.agreement, begun, max(begun, _now())
@@ -95,7 +93,6 @@ TheMeeting = Annotated[_Meeting, Depends(the_meeting)]
 @router.get("/meeting")
 def choose_country(request: Request, node: TheNode, caller: TheCaller) -> Response:
     """Show the countries to meet with: those with which open cases are shared."""
-    _check_coordinator(caller)
     own, now = caller.agency.party, _now()
     others = caller.protocol.party_codes - {own}
     shared = node.views.shared_with(own, others, limit=_COUNTED + 1)
@@ -220,15 +217,6 @@ def show_case(request: Request, meeting: TheMeeting, case_id: CaseId) -> Respons
         end_of=partial(_end_of, Words.of(request).things),
         position=position,
     )
-
-
-def _check_coordinator(caller: Caller) -> None:
-    """Check that the caller is a coordinator.
-
-    Raises ``Refusal`` (``coordinators-only``) if not.
-    """
-    if caller.agency.role != COORDINATOR:
-        raise Refusal(Ground.NOT_ALLOWED, "coordinators-only", "This is for coordinators.")
 
 
 def _shared(cases: tuple[SharedCase, ...], case_id: UUID) -> SharedCase:

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 from api.http.access import Caller, TheCaller, TheNode
-from api.http.assigning import assign, unassign
+from api.http.assigning import NOBODY, Expected, assign, unassign
 from api.http.desks import add_note, check_case, desk_of, notes_of
 from api.http.parameters import AtLeast, CaseId, is_own_path, wait_for
 from api.http.routes.desk import calendar_of
@@ -53,7 +53,13 @@ _MONTH = re.compile(r"(\d{4})-(\d{2})")
 _VIEWS = ("obligations", "audit_trail", "case_views")
 
 
-_ASSIGNMENT_RULES = ("same-member", "unknown-member", "member-disabled", "assigns")
+_ASSIGNMENT_RULES = (
+    "same-member",
+    "unknown-member",
+    "member-disabled",
+    "assigns",
+    "assigned-meanwhile",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,7 @@ class DeskForm:
     position: str = ""
     member: str = ""
     deputy: str = ""
+    expected: str = ""
 
 
 async def desk_form(request: Request) -> DeskForm:
@@ -82,6 +89,7 @@ async def desk_form(request: Request) -> DeskForm:
         found.get("position", ""),
         found.get("member", ""),
         found.get("deputy", ""),
+        found.get("expected", ""),
     )
 
 
@@ -234,9 +242,10 @@ def change_assignment(
     """Assign a case to a member, or to nobody. A refusal is said on the page."""
     try:
         if sent.member:
-            assign(node, caller, case_id, _member(sent.member), _deputy(sent.deputy))
+            deputy = _deputy(sent.deputy)
+            assign(node, caller, case_id, _member(sent.member), deputy, _expected(sent.expected))
         else:
-            unassign(node, caller, case_id)
+            unassign(node, caller, case_id, _expected(sent.expected))
     except Refusal as refusal:
         if refusal.rule not in _ASSIGNMENT_RULES:
             raise
@@ -253,6 +262,10 @@ def _member(text: str) -> UUID:
 
 def _deputy(text: str) -> UUID | None:
     return _member(text) if text else None
+
+
+def _expected(text: str) -> Expected | None:
+    return NOBODY if text == NOBODY else _deputy(text)
 
 
 @router.post("/cases/{case_id}/flag")
@@ -301,7 +314,7 @@ def _notes(
         request,
         "notes.html",
         caller,
-        status=200 if wrong is None and refused is None else 422,
+        status=_status(wrong, refused),
         case=view,
         notes=[one for one in found if one.day is None],
         reminders=sorted(
@@ -319,6 +332,12 @@ def _notes(
         most=MOST_CHARACTERS,
         day=Words.of(request).things.local_day(clock.now()),
     )
+
+
+def _status(wrong: str | None, refused: str | None) -> int:
+    if refused == "assigned-meanwhile":
+        return 409
+    return 200 if wrong is None and refused is None else 422
 
 
 def _back(path: str) -> Response:

@@ -84,7 +84,8 @@ def _admitted(p: Proposal) -> None:
     named = p.protocol.agencies_by_id.get(p.act.fields["agency"])
     if named is None:
         raise invalid("unknown-agency", "This is no agency of the protocol.", "agency")
-    if named.party != p.agency.party or named.international or not is_bound(named, p.protocol):
+    is_other = named.party != p.agency.party or named.international
+    if is_other or not is_bound(named, p.protocol) or p.protocol.sees_figures_alone(named):
         raise invalid(
             "own-agencies",
             "A country admits agencies of its own, where the protocol in force does not let each of"

@@ -22,7 +22,7 @@ def has_part(
     in the cases in which a country asked it for information, or made it responsible for a joint
     action. ``history`` has the case's actions by id, in order.
     """
-    if agency.party not in state.parties:
+    if agency.party not in state.parties or protocol.sees_figures_alone(agency):
         return False
     if not agency.international:
         return not is_bound(agency, protocol) or agency.id in agencies_with_access(history.values())
@@ -35,20 +35,27 @@ def has_part(
 
 
 def is_bound(agency: Agency, protocol: Protocol) -> bool:
-    """Return whether an agency sees only the cases of its country that it has to know of."""
+    """Return whether an agency sees only the cases of its country that it has to know of.
+
+    An analyst sees none at all (:func:`has_part`), so its lists are limited too.
+    """
+    if protocol.sees_figures_alone(agency):
+        return True
     return protocol.binds_agencies and agency.role not in (COORDINATOR, OVERSIGHT, NODE)
 
 
 def check_bodies_of_the_case(
     act: Act, agency: Agency, state: CaseState, protocol: Protocol
 ) -> None:
-    """Check that naming an international body does not bring another country into the case.
+    """Check that an action names no analyst, and no body that brings another country into the case.
 
     A country names a body that works through a country of the case. A body names no other body, and
     does not take the lead of a case. Raises ``Refusal`` if the action breaks one of these rules.
     """
     for field, value in references(act.fields, AGENCY_FIELDS):
         body = protocol.agencies_by_id[value]
+        if protocol.sees_figures_alone(body):
+            raise invalid("analyst-named", f"{body.id} sees figures, and no case.", field)
         if not body.international:
             continue
         if field == "to_agency":

@@ -8,8 +8,12 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
+from ledger.vault.duplicates.identity_forms import BLOCKING_FORMS
 from ledger.vault.duplicates.matching_tables import wait_for_erasure
 from ledger.vault.duplicates.questioned_duplicates import QuestionedDuplicates
+
+_EARLIER = 3
+"""Sets of points that are kept of a case after others replaced them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +108,24 @@ class OwnTokens(QuestionedDuplicates):
     ) -> None:
         """Replace a case's points by points under a mask, unless the person was erased.
 
-        The case's tokens go until the other country answered.
+        The case's tokens go until the other country answered. The replaced points are kept for a
+        while, to know an answer to them that was on its way.
         """
         claim = (
-            "UPDATE {}.match_cases SET computed_with = %s, points = %s, kinds = %s, due = true"
-            " WHERE other = %s AND reference = %s AND case_id IS NOT NULL"
+            "UPDATE {}.match_cases SET computed_with = %(mask)s, points = %(points)s,"
+            " kinds = %(kinds)s, due = true, earlier = CASE WHEN points = %(points)s THEN earlier"
+            " ELSE (points || earlier)[1:%(kept)s] END"
+            " WHERE other = %(other)s AND reference = %(reference)s AND case_id IS NOT NULL"
         )
         with self._database.transaction(role=self._role) as connection:
-            values = (mask, list(points), list(kinds), case.other, case.reference)
+            values = {
+                "mask": mask,
+                "points": list(points),
+                "kinds": list(kinds),
+                "kept": _EARLIER * BLOCKING_FORMS,
+                "other": case.other,
+                "reference": case.reference,
+            }
             if connection.execute(self._sql(claim), values).rowcount:
                 self._drop_tokens(connection, case)
 
@@ -127,19 +141,33 @@ class OwnTokens(QuestionedDuplicates):
                 self._drop_tokens(connection, case)
                 self._put_tokens(connection, case.other, case.reference, tokens)
 
+    def earlier_points(self, other: str, reference: UUID) -> Sequence[Sequence[bytes]]:
+        """Return the sets of points that a case had before those of now, the last one first."""
+        select = self._sql("SELECT earlier FROM {}.match_cases WHERE other = %s AND reference = %s")
+        with self._database.transaction(role=self._role) as connection:
+            row = connection.execute(select, (other, reference)).fetchone()
+        every = [*map(bytes, (row["earlier"] or ()) if row is not None else ())]
+        return [every[at : at + BLOCKING_FORMS] for at in range(0, len(every), BLOCKING_FORMS)]
+
     def take_tokens_of(
-        self, other: str, reference: UUID, mask: str, tokens: Mapping[bytes, str]
+        self,
+        other: str,
+        reference: UUID,
+        mask: str,
+        points: Sequence[bytes],
+        tokens: Mapping[bytes, str],
     ) -> bool:
-        """Store the tokens that an answer of ``other`` gave for the points under ``mask``.
+        """Store the tokens that an answer of ``other`` gave for points under ``mask``.
 
         Returns whether the points of the case are still those.
         """
         current = self._sql(
             "SELECT FROM {}.match_cases WHERE other = %s AND reference = %s AND computed_with = %s"
-            " AND case_id IS NOT NULL FOR UPDATE"
+            " AND points = %s AND case_id IS NOT NULL FOR UPDATE"
         )
         with self._database.transaction(role=self._role) as connection:
-            if connection.execute(current, (other, reference, mask)).fetchone() is None:
+            values = (other, reference, mask, list(points))
+            if connection.execute(current, values).fetchone() is None:
                 return False
             delete = self._sql("DELETE FROM {}.match_tokens WHERE other = %s AND reference = %s")
             connection.execute(delete, (other, reference))

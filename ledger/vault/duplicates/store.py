@@ -74,7 +74,7 @@ class Duplicates(OwnTokens, ReceivedTokens, Candidates, FoundDuplicates):
             "DELETE FROM {0}.duplicates d USING {0}.match_cases c WHERE c.case_id = %(case)s"
             " AND d.other = c.other AND d.other_reference = c.reference",
             "UPDATE {0}.match_cases SET case_id = NULL, withdrawn_at = now(), points = NULL,"
-            " kinds = NULL, due = (other <> %(party)s) WHERE case_id = %(case)s",
+            " earlier = NULL, kinds = NULL, due = (other <> %(party)s) WHERE case_id = %(case)s",
         )
         received = self._sql(
             "UPDATE {}.match_received SET withdrawn = true, case_id = NULL WHERE case_id = %s"
