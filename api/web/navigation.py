@@ -31,6 +31,7 @@ PARCELS = NavigationEntry("nav.parcels", "/parcels")
 WAITING = NavigationEntry("nav.waiting", "/waiting")
 KEYS = NavigationEntry("nav.keys", "/keys")
 AGENCIES = NavigationEntry("nav.agencies", "/agencies")
+DRAFTS = NavigationEntry("nav.drafts", "/drafts")
 MEMBERS = NavigationEntry("nav.members", "/members")
 DIRECTORY = NavigationEntry("nav.directory", "/directory")
 AGREEMENT = NavigationEntry("nav.agreement", "/agreement")
@@ -49,6 +50,7 @@ def sections(caller: Caller) -> Sequence[NavigationEntry]:
         TODAY,
         CASES,
         *((NEW,) if opens else ()),
+        *((DRAFTS,) if caller.protocol.approvals else ()),
         *((BOARD,) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((MEETING,) if role == COORDINATOR else ()),
         *((FIGURES,) if role in (COORDINATOR, OVERSIGHT) else ()),

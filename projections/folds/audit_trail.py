@@ -50,6 +50,8 @@ class TrailEntry(LedgerModel):
     """The ``case`` fields that an older version of the kind signed in the clear."""
     changes: tuple[Change, ...]
     """Its changes: the fewest values whose replacement gives the state after it."""
+    approved_by: str | None = Field(default=None, exclude_if=lambda key: key is None)
+    """The id of the key of the member who approved the action, where one did."""
     mark: Mark | None = Field(default=None, exclude_if=lambda mark: mark is None)
     """The marks on the form of the event (``signed_action.Mark``).
 
@@ -96,6 +98,8 @@ def trail_document(
             for path, was, is_now in differences("", before, after)
         ],
     }
+    if action.approval is not None:
+        document["approved_by"] = action.approval.key_id
     return document if mark is None else document | {"mark": mark.value}
 
 

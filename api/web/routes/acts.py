@@ -76,9 +76,11 @@ def refusal_texts(request: Request, caller: TheCaller) -> Response:
 
 
 @router.get("/cases/new")
-def open_case(request: Request, node: TheNode, caller: TheCaller) -> Response:
-    """Show the form that opens a case."""
-    return _form(request, node, caller, "case_opened", None)
+def open_case(
+    request: Request, node: TheNode, caller: TheCaller, change: UUID | None = None
+) -> Response:
+    """Show the form that opens a case. ``change`` is a draft of the member, to be changed."""
+    return _form(request, node, caller, "case_opened", None, change=change)
 
 
 @router.get("/cases/{case_id}/act")
@@ -112,14 +114,16 @@ def show_form(
     case_id: CaseId,
     kind: Kind,
     other: UUID | None = None,
+    change: UUID | None = None,
 ) -> Response:
     """Show the form of one action, or the reason if the rules refuse it now.
 
-    ``other`` is the case with which this one is linked or merged.
+    ``other`` is the case with which this one is linked or merged. ``change`` is a draft of the
+    member, to be changed.
     """
     check_acts(caller)
     own_case(node, caller, case_id)
-    return _form(request, node, caller, kind, case_id, other)
+    return _form(request, node, caller, kind, case_id, other, change)
 
 
 def _form(
@@ -129,6 +133,7 @@ def _form(
     kind: str,
     case_id: UUID | None,
     other: UUID | None = None,
+    change: UUID | None = None,
 ) -> Response:
     check_acts(caller)
     protocol, words = caller.protocol, Words.of(request)
@@ -159,6 +164,7 @@ def _form(
         named |= names_of_acts(known.history.values(), words)
         named[str(one)] = case_reference(one)
     parties = case.state.parties if case else None
+    asked = protocol.approval_of(kind, caller.agency.id)
     made = form(kind, offer, named, protocol, words.things, parties, caller.agency.party)
     return page(
         request,
@@ -174,7 +180,9 @@ def _form(
         protocol=protocol.id,
         is_long=is_long,
         preset={**usual_values(made, caller.agency), **preset},
-        own=own_document(kind) if case is not None else None,
+        own=own_document(kind) if case is not None and asked is None else None,
+        asked=asked,
+        change=change,
         files=files_of_form(node, caller, case, words) if case is not None else None,
     )
 

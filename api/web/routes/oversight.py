@@ -104,7 +104,16 @@ def audit_trail(
         parties=sorted({row.entry.party for row in told}),
         stages=list(Stage),
         named=names(protocol, trail, words),
-        members=members_of_keys(node, caller, {row.entry.key_id for row in shown}),
+        members=members_of_keys(
+            node,
+            caller,
+            {
+                key
+                for row in shown
+                for key in (row.entry.key_id, row.entry.approved_by)
+                if key is not None
+            },
+        ),
     )
 
 

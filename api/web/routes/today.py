@@ -28,6 +28,7 @@ from api.runtime.readiness import check_may_record
 from api.services.search_text import read_day
 from api.web.assignments import active_members, assigns
 from api.web.case_text import names
+from api.web.drafts import draft_lists
 from api.web.errors import PageRoute
 from api.web.rendering import PAGE_HEADERS, Words, page
 from api.web.routes.cases import own_case
@@ -126,6 +127,7 @@ def show_today(
         "today.html",
         caller,
         today=today(node, caller, now, words) if show is None else None,
+        approvals=draft_lists(node, caller),
         show=show,
         alone=alone,
         kinds={kind: words.kind(kind) for kind in caller.protocol.actions},

@@ -23,7 +23,9 @@ for (const form of document.querySelectorAll("form[data-kind]")) begin(form);
 
 function begin(form) {
   const { kind, agency, protocol, carry, zone } = form.dataset;
-  const draft = `${agency}/${form.dataset.case || "new"}/${kind}`;
+  const { change } = form.dataset; // a draft that waits for a colleague, or was returned
+  const asked = "approval" in form.dataset;
+  const draft = `${agency}/${form.dataset.case || "new"}/${kind}${change ? `/${change}` : ""}`;
   const part = (name) => document.getElementById(form.dataset.id + name);
   // The version of the case that the person has seen: of a page that follows the ledger, and of the
   // list of what was recorded meanwhile.
@@ -185,14 +187,17 @@ function begin(form) {
     await keepCarried();
     return {
       fields: keptFields(), caseId: ownCase, version: version(), text: issued.text,
-      title: form.dataset.title, reference: form.dataset.reference, form: location.pathname,
+      title: form.dataset.title, reference: form.dataset.reference, form: location.pathname + location.search,
+      ...(asked ? { draft: true, replaces: change } : {}),
     };
   }
 
   /** Go on as the outcome of sending says. */
   async function end({ state, told, status, kept }) {
     if (state === "unsigned") return;
-    if (state === "recorded" || state === "waits") {
+    if (kept.draft && state === "recorded") {
+      location.assign("/drafts?done=sent");
+    } else if (state === "recorded" || state === "waits") {
       const waits = state === "waits";
       if (waits) announce(text("act.waits"));
       const isKnown = form.dataset.case || !waits; // a new case that waits has no page yet
@@ -340,5 +345,20 @@ function begin(form) {
     drafts.dropEarlier(carry);
     drafts.find(carry).then((found) => found && refill(found.fields));
   }
-  drafts.find(draft).then(offer);
+  drafts.find(draft).then((found) => (found || !change ? offer(found) : changeReturned()));
+
+  /** Fill in what a colleague returned, with the remark. The access log has the look. */
+  async function changeReturned() {
+    const answer = await fetch(`/v1/drafts/${change}/reading`, { method: "POST" }).catch(() => null);
+    if (!answer?.ok) {
+      trouble(answer ? reason(await answer.json().catch(() => ({})), answer.status) : text("act.kept"));
+      return;
+    }
+    const told = await answer.json();
+    ownCase = told.draft.case_id;
+    if (told.form) refill(told.form);
+    const place = document.getElementById("returned");
+    place.hidden = !told.remark;
+    place.lastElementChild.textContent = told.remark ?? "";
+  }
 }

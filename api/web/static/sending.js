@@ -14,6 +14,17 @@ const NO_SPACE = 507;
 /** Whether an answer 401 is about the signature of what was sent, and not about the session. */
 const isOfSignature = ({ rule, field }) => rule === "signature" || field === "header.kid";
 
+/**
+ * A draft goes to the country's node alone, and waits there for a colleague. With `replaces` it takes an
+ * earlier draft of its author back.
+ */
+function draftRequest({ caseId, version, text, fields, replaces }) {
+  const body = JSON.stringify({ signed: text, case_version: Number(version), form: fields, replaces });
+  return [`/v1/cases/${caseId}/drafts`, {
+    method: "POST", headers: { "Content-Type": "application/json" }, body,
+  }];
+}
+
 function request({ caseId, version, text }) {
   const headers = { "Content-Type": "application/sd-jwt" };
   if (!caseId) return ["/v1/protocol/actions", { method: "POST", headers, body: text }];
@@ -30,7 +41,7 @@ function request({ caseId, version, text }) {
  */
 export async function send(kept) {
   for (;;) {
-    const answer = await fetch(...request(kept)).catch(() => null);
+    const answer = await fetch(...(kept.draft ? draftRequest : request)(kept)).catch(() => null);
     if (!answer) return { state: "unanswered", told: {} };
     const { status } = answer;
     const told = await answer.json().catch(() => ({}));
@@ -43,6 +54,8 @@ export async function send(kept) {
       const after = Number(answer.headers.get("Retry-After")) * 1000;
       return { state: "unanswered", told, status, after };
     }
+    // The draft came in when it was sent before, and its answer did not arrive.
+    if (kept.draft && told.rule === "action-id-reused") return { state: "recorded", told, status };
     const movedOn = status === 412 || told.rule === "already-opened";
     return { state: movedOn ? "moved-on" : "refused", told, status };
   }

@@ -112,6 +112,8 @@ function compareEntry(where, index, entry, event, signature, context, findings) 
   for (const [field, value] of Object.entries(signed)) {
     findings.check(where, field, entry[field], value);
   }
+  const approvedBy = event.approval?.keyId ?? null;
+  if (approvedBy || entry.approved_by) findings.check(where, "approved_by", entry.approved_by ?? null, approvedBy);
   findings.check(where, "signature", entry.signature, signature);
   if (signature === SIGNATURE.valid) findings.state(where, "not-revoked");
   const shown = { ...entry.fields, ...entry.in_clear };

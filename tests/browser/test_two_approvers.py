@@ -1,0 +1,148 @@
+"""Two members at two browsers: one signs and sends, the other returns it, then approves it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from api.client.schemas.members import NewMember
+from api.runtime.settings import Settings
+from ledger.application import Ledger, environment
+from ledger.procedure.amendments import text_of
+from ledger.procedure.protocol import Protocol
+from ledger.signing.key_possession import grant_of
+from ledger.vocabulary.picklists import RiskLevel
+from ledger.vocabulary.protection import RiskAssessed
+from ledger.vocabulary.registration import KeyRegistered, KeyRequest
+from tests.browser.conftest import Person
+from tests.support.actions import START, opening
+from tests.support.agencies import PAST, Agencies, adopted_protocol
+from tests.support.databases import new_database
+from tests.support.serving import Server, running
+
+AGENCY, SOCIAL, COORDINATOR = "xk-dhtqnj", "xk-csw-prishtina", "xk-nac"
+ASKED = {"actions": ["risk_assessed"], "roles": ["police"], "within_days": 7}
+TYPED = "The uncle waits at the school."
+SEEN = os.environ.get("CASE_LEDGER_TEST_PICTURES_IN")
+
+
+@dataclass
+class Colleague(Person):
+    """A member of the agency, by a key that is registered for the member."""
+
+    member: UUID | None = None
+
+    def register(self) -> None:
+        request = KeyRequest.model_validate_json(self.page.input_value("#public-key"))
+        begins = datetime.now(UTC).replace(microsecond=0)
+        grant = grant_of(request, valid_from=begins, valid_until=begins + timedelta(days=365))
+        with self.server.client(COORDINATOR) as coordinator:
+            coordinator.append_to_registry(
+                KeyRegistered(acted_at=PAST, grant=grant, member=self.member)
+            )
+
+    def seen(self, name: str) -> None:
+        """Keep pictures where somebody looks at the pages."""
+        self.sees_no_barrier()
+        for width in (1366, 390) if SEEN else ():
+            self.page.set_viewport_size({"width": width, "height": 800})
+            self.page.screenshot(path=Path(SEEN or "") / f"{name}-{width}.png", full_page=True)
+
+
+@pytest.fixture
+def asking(server: str, migrated: str, tmp_path: Path) -> Iterator[Server]:
+    protocol = Protocol.model_validate(text_of(adopted_protocol()) | {"approvals": [ASKED]})
+    agencies = Agencies(protocol)
+    with new_database(server, migrated) as conninfo:
+        with Ledger(environment(conninfo)) as ledger:
+            agencies.begin(ledger)
+        with running(Settings(data_directory=tmp_path, port=0), conninfo, agencies) as served:
+            yield served
+
+
+def test_a_colleague_returns_what_waits_and_approves_it_changed(
+    chromium: Browser, asking: Server
+) -> None:
+    case = uuid4()
+    with asking.client(SOCIAL) as social:
+        social.open_case(opening(), case)
+    with ExitStack() as stack:
+
+        def colleague(name: str) -> Colleague:
+            with asking.client(COORDINATOR) as coordinator:
+                member = coordinator.add_member(NewMember(agency=AGENCY, name=name)).id
+            context = chromium.new_context(locale="en-GB", viewport={"width": 1366, "height": 800})
+            stack.callback(context.close)
+            found = Colleague(AGENCY, asking, context, context.new_page(), member=member)
+            found.watch()
+            found.sign_in()
+            return found
+
+        author, second = colleague("Arta Shembulli"), colleague("Blerim Shembulli")
+        page = author.goto(f"/cases/{case}/act/risk_assessed")
+        expect(page.locator("#asked")).to_contain_text("waits for a colleague")
+        page.locator('[data-field="risk_level"] select').select_option("high")
+        page.locator('[data-field="threats"] textarea').fill(TYPED)
+        author.seen("form")
+        page.locator("[data-look]").click()
+        page.get_by_role("button", name="Sign and send to a colleague").click()
+        page.wait_for_url("**/drafts?done=sent")
+        expect(page.get_by_text("Waits for approval")).to_be_visible()
+        author.goto("/today")
+        expect(page.locator("#today-approvals + ul")).to_contain_text("Waits for approval")
+
+        desk = second.goto("/today")
+        expect(desk.locator("#today-approvals + ul")).to_contain_text("Waits for your approval")
+        second.seen("today")
+        second.goto("/drafts")
+        second.seen("drafts")
+        desk.get_by_role("button", name="Look at it").click()
+        expect(desk.get_by_text(TYPED)).to_be_visible()
+        expect(desk.get_by_text("Arta Shembulli")).to_be_visible()
+        second.seen("draft")
+        desk.get_by_label("what has to change").fill("Name the school.")
+        desk.get_by_role("button", name="Return with the remark").click()
+        expect(desk.locator(".note.good")).to_contain_text("Returned to its author")
+
+        author.goto("/drafts")
+        page.get_by_role("button", name="Look at it").click()
+        expect(page.get_by_text("Name the school.")).to_be_visible()
+        author.seen("returned")
+        page.get_by_role("link", name="Change and send again").click()
+        notes = page.locator('[data-field="threats"] textarea')
+        expect(notes).to_have_value(TYPED)
+        expect(page.locator("#returned")).to_contain_text("Name the school.")
+        notes.fill(f"{TYPED} It is the school of Peja.")
+        page.locator("[data-look]").click()
+        page.get_by_role("button", name="Sign and send to a colleague").click()
+        page.wait_for_url("**/drafts?done=sent")
+
+        second.goto("/drafts")
+        desk.get_by_role("button", name="Look at it").click()
+        expect(desk.get_by_text("the school of Peja")).to_be_visible()
+        with asking.client(SOCIAL) as social:
+            social.append(RiskAssessed(acted_at=START, risk_level=RiskLevel.MEDIUM), case, 1)
+        second.expected = author.expected = None
+        desk.get_by_role("button", name="Approve and record").click()
+        expect(desk.locator("#approving-trouble")).to_contain_text("The case changed just now")
+        expect(desk.locator("#since")).to_be_visible()
+        second.complaints.clear()  # the refusal for the case's version, which the console has
+        desk.get_by_role("button", name="Approve and record").click()
+        desk.wait_for_url(f"**/cases/{case}?**")
+        second.goto(f"/cases/{case}/trail")
+        expect(desk.locator("main")).to_contain_text(
+            "approved by a second member: Blerim Shembulli"
+        )
+        second.seen("trail")
+        second.goto(f"/cases/{case}/verify")
+        expect(desk.locator("main")).to_contain_text("3")
+        author.goto("/drafts")
+        expect(page.get_by_role("button", name="Look at it")).to_have_count(0)
+        assert author.complained() == []
+        assert second.complained() == []
