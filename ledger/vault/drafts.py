@@ -127,7 +127,7 @@ class DraftContent:
     signed: str
     """The action as its author signed it, with its disclosures."""
     form: Mapping[str, Any] | None
-    """What the author's form had, so that the author can change it; ``None`` of a system."""
+    """The values of the author's form, to change it later; ``None`` without a form."""
     remark: str | None
     """The remark with which a colleague returned the draft."""
 

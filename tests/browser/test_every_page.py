@@ -18,7 +18,8 @@ PAGES = ("/cases?show=all", "/cases/new", "/board", "/meeting", "/charts", "/key
          "/cases/{}/replay", "/cases/{}/trail", "/cases/{}/verify", "/sign-in")  # fmt: skip
 
 
-SEEN_ELSEWHERE = ("/today", "/today/calendar", "/today/mail", "/find", "/members", "/lost-key",
+SEEN_ELSEWHERE = ("/today", "/today/calendar", "/today/mail", "/find", "/members", "/drafts",
+                  "/lost-key",
                   "/paper", "/meeting/ME", "/meeting/ME/{}", "/meeting/ME/summary",
                   "/help/actions/meeting_held", "/components", "/cases/{}/notes",
                   "/cases/{}/file-number", "/cases/{}/forms", "/cases/{}/forms/1")  # fmt: skip
