@@ -48,7 +48,7 @@ class NewDraft(Document):
     case_version: Annotated[int, Field(ge=0)]
     """The version of the case that the author acted on; 0 for a new case."""
     form: dict[str, Any] | None = None
-    """The values of the author's form, by which a page fills it in again. They are sealed as well."""
+    """The values of the author's form, by which a page fills it in again. They are sealed too."""
     replaces: UUID | None = None
     """An earlier draft of the author, which is taken back."""
 
