@@ -56,6 +56,10 @@ COMMANDS: Mapping[str, CommandPlace] = {
     "rebuild": CommandPlace(
         ("operating",), "Rebuild views beside the live ones, and swap them in."
     ),
+    "backup": CommandPlace(("backup",), "Prove that a backup restores."),
+    "doctor": CommandPlace(
+        ("doctor",), "Check a node and its surroundings, and say what to do about each fault."
+    ),
     "act": CommandPlace(
         ("acting",), "Sign an action and record it. With a kind alone, show its fields."
     ),

@@ -124,6 +124,8 @@ class Settings(BaseSettings):
     """Held in files, and given up when the disk is full. Unset: 64, or an eightieth."""
     disk_directories: tuple[Path, ...] = ()
     """Further directories whose free space counts, such as that of a database on this machine."""
+    backup_directory: Path | None = None
+    """The backup of the database, where this machine sees it: ``doctor`` reads its age there."""
     clock_tolerance_seconds: Annotated[float, Field(ge=1, le=300)] = 5.0
     """How far clocks may differ: beyond it, this node records nothing, and ``/ready`` says so."""
     streams_reserved: Annotated[int, Field(ge=0)] = 32
