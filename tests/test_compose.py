@@ -5,13 +5,15 @@ the script that the image would run makes its logins, and the services' own comm
 the services' own environment; only host names and the secrets' directory are replaced.
 """
 
+import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from api.demo.node_process import free_port
 from ledger.application import Ledger, environment
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
+from tests.support.clusters import USER, make_directory
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parent.parent
@@ -46,9 +49,11 @@ def test_the_compose_program_accepts_the_file(tmp_path: Path) -> None:
     done = subprocess.run([program, "config"], cwd=copied, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     resolved = yaml.safe_load(done.stdout)
-    assert resolved["services"].keys() == {"postgres", "migrate", "api"}
+    # Those of the drill are started by name alone.
+    drill = {"restored", "drill"}
+    assert resolved["services"].keys() - drill == {"postgres", "backup", "migrate", "api"}
     secrets = [f.read_text() for f in (copied / "docker" / "secrets").iterdir()]
-    assert len(set(secrets)) == 4
+    assert len(set(secrets)) == 5
     assert not [s for s in secrets if s in done.stdout]
 
 
@@ -60,9 +65,9 @@ def test_each_service_has_the_least_rights(name: str) -> None:
     assert "privileged" not in service
     assert not [value for value in service["environment"].values() if "password=" in str(value)]
     own = {Path(v).name for k, v in service["environment"].items() if k.endswith("_FILE")}
-    assert own == set(service["secrets"])
+    assert own == set(service.get("secrets", ()))
     if name == "postgres":
-        assert service["image"] == "postgres:17"
+        assert service["image"] == SERVICES["backup"]["image"] == SERVICES["restored"]["image"]
         assert "ports" not in service
         assert service["networks"] == ["store"]
         assert COMPOSE["networks"]["store"]["internal"] is True
@@ -97,6 +102,10 @@ class Deployment:
             .replace("/var/lib/case-ledger", str(self.directory / "state"))
             for name, value in SERVICES[service]["environment"].items()
         }
+        if service in ("backup", "restored"):
+            given["CASE_LEDGER_BACKUP_DIRECTORY"] = str(self.directory / "backup")
+            given["CASE_LEDGER_RESTORE_DIRECTORY"] = str(self.directory / "restored" / "data")
+            given |= {"PGHOST": "127.0.0.1", "PGPORT": str(self.port)}
         programs = (str(BINARIES), str(Path(sys.executable).parent), os.environ["PATH"])
         return {"PATH": os.pathsep.join(programs), "HOME": "/nonexistent", **given}
 
@@ -145,10 +154,7 @@ class Running:
         self._deployed = deployed
         self._data = deployed.directory / "data"
         self._env = deployed.environment("postgres")
-        # The server refuses to run as root; the image has a user for it too.
-        self._user: Mapping[str, Any] = {}
-        if os.geteuid() == 0:
-            self._user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+        self._user = USER
 
     def __enter__(self) -> None:
         self._data.mkdir(mode=0o700)
@@ -164,7 +170,7 @@ class Running:
         self._as_server("pg_ctl", "-D", self._data, "-w", "-l", self._data / "log", "-o", options,
                         "start")  # fmt: skip
         local = {"PGHOST": str(self._data), "PGPORT": str(self._deployed.port)}
-        env = self._env | local
+        env = self._env | local | {"PGDATA": str(self._data)}
         database = [BINARIES / "createdb", "-U", env["POSTGRES_USER"], env["POSTGRES_DB"]]
         subprocess.run(database, env=env, check=True)
         subprocess.run([ROOT / "docker" / "create-logins.sh"], env=env, check=True)
@@ -239,6 +245,77 @@ def test_the_api_serves_appends_and_stops(migrated: Deployment) -> None:
     assert "zqNobodysName" not in log.read_text()
 
 
+def test_the_backup_service_keeps_what_the_drill_restores(migrated: Deployment) -> None:
+    """The services `backup`, `restored` and `drill`, one after the other, as compose runs them."""
+    directory, script = migrated.directory, ROOT / "deploy" / "backup" / "case-ledger-backup"
+    for name in ("backup", "restored"):
+        make_directory(directory / name)
+    # Its user may read the secret in the container.
+    (directory / "docker" / "secrets").chmod(0o755)
+    log = directory / "backup.log"
+
+    def started(service: str, port: int) -> subprocess.Popen[bytes]:
+        env = migrated.environment(service) | {"PGPORT": str(port)}
+        words = [script, *SERVICES[service]["command"]]
+        with log.open("ab") as sink:
+            return subprocess.Popen(words, env=env, cwd="/", stdout=sink, stderr=sink, **USER)
+
+    def checks() -> bool:
+        check = [script, *SERVICES["backup"]["healthcheck"]["test"][2:]]
+        env = migrated.environment("backup")
+        return subprocess.run(check, env=env, capture_output=True, **USER).returncode == 0
+
+    backup = started("backup", migrated.port)
+    restored = None
+    try:
+        until(checks, log.read_text)
+        # The role takes effect as the server starts again: from then on each append waits for it.
+        with psycopg.connect(migrated.conninfo("postgres"), autocommit=True) as connection:
+            connection.execute("SELECT pg_reload_conf()")
+            until(
+                lambda: (
+                    ("sync",)
+                    in connection.execute("SELECT sync_state FROM pg_stat_replication").fetchall()
+                ),
+                log.read_text,
+            )
+        restored = started("restored", port := free_port())
+        asked = {
+            "host=restored": f"host=127.0.0.1 port={port}",
+            "/copy/keys": str(directory / "state" / "keys"),
+            "http://api:8420": f"http://127.0.0.1:{free_port()}",
+        }
+        words = " ".join(map(shlex.quote, migrated.command("drill")))
+        for old, new in asked.items():
+            words = words.replace(old, new)
+        env = migrated.environment("drill") | {"CASE_LEDGER_DATA_DIRECTORY": str(directory / "no")}
+        done = until(lambda: _unless_it_starts([*shlex.split(words), "--json"], env), log.read_text)
+        told = json.loads(done.stdout)
+        assert [one for one in told["steps"] if not one["holds"]] == []
+        assert (told["holds"], told["lost_events"], done.returncode) == (True, 0, 0)
+        assert told["fields_opened"] > 0
+    finally:
+        for process in (backup, restored):
+            if process is not None:
+                process.send_signal(signal.SIGINT)
+                process.wait(timeout=30)
+        with psycopg.connect(migrated.conninfo("postgres"), autocommit=True) as connection:
+            connection.execute("SET synchronous_commit = local")
+            connection.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            connection.execute("SELECT pg_reload_conf()")
+
+
+def _unless_it_starts(
+    words: list[str], env: dict[str, str]
+) -> subprocess.CompletedProcess[str] | None:
+    """Run a drill; ``None`` while the server does not answer yet."""
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60)
+    if not done.stdout:
+        raise AssertionError(done.stderr)
+    schema, *_ = json.loads(done.stdout)["steps"]
+    return done if schema["holds"] else None
+
+
 REFUSED = [
     "UPDATE ledger.events SET state = ''",
     "DELETE FROM ledger.events",
@@ -281,11 +358,12 @@ def test_a_vault_opens_to_its_own_role_alone(migrated: Deployment, role: str | N
 def test_no_login_of_the_program_is_a_superuser(migrated: Deployment) -> None:
     with psycopg.connect(migrated.conninfo("postgres")) as connection:
         rows = connection.execute(
-            "SELECT rolname FROM pg_roles WHERE rolname LIKE 'case\\_ledger%'"
-            " AND (rolsuper OR rolbypassrls OR rolreplication OR rolcreatedb)"
+            "SELECT rolname FROM pg_roles WHERE rolname LIKE 'case\\_ledger%' AND ("
+            "rolsuper OR rolbypassrls OR rolcreatedb"
+            " OR rolreplication AND rolname != 'case_ledger_backup')"
         ).fetchall()
         encrypted = connection.execute(
             "SELECT count(*) FROM pg_authid WHERE rolpassword LIKE 'SCRAM-SHA-256$%'"
         ).fetchone()
     assert rows == []
-    assert encrypted == (3,)
+    assert encrypted == (4,)

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 EXPLAINING = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *EXPLAINING,
          ROOT / "benchmarks" / "README.md", ROOT / "tests" / "ledgers" / "README.md"]  # fmt: skip
-FOLDERS = ("ledger", "projections", "api", "auditor", "tests", "benchmarks", "docs", "docker",
-           "examples", "requirements")  # fmt: skip
+FOLDERS = ("ledger", "projections", "api", "auditor", "tests", "benchmarks", "deploy", "docs",
+           "docker", "examples", "requirements")  # fmt: skip
 MADE_LATER = ("docker/secrets",)
 """What a command makes in one of these folders."""
 READERS_OWN = {"my_view.py", "assertion.py"}

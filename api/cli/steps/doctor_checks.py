@@ -228,8 +228,11 @@ def _database(facts: Facts) -> Finding:
     if facts.settings.database_url is None:
         place = facts.settings.data_directory / "postgresql" / "postmaster.pid"
         if not place.exists():
-            return _broken("database", "the private PostgreSQL does not run",
-                           "start the node, or name a database in CASE_LEDGER_DATABASE_URL")  # fmt: skip
+            return _broken(
+                "database",
+                "the private PostgreSQL does not run",
+                "start the node, or name a database in CASE_LEDGER_DATABASE_URL",
+            )
     with open_store(facts.settings, watch=False) as store:
         conninfo = store.conninfo
         with psycopg.connect(conninfo, connect_timeout=5) as connection:
