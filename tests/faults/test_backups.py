@@ -219,7 +219,9 @@ def test_a_synchronous_standby_has_all_that_was_acknowledged_when_the_primary_is
             standby.copy_of(primary, "standby")
             standby.start()
             if number == 0:
-                primary.set("synchronous_standby_names", "FIRST 1 (standby)")
+                # On both: the promoted server acknowledges nothing that it alone has.
+                for server in (standby, primary):
+                    server.set("synchronous_standby_names", "FIRST 1 (standby)")
                 until(primary.is_synchronous, "synchronous")
                 world.node.start()
                 for one in clients:

@@ -95,6 +95,8 @@ class Cluster:
         source = f"host=127.0.0.1 port={primary.port} user=postgres application_name={name}"
         as_server(BINARIES / "pg_basebackup", "-D", self.data, "-d", source, "-R", "-c", "fast",
                   "-X", "stream", "--no-sync", "--no-manifest")  # fmt: skip
+        for left in self.data.glob(".s.PGSQL*"):  # the primary's socket is in its directory
+            left.unlink()
 
     def start(self) -> None:
         options = f"-p {self.port} -k {self.data}"

@@ -64,7 +64,7 @@ class DrillStep(LedgerModel):
     name: str
     holds: bool
     what: str
-    """What was found, for people."""
+    """The finding, for people."""
 
 
 class KnownSize(LedgerModel):

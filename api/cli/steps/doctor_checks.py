@@ -73,7 +73,7 @@ class Finding(LedgerModel):
     state: State
     what: str
     do: str | None = None
-    """What to do; ``None`` where there is nothing to do."""
+    """The remedy; ``None`` where there is nothing to do."""
 
 
 class Examination(LedgerModel):
@@ -89,12 +89,13 @@ class Examination(LedgerModel):
 
 @dataclass
 class Facts:
-    """What several checks look at: each is read once."""
+    """The answers that several checks look at: each is read once."""
 
     settings: Settings
     url: str
     environ: Mapping[str, str]
     conninfo: str | None = None
+    is_migrated: bool = False
     health: dict[str, Any] | None = None
     ready: dict[str, Any] | None = None
     policy: Policy | None = None
@@ -112,9 +113,11 @@ def examine(settings: Settings, url: str, environ: Mapping[str, str] = os.enviro
     for name, check in CHECKS.items():
         try:
             answer = check(facts)
-        except (OperatorError, ValueError, OSError, LookupError, psycopg.Error) as error:
-            # The message of a database may hold a value; its class does not.
-            said = type(error).__name__ if isinstance(error, psycopg.Error) else str(error)
+        except Exception as error:
+            # One check that fails hides no other. A database's message may hold a value, and a
+            # class does not.
+            is_own = isinstance(error, OperatorError | ValueError | OSError)
+            said = str(error) if is_own else type(error).__name__
             answer = _broken(name, said or type(error).__name__, "see the log of the node")
         found += [answer] if isinstance(answer, Finding) else answer or ()
     return Examination(
@@ -249,6 +252,7 @@ def _schema(facts: Facts) -> Finding:
         check_migrated(facts.conninfo, facts.settings.load_protocol().every_party_code)
     except StoreError as error:
         return _broken("schema", str(error), "run `case-ledger migrate` as the database's owner")
+    facts.is_migrated = True
     return _ok("schema", "the tables and roles are those of this program")
 
 
@@ -381,8 +385,8 @@ def _keys(facts: Facts) -> Answer:
 
 
 def _key_ends(facts: Facts) -> Answer:
-    if facts.conninfo is None:
-        return _unknown("key-ends", "the database does not answer")
+    if facts.conninfo is None or not facts.is_migrated:
+        return _unknown("key-ends", "the database does not answer, or is not migrated")
     with Ledger(environment(facts.conninfo)) as ledger:
         registry = ledger.registry()
     found = key_troubles(registry, own_parties(facts.settings), facts.settings)
