@@ -81,6 +81,7 @@ lock: ## pin again, with hashes and without index addresses (needs uv)
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 requirements/build.in -o requirements/build.txt
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 --extra all --group dev pyproject.toml -o requirements/dev.txt
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 --extra all -c requirements/dev.txt pyproject.toml -o requirements/runtime.txt
+	uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 --extra node --extra pdf --extra objects -c requirements/dev.txt pyproject.toml -o requirements/node.txt
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 -c requirements/dev.txt pyproject.toml -o requirements/client.txt
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 --extra cli -c requirements/dev.txt pyproject.toml -o requirements/cli.txt
 	uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 --group bench -c requirements/dev.txt -o requirements/bench.txt
