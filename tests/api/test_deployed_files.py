@@ -17,6 +17,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from api.runtime.settings import Settings
 from tests.support.serving import Server
 
 ROOT = Path(__file__).parents[2]
@@ -147,3 +148,57 @@ def test_each_service_has_few_rights(unit: Path) -> None:
 
 def test_the_backup_script_is_executable() -> None:
     assert os.access(DEPLOY / "backup" / "case-ledger-backup", os.X_OK)
+
+
+def _manifests() -> list[dict[str, Any]]:
+    return [
+        one
+        for file in sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+        for one in yaml.safe_load_all(file.read_text(encoding="utf-8"))
+    ]
+
+
+def test_each_pod_has_few_rights_and_names_what_there_is() -> None:
+    manifests = _manifests()
+    named = {(one["kind"], one["metadata"]["name"]) for one in manifests}
+    workloads = [one for one in manifests if one["kind"] in ("Job", "StatefulSet", "Deployment")]
+    assert len(workloads) == 2
+    settings = {f"CASE_LEDGER_{name.upper()}" for name in Settings.model_fields}
+    (config,) = [one for one in manifests if one["kind"] == "ConfigMap"]
+    assert config["data"].keys() - settings == {"FORWARDED_ALLOW_IPS"}
+    for one in workloads:
+        pod = one["spec"]["template"]["spec"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] == 10001
+        volumes = {volume["name"] for volume in pod["volumes"]}
+        volumes |= {
+            claim["metadata"]["name"] for claim in one["spec"].get("volumeClaimTemplates", ())
+        }
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+        assert container["args"][0] == "case-ledger"
+        for source in container.get("envFrom", ()):
+            assert ("ConfigMap", source["configMapRef"]["name"]) in named
+        assert not [env for env in container["env"] if "password=" in env["value"]]
+        labels = one["spec"]["template"]["metadata"]["labels"]
+        selector = one["spec"].get("selector", {"matchLabels": labels})["matchLabels"]
+        assert selector.items() <= labels.items()
+    (node,) = [one for one in workloads if one["kind"] == "StatefulSet"]
+    assert node["spec"]["replicas"] == 1, "two would both have the role work"
+    (service,) = [one for one in manifests if one["kind"] == "Service"]
+    assert service["spec"]["selector"] == node["spec"]["selector"]["matchLabels"]
+    (database,) = [one for one in manifests if one["kind"] == "Cluster"]
+    assert database["spec"]["postgresql"]["synchronous"]["dataDurability"] == "required"
+
+
+def test_the_schemas_of_kubernetes_accept_the_manifests() -> None:
+    validate = pytest.importorskip("kubernetes_validate")
+    for one in _manifests():
+        if not one["apiVersion"].startswith("postgresql.cnpg.io"):
+            validate.validate(one, "1.31", strict=True)
