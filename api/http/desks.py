@@ -142,9 +142,11 @@ def dated_steps(
 def calendar_entries(steps: Sequence[DatedStep], words: Wording) -> Sequence[CalendarEntry]:
     """Return steps for a calendar of another program: reference, kind of step, day, no more.
 
-    The text of a reminder stays here: a calendar may be anywhere.
+    The text of a reminder stays here: a calendar may be anywhere. Each entry of a practice ledger
+    says so, since a calendar program shows it among others.
     """
     entries = []
+    mark = "" if words.practice_mark is None else f"{words.practice_mark}. "
     for one in steps:
         if one.obligation is not None:
             what, source = words.owed(one.obligation.action), one.obligation.id
@@ -154,7 +156,7 @@ def calendar_entries(steps: Sequence[DatedStep], words: Wording) -> Sequence[Cal
             continue
         entries.append(
             CalendarEntry(
-                uuid5(source, "calendar"), one.day, f"{case_reference(one.case_id)}: {what}"
+                uuid5(source, "calendar"), one.day, f"{mark}{case_reference(one.case_id)}: {what}"
             )
         )
     return entries

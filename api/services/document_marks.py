@@ -19,6 +19,7 @@ _TEXT_PIXELS: Final = 24
 _LINE_PIXELS: Final = 32
 _MARGIN_PIXELS: Final = 14
 _LINE_CHARACTERS: Final = 118
+_PRACTICE: Final = "PRACTICE: invented people"
 _NOT_MARKABLE: Final = "Ask for the signed original (copy=original)."
 _REFUSALS: Final = {
     Failure.NOT_MARKABLE: Refusal(
@@ -59,15 +60,17 @@ class MarkedDocument(NamedTuple):
     """Of the copy: another one than was signed."""
 
 
-def marked(document: OpenedDocument, action: UUID) -> MarkedDocument:
+def marked(document: OpenedDocument, action: UUID, *, is_practice: bool) -> MarkedDocument:
     """Return a copy of a document whose pages carry the entry of the access log that opened it.
 
+    ``is_practice``: the mark says that the people of the ledger are invented.
     Raises ``Refusal`` (``document-not-markable``, ``document-locked``, ``document-too-complex``,
     ``document-not-readable``), a problem (``no-isolation``), and ``SealError`` if the content does
     not open.
     """
     media_type = document.metadata.media_type or ""
-    width, pixels = _drawn(mark(document.reading, action, document.metadata.sha256))
+    lines = mark(document.reading, action, document.metadata.sha256)
+    width, pixels = _drawn([_PRACTICE, *lines] if is_practice else lines)
     content = document.part(0, document.place.size - 1)
     try:
         with process.marked(content, media_type, width, pixels) as copy:

@@ -39,6 +39,8 @@ class CaseTable:
 
     columns: Sequence[str]
     rows: Iterable[Sequence[Cell]]
+    mark: str | None = None
+    """The words in a row of their own above the columns, in a practice ledger."""
 
 
 def case_table(cases: Iterable[ListedCase], words: Wording, texts: PageTexts) -> CaseTable:
@@ -50,7 +52,7 @@ def case_table(cases: Iterable[ListedCase], words: Wording, texts: PageTexts) ->
         t("find.lead"), t("countries"), t("find.opened"), t("cases.table.opened_by"),
         t("cases.last"), t("cases.next"), t("cases.when"), t("cases.whose"),
     )  # fmt: skip
-    return CaseTable(columns, (_row(one, words, texts) for one in cases))
+    return CaseTable(columns, (_row(one, words, texts) for one in cases), words.practice_mark)
 
 
 def _row(one: ListedCase, words: Wording, texts: PageTexts) -> Sequence[Cell]:
@@ -92,6 +94,8 @@ def as_csv(table: CaseTable, locale: str) -> Iterator[str]:
     """
     separator = ";" if get_decimal_symbol(locale) == "," else ","
     yield "\ufeff"
+    if table.mark is not None:
+        yield _line([table.mark], separator)
     yield _line(table.columns, separator)
     for row in table.rows:
         yield _line(row, separator)
@@ -118,11 +122,15 @@ def as_xlsx(table: CaseTable) -> bytes:
     with Workbook(file, options) as book:
         sheet = book.add_worksheet()
         sheet.set_column(0, len(table.columns) - 1, _WIDTH_CHARACTERS)
-        sheet.freeze_panes(1, 1)
+        first = 0 if table.mark is None else 1
+        sheet.freeze_panes(first + 1, 1)
         day, head = book.add_format({"num_format": "yyyy-mm-dd"}), book.add_format({"bold": True})
+        if table.mark is not None:
+            sheet.write_string(0, 0, table.mark, head)
+            sheet.set_header(f"&C{table.mark}")
         for column, name in enumerate(table.columns):
-            sheet.write_string(0, column, name, head)
-        for number, row in enumerate(table.rows, 1):
+            sheet.write_string(first, column, name, head)
+        for number, row in enumerate(table.rows, first + 1):
             for column, cell in enumerate(row):
                 if isinstance(cell, date):
                     moment = datetime(cell.year, cell.month, cell.day)

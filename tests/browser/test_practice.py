@@ -1,8 +1,10 @@
 """The practice ledger in a browser: one exercise by keyboard alone, its marks, and its reset."""
 
+import io
 import os
 import re
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -216,11 +218,26 @@ def test_every_page_and_paper_is_marked(page: Page) -> None:
         assert 'filename="PRACTICE-' in paper.headers["content-disposition"]
         for one in page_texts(paper.body()):
             assert word in one
+    _copies_are_marked(page, words["cnr"])
     page.route("**/*.css", lambda route: route.abort())
     page.goto("/practice")
     expect(banner).to_be_visible()
     first = page.locator("body").inner_text().split("\n\n")
     assert any(words["cnr"] in line for line in first[:2])
+
+
+def _copies_are_marked(page: Page, word: str) -> None:
+    """A copy says so inside: its name may be changed."""
+    table = page.request.get("/cases/list.csv").text()
+    assert table.lstrip("\ufeff").startswith(word)
+    with zipfile.ZipFile(io.BytesIO(page.request.get("/cases/list.xlsx").body())) as book:
+        sheet = book.read("xl/worksheets/sheet1.xml").decode()
+        assert word in sheet.partition('<row r="2"')[0]
+        assert f"&amp;C{word}" in sheet.partition("<headerFooter")[2]
+    calendar = page.request.get("/today/calendar.ics").text().splitlines()
+    entries = [line for line in calendar if line.startswith(("X-WR-CALNAME:", "SUMMARY:"))]
+    assert entries
+    assert all(line.partition(":")[2].startswith(word) for line in entries)
 
 
 def test_a_reset_asks_and_then_begins_anew(page: Page) -> None:

@@ -38,6 +38,7 @@ from api.services.document_inventory import has_to_do_with, inventory_of
 from api.services.document_marks import marked
 from api.services.document_pages import check_reads_documents, document_page
 from api.services.personal_data_access import document_damaged
+from ledger.procedure.practice_protocol import is_practice
 from ledger.procedure.readings import CopyKind
 from ledger.signing.country_key import SealError
 from ledger.vault.documents.chunk_encryption import CHUNK_BYTES
@@ -159,7 +160,8 @@ async def get_document(
 
     def copy_with_mark() -> Response:
         with coming_again(node, caller, document := opened()):
-            return _marked(document, document_id)
+            practice = is_practice(caller.protocol.id)
+            return _marked(document, document_id, is_practice=practice)
 
     if kind is CopyKind.ORIGINAL:
         places: ChunkPlaces = request.app.state.sent_chunks
@@ -279,8 +281,8 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _marked(opened: OpenedDocument, document_id: UUID) -> Response:
-    made = marked(opened, document_id)
+def _marked(opened: OpenedDocument, document_id: UUID, *, is_practice: bool) -> Response:
+    made = marked(opened, document_id, is_practice=is_practice)
     digest = base64.b64encode(made.sha256).decode("ascii")
     headers = {
         COPY_HEADER: CopyKind.MARKED,

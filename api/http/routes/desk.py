@@ -231,7 +231,9 @@ def calendar_of(node: Node, caller: Caller, words: Wording) -> bytes:
     today = words.local_day(now)
     first, last = today - CALENDAR_BEFORE, today + CALENDAR_AFTER
     entries = calendar_entries(dated_steps(node, caller, first, last, now, words), words)
-    return calendar_file(entries, words.text("calendar.name"), now)
+    name = words.text("calendar.name")
+    mark = words.practice_mark
+    return calendar_file(entries, name if mark is None else f"{mark}. {name}", now)
 
 
 def _words(caller: Caller, language: str | None) -> Wording:

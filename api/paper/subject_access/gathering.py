@@ -7,6 +7,7 @@ from api.paper.subject_access.document import Access, HeldField, SubjectFile
 from api.services.personal_data_access import OpenedFields
 from ledger.procedure.case import Case
 from ledger.procedure.erasures import ErasedData
+from ledger.procedure.practice_protocol import is_practice
 from ledger.procedure.protocol import Protocol
 from ledger.procedure.readings import Reading
 from ledger.vault.held_fields import Held
@@ -37,7 +38,7 @@ def subject_file(
         country=country,
         language=language,
         made_at=opened.reading.at,
-        protocol_title=protocol.title,
+        protocol_title=_title(protocol),
         parties=case.state.parties,
         status=case.state.status,
         stage=case.state.stage,
@@ -51,6 +52,12 @@ def subject_file(
         erased=erased,
         agencies=protocol.agencies,
     )
+
+
+def _title(protocol: Protocol) -> str:
+    """Return the title of the protocol. The file of a practice ledger says so by it."""
+    mark = "PRACTICE, all people are invented: " if is_practice(protocol.id) else ""
+    return f"{mark}{protocol.title}"
 
 
 def with_merged(own: SubjectFile, others: Sequence[SubjectFile]) -> SubjectFile:

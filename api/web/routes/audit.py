@@ -212,7 +212,8 @@ def _table(request: Request, node: Node, caller: Caller, choice: AuditChoice) ->
         t("personal.purpose"), t("personal.groups"), t("personal.answer"), t("audit.rule"),
     )  # fmt: skip
     named = names(caller.protocol, (), words.things)
-    return CaseTable(columns, (_row(one, words, named) for one in readings))
+    rows = (_row(one, words, named) for one in readings)
+    return CaseTable(columns, rows, words.things.practice_mark)
 
 
 def _row(one: Reading, words: Words, named: Mapping[str, str]) -> Sequence[Cell]:

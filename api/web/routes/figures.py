@@ -66,7 +66,7 @@ def download_csv(
 ) -> Response:
     """Save the table of a chart as CSV."""
     words = Words.of(request)
-    table = _table(charts(_counted(node, caller, country, stage), words), name)
+    table = _table(charts(_counted(node, caller, country, stage), words), name, words)
     lines = as_csv(table, words.things.locale_name)
     return StreamingResponse(lines, 200, _saved(name, "csv"), "text/csv; charset=utf-8")
 
@@ -81,8 +81,9 @@ def download_xlsx(
     stage: StageChosen = "",
 ) -> Response:
     """Save the table of a chart as an Office Open XML workbook."""
-    shown = charts(_counted(node, caller, country, stage), Words.of(request))
-    return Response(as_xlsx(_table(shown, name)), 200, _saved(name, "xlsx"), XLSX)
+    words = Words.of(request)
+    shown = charts(_counted(node, caller, country, stage), words)
+    return Response(as_xlsx(_table(shown, name, words)), 200, _saved(name, "xlsx"), XLSX)
 
 
 def _counted(node: Node, caller: Caller, country: str, stage: str) -> Figures:
@@ -100,9 +101,10 @@ def _is_analyst(caller: Caller) -> bool:
     return caller.protocol.sees_figures_alone(caller.agency)
 
 
-def _table(shown: Sequence[Chart], name: str) -> CaseTable:
+def _table(shown: Sequence[Chart], name: str, words: Words) -> CaseTable:
     (chart,) = (one for one in shown if one.name == name)
-    return CaseTable(chart.columns, ((row, *cells) for row, cells in chart.rows))
+    rows = ((row, *cells) for row, cells in chart.rows)
+    return CaseTable(chart.columns, rows, words.things.practice_mark)
 
 
 def _saved(name: str, suffix: str) -> dict[str, str]:
