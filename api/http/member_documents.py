@@ -55,6 +55,26 @@ def managed(node: Node, caller: Caller, member: UUID) -> Member:
     return found
 
 
+def invited_by(node: Node, caller: Caller, member: UUID) -> Member:
+    """Return a member whom the caller may invite: one that it manages, or the caller itself.
+
+    Raises ``Refusal`` (``unknown-member``, ``heads-and-coordinators``, ``member-disabled``).
+    """
+    if member == caller.member:
+        return own_member(node, caller)
+    found = managed(node, caller, member)
+    check_active(found)
+    return found
+
+
+def check_active(member: Member) -> None:
+    """Check that a member is not disabled. Raises ``Refusal`` (``member-disabled``)."""
+    if member.disabled_at is not None:
+        raise Refusal(
+            Ground.CONFLICT, "member-disabled", "This member is disabled; enable the member first."
+        )
+
+
 def seen(node: Node, caller: Caller, member: UUID) -> Member:
     """Return a member whose name the caller may know. Raises ``Refusal`` (``unknown-member``)."""
     found = node.members.get(member)

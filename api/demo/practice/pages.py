@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import parse_qs
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Body, FastAPI, Path, Request, Response
@@ -44,6 +43,7 @@ from api.node.node import Node
 from api.web.errors import PageRoute
 from api.web.refusal_text import reason
 from api.web.rendering import PAGE_HEADERS, Words, page
+from api.web.sent_form import form_values
 from ledger.procedure.available_actions import offer_of
 from ledger.procedure.protocol import COORDINATOR, NODE, Agency, Protocol
 from ledger.refusals import Ground, Refusal
@@ -55,7 +55,6 @@ from ledger.vocabulary.registration import KeyRequest
 COOKIE = "case-ledger-trainee"
 _A_MONTH = 30 * 24 * 3600
 _READY_SECONDS = 15
-_MAX_FORM = 2_000
 Number = Annotated[int, Path(ge=1, le=99)]
 
 
@@ -141,7 +140,7 @@ class PracticePages:
         @router.post("/practice/reset")
         async def reset_now(request: Request, node: TheNode) -> Response:
             check_same_origin(node, request)
-            form = parse_qs((await request.body())[:_MAX_FORM].decode("ascii", "replace"))
+            form = await form_values(request)
             if form.get("sure") != ["yes"]:
                 return RedirectResponse("/practice/reset", 303, dict(PAGE_HEADERS))
             request.state.protocol = self._protocol

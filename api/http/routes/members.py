@@ -138,10 +138,7 @@ def change_member(
 ) -> MemberDocument:
     """Give a member another name or position, or make the member a head or none."""
     found = member_documents.managed(node, caller, member)
-    if found.disabled_at is not None:
-        raise Refusal(
-            Ground.CONFLICT, "member-disabled", "This member is disabled; enable the member first."
-        )
+    member_documents.check_active(found)
     check_may_record(node.room.look())
     by = member_documents.manager(caller)
     node.members.change(found, member_documents.details(given), by, is_head=given.is_head)
@@ -185,14 +182,7 @@ def invite_member(node: TheNode, caller: TheCaller, member: MemberPath) -> Invit
     A head and the coordinator may for each member, and a member for a device of the member's own.
     Earlier links of the member end.
     """
-    if member != caller.member:
-        found = member_documents.managed(node, caller, member)
-    else:
-        found = member_documents.own_member(node, caller)
-    if found.disabled_at is not None:
-        raise Refusal(
-            Ground.CONFLICT, "member-disabled", "This member is disabled; enable the member first."
-        )
+    member_documents.invited_by(node, caller, member)
     check_may_record(node.room.look())
     secret = node.members.invite(member, member_documents.manager(caller))
     link = f"{node.settings.public_url or ''}/join#{secret}"

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
-from urllib.parse import parse_qs
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -27,7 +26,7 @@ from api.web.case_text import names
 from api.web.errors import PageRoute
 from api.web.rendering import PAGE_HEADERS, Words, page
 from api.web.routes.case_list import XLSX
-from api.web.routes.cases import MAX_FORM
+from api.web.sent_form import form_values
 from ledger.procedure.protocol import NODE, Operation
 from ledger.procedure.readings import Reading
 from ledger.refusals import Ground, Refusal
@@ -56,7 +55,7 @@ class AuditQuestion:
 
 async def question(request: Request) -> AuditQuestion:
     """Return the question of a form. Raises ``Refusal``."""
-    form = parse_qs((await request.body())[:MAX_FORM].decode("ascii", "replace"))
+    form = await form_values(request)
     before = form.get("before", [""])[0]
     if before and not (before.isascii() and before.isdigit() and len(before) < 16):
         raise Refusal(Ground.INVALID, "request", "This is no place in the list.", "before")

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -19,7 +18,8 @@ from api.web.case_text import dues
 from api.web.date_entry import EARLIEST, LATEST, TypedDate
 from api.web.errors import PageRoute
 from api.web.rendering import PAGE_HEADERS, Words, page
-from api.web.routes.cases import MAX_FORM, PURPOSES
+from api.web.routes.cases import PURPOSES
+from api.web.sent_form import form_values
 from ledger.procedure.protocol import NODE, Operation
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
@@ -73,7 +73,7 @@ TheChoice = Annotated[ListChoice, Depends(_choice)]
 
 async def chosen_purpose(request: Request) -> Purpose:
     """Return the purpose of a form. Raises ``Refusal``."""
-    form = parse_qs((await request.body())[:MAX_FORM].decode("ascii", "replace"))
+    form = await form_values(request)
     try:
         return Purpose(form.get("purpose", [""])[0])
     except ValueError:

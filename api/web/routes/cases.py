@@ -6,7 +6,6 @@ from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from typing import Annotated
-from urllib.parse import parse_qs
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -35,6 +34,7 @@ from api.web.person import KnownPerson, known_person, person_warnings
 from api.web.refusal_text import fact
 from api.web.releasing import Release, releasable, releases
 from api.web.rendering import PAGE_HEADERS, Words, page
+from api.web.sent_form import form_values
 from api.web.timeline import handovers, timeline
 from api.web.today import opened_case, opened_released
 from ledger.procedure.destruction_review import reviewed_action
@@ -54,8 +54,6 @@ from ledger.vocabulary.picklists import LegalBasis, Purpose
 from projections.folds.case_view import CaseView
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-MAX_FORM = 4_000
-"""The most bytes of a form that are read."""
 _HELD = "held-"
 """The name of a form's choice for a document begins so."""
 PURPOSES = tuple(p for p in Purpose if p is not Purpose.SUBJECT_ACCESS)
@@ -145,7 +143,7 @@ async def reading_form(request: Request) -> ReadingRequest:
 
     Raises ``Refusal``.
     """
-    form = parse_qs((await request.body())[:MAX_FORM].decode("ascii", "replace"))
+    form = await form_values(request)
     purpose, basis = form.get("purpose", [""])[0], form.get("basis", [""])[0]
     try:
         return ReadingRequest(
@@ -223,7 +221,7 @@ async def held_back_form(request: Request) -> Mapping[UUID, HeldBackGround]:
     Raises ``Refusal``.
     """
     # Never cut: a document that is not in a cut form would be given.
-    form = parse_qs((await request.body()).decode("ascii", "replace"))
+    form = await form_values(request, None)
     try:
         return {
             UUID(name.removeprefix(_HELD)): HeldBackGround(ground)

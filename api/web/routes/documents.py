@@ -1,7 +1,6 @@
 """Documents of a case on pages: the list with its readings, and the form that adds some."""
 
 from typing import Annotated
-from urllib.parse import parse_qs
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -21,7 +20,8 @@ from api.web.errors import PageRoute
 from api.web.refusal_text import reason
 from api.web.rendering import Words, page
 from api.web.routes.acts import check_acts, names_of_acts, recorded_case
-from api.web.routes.cases import MAX_FORM, PURPOSES, own_case, reading_form
+from api.web.routes.cases import PURPOSES, own_case, reading_form
+from api.web.sent_form import form_values
 from ledger.procedure.available_actions import offer_of
 from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.protocol import Operation
@@ -58,7 +58,7 @@ def show_documents(
 
 async def _order_of_form(request: Request) -> Order:
     """Return the order that a form asks for."""
-    form = parse_qs((await request.body())[:MAX_FORM].decode("ascii", "replace"))
+    form = await form_values(request)
     return Order.KIND if form.get("by") == [Order.KIND.value] else Order.ACTION
 
 

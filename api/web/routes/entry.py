@@ -1,7 +1,6 @@
 """Coming in: the first page, signing in, the language, and the files that pages need."""
 
 from typing import Annotated
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import HTMLResponse, RedirectResponse
@@ -15,13 +14,13 @@ from api.web.assets import FOR_EVER, PREFIX, assets
 from api.web.errors import PageRoute
 from api.web.languages import COOKIE
 from api.web.rendering import PAGE_HEADERS, has_worker, page
+from api.web.sent_form import form_values
 from api.web.shell import manifest, offline_page, worker
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _YEAR = 365 * 24 * 3600
-_MAX_FORM = 2_000
 Code = Annotated[str, Path(max_length=20)]
 
 
@@ -61,7 +60,7 @@ def lost_key(request: Request) -> Response:
 async def choose_language(request: Request, node: TheNode) -> Response:
     """Remember a language in this browser, and go back."""
     check_same_origin(node, request)
-    form = parse_qs((await request.body())[:_MAX_FORM].decode("ascii", "replace"))
+    form = await form_values(request)
     chosen, back = form.get("language", [""])[0], form.get("return_to", ["/"])[0]
     if chosen not in languages() or not is_own_path(back):
         raise Refusal(Ground.INVALID, "request", "There is no such language here.", "language")

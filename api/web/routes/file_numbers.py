@@ -1,7 +1,6 @@
 """For agencies: the agency's own file number of a case."""
 
 from typing import Annotated
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -13,7 +12,8 @@ from api.node.node import Node
 from api.services.agency_files import no_file_numbers
 from api.web.errors import PageRoute
 from api.web.rendering import PAGE_HEADERS, page
-from api.web.routes.cases import MAX_FORM, own_case
+from api.web.routes.cases import own_case
+from api.web.sent_form import form_values
 from ledger.refusals import Refusal
 from ledger.vault.file_numbers import MOST_CHARACTERS
 
@@ -23,7 +23,7 @@ _TOLD_ON_THE_PAGE = ("file-number-form", "file-number-taken", "search-closed", "
 
 async def typed_number(request: Request) -> str:
     """Return the number of a form. It is in the body, so that no address or log has it."""
-    form = parse_qs((await request.body())[:MAX_FORM].decode("ascii", "replace"))
+    form = await form_values(request)
     return form.get("number", [""])[0]
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -14,7 +13,8 @@ from api.services.case_search import SearchAnswer
 from api.services.search_text import SoughtCase, read_sought
 from api.web.errors import PageRoute
 from api.web.rendering import PAGE_HEADERS, Words, page
-from api.web.routes.cases import MAX_FORM, PURPOSES, own_case
+from api.web.routes.cases import PURPOSES, own_case
+from api.web.sent_form import form_values
 from ledger.procedure.protocol import Operation
 from ledger.refusals import Ground, Refusal
 from ledger.vocabulary.levels import FieldGroup
@@ -37,7 +37,7 @@ async def question(request: Request) -> Question:
 
     Raises ``Refusal``.
     """
-    form = parse_qs((await request.body())[:MAX_FORM].decode("ascii", "replace"))
+    form = await form_values(request)
     purpose = form.get("purpose", [""])[0]
     try:
         return Question(form.get("q", [""])[0], Purpose(purpose) if purpose else None)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from typing import Annotated
-from urllib.parse import parse_qs
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -20,7 +19,7 @@ from api.runtime.readiness import check_may_record
 from api.web.case_text import names
 from api.web.errors import PageRoute
 from api.web.rendering import PAGE_HEADERS, Words, page
-from api.web.routes.cases import MAX_FORM
+from api.web.sent_form import form_values
 from ledger.procedure.protocol import COORDINATOR, KeyChange
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
@@ -33,7 +32,7 @@ _ACTS = ("change", "disable", "enable", "erase", "invite", "hand-over")
 
 async def typed_form(request: Request) -> Mapping[str, str]:
     """Return the fields of a form. Names of people are in the body, so that no log has them."""
-    form = parse_qs((await request.body())[:MAX_FORM].decode("utf-8", "replace"))
+    form = await form_values(request)
     return {name: values[0] for name, values in form.items()}
 
 
@@ -82,28 +81,21 @@ async def act_on_member(
 
     def act() -> Response:
         what = form.get("act", "")
-        own_device = what == "invite" and member == caller.member
-        found = (
-            member_documents.own_member(node, caller)
-            if own_device
-            else member_documents.managed(node, caller, member)
-        )
+        if what == "invite":
+            found = member_documents.invited_by(node, caller, member)
+        else:
+            found = member_documents.managed(node, caller, member)
         if what not in _ACTS:
             raise Refusal(Ground.INVALID, "request", "There is no such act.", "act")
         check_may_record(node.room.look())
         by = member_documents.manager(caller)
-        if what in ("change", "invite") and found.disabled_at is not None:
-            raise Refusal(
-                Ground.CONFLICT,
-                "member-disabled",
-                "This member is disabled; enable the member first.",
-            )
         if what == "hand-over":
             cases = hand_over(node, caller, found, _member(form.get("to", "")))
             return _members(request, node, caller, found.agency, handed=cases)
         if what == "invite":
             return _members(request, node, caller, found.agency, link_of=member)
         if what == "change":
+            member_documents.check_active(found)
             given = _given(form)
             if given is None:
                 return _members(request, node, caller, found.agency, typed=form, changes=member)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import parse_qs
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -14,7 +13,7 @@ from api.node.node import Node
 from api.web.case_filters import CHOICES, ListChoice
 from api.web.errors import PageRoute
 from api.web.rendering import PAGE_HEADERS
-from api.web.routes.cases import MAX_FORM
+from api.web.sent_form import form_values
 from ledger.refusals import Ground, Refusal
 from ledger.vault.saved_filters import SavedFilters
 
@@ -33,7 +32,7 @@ class NamedChoice:
 
 async def named_choice(request: Request) -> NamedChoice:
     """Return the choice of a form. It is in the body, so that no address or log has the name."""
-    form = parse_qs((await request.body())[:MAX_FORM].decode("ascii", "replace"))
+    form = await form_values(request)
     typed = {name: form.get(name, [""])[0].strip() for name in CHOICES}
     show = form.get("show", [""])[0]
     return NamedChoice(form.get("name", [""])[0], show, ListChoice(**typed))

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated
-from urllib.parse import parse_qs
 from uuid import UUID
 
 from babel.dates import format_skeleton, get_day_names
@@ -32,6 +31,7 @@ from api.web.drafts import draft_lists
 from api.web.errors import PageRoute
 from api.web.rendering import PAGE_HEADERS, Words, page
 from api.web.routes.cases import own_case
+from api.web.sent_form import form_values
 from api.web.today import (
     SHOWN_ALONE,
     calendar_month,
@@ -79,7 +79,7 @@ class DeskForm:
 
 async def desk_form(request: Request) -> DeskForm:
     """Return the values of a form. A path that is not of this node becomes the start page."""
-    sent = parse_qs((await request.body())[:_MAX_FORM].decode("ascii", "replace"))
+    sent = await form_values(request, _MAX_FORM)
     found = {name: values[0] for name, values in sent.items()}
     back = found.get("return_to", "/today")
     return DeskForm(
@@ -193,7 +193,7 @@ def show_mail(request: Request, node: TheNode, caller: TheCaller) -> Response:
 @router.post("/today/mail")
 async def choose_mail(request: Request, node: TheNode, caller: TheCaller) -> Response:
     """Keep the e-mails that the agency chose."""
-    sent = parse_qs((await request.body())[:_MAX_FORM].decode("ascii", "replace"))
+    sent = await form_values(request, _MAX_FORM)
     desk = desk_of(caller)
     language = sent.get("in_language", [""])[0]
     if language and language not in {one.code for one in offered(caller.protocol)}:
