@@ -18,7 +18,7 @@ from tests.attacks.test_api5_functions import HELPERS
 from tests.support.agencies import Agencies
 from tests.support.databases import new_database
 from tests.support.serving import Server, serving
-from tests.support.story import Told, tell
+from tests.support.story import Told, ToldStory
 from tests.support.web import FROM_HERE, signed_in
 
 AUDITORS = ("xk-nac", "xk-ombudsperson")
@@ -26,14 +26,14 @@ OTHERS = ("xk-dhtqnj", "xk-court-prishtina", *HELPERS)
 
 
 @pytest.fixture(scope="module")
-def conninfo(server: str, begun: str) -> Iterator[str]:
-    with new_database(server, begun) as made:
+def conninfo(server: str, told_story: ToldStory) -> Iterator[str]:
+    with new_database(server, told_story.database) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def node(conninfo: str, agencies: Agencies) -> Iterator[Server]:
-    with serving(conninfo, agencies) as served:
+def node(conninfo: str, agencies: Agencies, told_story: ToldStory) -> Iterator[Server]:
+    with serving(conninfo, agencies, told_story.keys) as served:
         yield served
 
 
@@ -51,8 +51,8 @@ def written(conninfo: str, node: Server) -> Callable[[], int]:  # noqa: ARG001
 
 
 @pytest.fixture(scope="module")
-def story(node: Server) -> Told:
-    told = tell(node)
+def story(node: Server, told_story: ToldStory) -> Told:
+    told = told_story.told
     with node.client("xk-dhtqnj") as police:
         for case_id in told.cases.values():
             police.read(case_id, [FieldGroup.IDENTITY], Purpose.IDENTIFICATION)

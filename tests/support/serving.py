@@ -1,5 +1,6 @@
 """A real server in a thread, and clients with each agency's key."""
 
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -52,9 +53,14 @@ class Server:
 
 
 @contextmanager
-def serving(conninfo: str, agencies: Agencies) -> Iterator[Server]:
-    """Serve the ledger in this database for as long as the block runs."""
+def serving(conninfo: str, agencies: Agencies, keys: Path | None = None) -> Iterator[Server]:
+    """Serve the ledger in this database for as long as the block runs.
+
+    ``keys`` is the directory of an earlier node, of whose database this one is a copy.
+    """
     with tempfile.TemporaryDirectory(prefix="case-ledger-keys-") as directory:
+        if keys is not None:
+            shutil.copytree(keys, directory, dirs_exist_ok=True)
         settings = Settings(data_directory=Path(directory), port=0)
         with running(settings, conninfo, agencies) as server:
             yield server

@@ -1,6 +1,7 @@
 """The demo's story, told to a test's server by its agencies."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID, uuid4
 
 from api.demo.story import STORY
@@ -15,6 +16,15 @@ class Told:
     ids: dict[str, UUID]
     versions: dict[str, int]
     position: int
+
+
+@dataclass(frozen=True)
+class ToldStory:
+    """The story in a database to copy, with the keys of the node that it was told to."""
+
+    database: str
+    keys: Path
+    told: Told
 
 
 def tell(server: Server, upto: str | None = None) -> Told:

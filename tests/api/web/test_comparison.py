@@ -58,7 +58,7 @@ from tests.support.databases import new_database
 from tests.support.joining import leaving
 from tests.support.recorded import MemoryLedger
 from tests.support.serving import Server, serving
-from tests.support.story import Told, tell
+from tests.support.story import Told, ToldStory
 from tests.support.views import rows_of as view_rows
 from tests.support.web import signed_in
 
@@ -73,13 +73,15 @@ def comparison() -> Iterator[Comparison]:
 
 
 @pytest.fixture(scope="module")
-def world(server: str, begun: str, agencies: Agencies) -> Iterator[tuple[Server, Ledger, Told]]:
+def world(
+    server: str, told_story: ToldStory, agencies: Agencies
+) -> Iterator[tuple[Server, Ledger, Told]]:
     with (
-        new_database(server, begun) as database,
-        serving(database, agencies) as served,
+        new_database(server, told_story.database) as database,
+        serving(database, agencies, told_story.keys) as served,
         Ledger(environment(database)) as ledger,
     ):
-        yield served, ledger, tell(served)
+        yield served, ledger, told_story.told
 
 
 @pytest.fixture(scope="module")
