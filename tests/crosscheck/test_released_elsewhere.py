@@ -1,7 +1,6 @@
 """Another implementation verifies released fields: npm's ``@sd-jwt/core``."""
 
 import json
-import os
 import shutil
 import subprocess
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -32,27 +31,17 @@ from tests.support.serving import serving
 from tests.support.sharing import register_country_keys
 from tests.support.waiting import until
 
-SOURCE = Path(__file__).parent / "sd_jwt"
+PROGRAM = Path(__file__).parent / "npm" / "verify.mjs"
 FIRST_NAME = "act.first_name"
 NAME, PHONE = "zqPërgjegjëse Đurđević", "+999123456789"
 
-if shutil.which("npm") is None and os.environ.get("CASE_LEDGER_TEST_CROSSCHECK") != "required":
-    pytest.skip("needs Node.js 18 or newer, and npm", allow_module_level=True)
-
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program with its packages, by the hashes of its lock file."""
+def program(npm_packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program beside its packages."""
     directory = tmp_path_factory.mktemp("sd_jwt")
-    for name in ("package.json", "package-lock.json", "verify.mjs"):
-        shutil.copy(SOURCE / name, directory)
-    subprocess.run(
-        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"],
-        check=True,
-        cwd=directory,
-        timeout=300,
-    )
-    return directory / "verify.mjs"
+    (directory / "node_modules").symlink_to(npm_packages / "node_modules")
+    return Path(shutil.copy(PROGRAM, directory))
 
 
 def verified(
