@@ -77,7 +77,7 @@ a browser, the cookie of a person's session.
 Refusals are problem details (RFC 9457) that name the rule and the field.
 
 An action is a signed text. Its fields, their levels and values are in a JSON Schema for each kind
-and version: see [/v1/schemas](/v1/schemas).
+and version: see [/v1/schemas](/v1/schemas). [/docs](/docs) has all of this for people.
 """
 
 

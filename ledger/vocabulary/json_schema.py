@@ -149,6 +149,7 @@ def shared_schemas() -> Mapping[str, Schema]:
     }
 
 
+@cache
 def picklists() -> Mapping[str, type[StrEnum]]:
     """Return every picklist of a field, by its name in the schemas."""
     found: dict[str, type[StrEnum]] = {}

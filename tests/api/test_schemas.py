@@ -1,5 +1,6 @@
 """The schemas of actions as a node serves them, and the addresses that are deprecated."""
 
+import re
 from uuid import uuid4
 
 import httpx
@@ -8,10 +9,12 @@ import pytest
 
 from api.http.openapi import TAGS, operations
 from api.paper.languages.found import languages
+from api.paper.subject_access.wording import wording
 from api.processes.app import create_app
 from api.runtime.settings import Settings
 from ledger.signing import sd_jwt
 from ledger.vocabulary import ALL_ACTIONS
+from ledger.vocabulary import json_schema as schemas
 from ledger.vocabulary.json_schema import KEYWORD, versions
 from tests.support.actions import opening
 from tests.support.serving import Server
@@ -119,3 +122,23 @@ def test_the_document_has_what_the_rule_sets_of_linters_ask_for() -> None:
             and all(a == b or "{" in a + b for a, b in zip(one, other, strict=True))
         ]
         assert alike == [one], "no request fits two paths"
+
+
+def test_anyone_reads_the_api_as_pages_in_their_language(node: httpx.Client) -> None:
+    """Every page of ``/docs``: all operations, and all actions with their values and examples."""
+    first = node.get("/docs", headers={"Accept": "text/html", "Accept-Language": "sq"})
+    assert first.status_code == 200
+    assert "script-src 'self'" in first.headers["content-security-policy"]
+    links = set(re.findall(r'href="(/docs/[a-z_/-]+)"', first.text))
+    assert {link.rpartition("/")[2] for link in links if "/actions/" in link} == set(ALL_ACTIONS)
+    pages = {link: node.get(link, headers={"Accept-Language": "sq"}) for link in sorted(links)}
+    assert {one.status_code for one in pages.values()} == {200}
+    whole = "".join(one.text for one in pages.values())
+    for path in create_app(Settings(), "").openapi()["paths"]:
+        assert f"<code>{path}</code>" in whole, path
+    opening_page = pages["/docs/actions/case_opened"].text
+    gender = schemas.picklists()["Gender"]("Feminine")
+    assert f"<code>Feminine</code> {wording('sq').picked(gender)}" in opening_page
+    assert "police_action" in opening_page
+    assert node.get("/docs/actions/no_such_kind").status_code == 404
+    assert node.get("/docs/operations/nothing").status_code == 404

@@ -175,7 +175,7 @@ def test_health_by_head(target: Target) -> None:
 
 def test_no_interactive_page_and_no_document_of_another_name(target: Target) -> None:
     """API8:2023, API9:2023: nothing that loads scripts, no debug page."""
-    for path in ("/docs", "/redoc", "/docs/oauth2-redirect", "/openapi.json", "/debug", "/admin",
+    for path in ("/swagger", "/redoc", "/docs/oauth2-redirect", "/openapi.json", "/debug", "/admin",
                  "/.env", "/.git/config", "/static/"):  # fmt: skip
         target.refuses(target.ask(path, None), 404, "no-such-resource")
 

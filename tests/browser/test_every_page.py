@@ -21,7 +21,8 @@ PAGES = ("/cases?show=all", "/cases/new", "/board", "/meeting", "/charts", "/key
 SEEN_ELSEWHERE = ("/today", "/today/calendar", "/today/mail", "/find", "/members", "/drafts",
                   "/lost-key",
                   "/paper", "/meeting/ME", "/meeting/ME/{}", "/meeting/ME/summary",
-                  "/help/actions/meeting_held", "/components", "/cases/{}/notes",
+                  "/help/actions/meeting_held", "/docs", "/docs/actions/document_added",
+                  "/docs/operations/cases", "/components", "/cases/{}/notes",
                   "/cases/{}/file-number", "/cases/{}/forms", "/cases/{}/forms/1")  # fmt: skip
 """Pages whose words other tests read."""
 NARROW = (320, 683)
