@@ -16,15 +16,22 @@ app = typer.Typer()
 @app.command("import")
 def import_cases(
     source: Annotated[
-        Path, typer.Argument(metavar="FILE", help="HTCDS as .csv, or as JSON lines (.jsonl).")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A table (.csv, .xlsx, .ods …) or JSON lines (.jsonl)."
+        ),
     ],
     agency: Agency,
     key: KeyFile = None,
     map_file: Annotated[
         Path | None,
         typer.Option(
-            "--map", help="A TOML file that maps the columns and values of the cases' file."
+            "--map", help="A TOML file for the columns and values, or a shipped map: `primero`."
         ),
+    ] = None,
+    defaults: Annotated[
+        list[str] | None,
+        typer.Option("--default", help="FIELD=VALUE of all rows, besides the map's; repeatable."),
     ] = None,
     errors: Annotated[
         Path | None,
@@ -39,6 +46,10 @@ def import_cases(
             min=1, max=256, help="The number of processes.", show_default="one for each core"
         ),
     ] = None,
+    suggest: Annotated[
+        bool,
+        typer.Option("--suggest", help="Print a map to begin with, by the file's head. Read it!"),
+    ] = False,
     chunk: Annotated[
         int,
         typer.Option(
@@ -54,13 +65,19 @@ def import_cases(
     A run that was stopped goes on when the command is run again. No row is recorded twice.
     """
 
-    from api.cli.steps.import_reports import print_summary, run_import
+    from api.cli.steps.import_reports import print_persons, print_summary, run_import
     from api.importing.import_run import Order
+    from api.importing.shipped_maps import shipped_map
+    from api.importing.suggestion import suggested_map
     from api.keys.agency_keys import own_key
     from api.runtime.settings import Settings
-    from ledger.importing.import_map import ImportMap, load_map
+    from ledger.importing.import_map import ImportMap, load_map, with_defaults
     from ledger.system.bounded_files import read_ordinary
 
+    if suggest:
+        with failures(as_json):
+            typer.echo(suggested_map(source), nl=False)
+        return
     settings = Settings()
     if settings.ledger_url is not None:
         fail(
@@ -72,13 +89,17 @@ def import_cases(
         if not source.is_file():
             raise ValueError(f"there is no file {source}")
         private = own_key(settings, agency, key)
+        map_file = shipped_map(map_file)
         content = read_ordinary(map_file) if map_file else b""
+        given = [one.encode() for one in defaults or ()]
         order = Order(
             source=source,
             agency=agency,
             private=private,
-            import_map=load_map(content, map_file) if map_file else ImportMap(),
-            map_digest=hashlib.sha256(content).hexdigest(),
+            import_map=with_defaults(
+                load_map(content, map_file) if map_file else ImportMap(), defaults or ()
+            ),
+            map_digest=hashlib.sha256(b"\n".join((content, *given))).hexdigest(),
             errors=errors or source.with_name(f"{source.name}.errors.csv"),
             dry_run=dry_run,
             workers=workers,
@@ -86,5 +107,7 @@ def import_cases(
         )
         summary = run_import(settings, order, quiet=as_json)
         print_summary(order, summary, as_json=as_json)
+        if dry_run and not as_json:
+            print_persons(order, summary)
     if summary.mark.refused:
         raise typer.Exit(REFUSED)

@@ -1,30 +1,35 @@
-"""Reads a file of existing cases row by row: HTCDS as CSV, or as JSON lines."""
+"""Reads a file of existing cases row by row: HTCDS as a table, or as JSON lines."""
 
 import codecs
-import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from api.importing.cases_table import NoCase, cases_table, cell
+from api.importing.tables import (
+    BoundedLines,
+    ImportFileError,
+    TableForm,
+    form_of,
+    lines,
+    not_in,
+)
+from ledger.importing.garbled import is_garbled
 from ledger.importing.import_map import ImportMap
 from ledger.importing.mapping import Fault
 from ledger.importing.preparing import ImportRow
 from ledger.system.bounded_files import open_ordinary
-from ledger.system.csv_cells import original
 
 _READ = 1 << 20
-_LONGEST_CELL = 1 << 20
-_LONGEST_ROW = 4 << 20
-"""Characters of a row; a case with every field takes some hundreds of thousands."""
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
+_JSON_ENCODING = "utf-8-sig"
 
-
-class ImportFileError(ValueError):
-    """A file as a whole cannot be imported; the message says why, and repeats nothing of it."""
+__all__ = ["ImportFileError", "ReadRow", "digest", "file_form", "read_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,104 +39,82 @@ class ReadRow:
     row: ImportRow
     fault: Fault | None
     bytes_read: int
+    no_case: NoCase | None = None
+    """The reason for which it is no case."""
 
 
-def digest(path: Path, encoding: str) -> str:
+def file_form(path: Path, import_map: ImportMap) -> TableForm:
+    """Return the form in which a file is read. Raises ``ImportFileError``."""
+    if path.suffix.lower() in _JSON_LINES:
+        return TableForm(encoding=import_map.encoding or _JSON_ENCODING)
+    return form_of(path, import_map)
+
+
+def digest(path: Path, form: TableForm) -> str:
     """Return the file's SHA-256.
 
-    Raises ``ImportFileError`` if the file is not in this encoding.
+    Raises ``ImportFileError`` if the file is not in its encoding.
     """
-    hashed, decoder = hashlib.sha256(), codecs.getincrementaldecoder(encoding)()
+    hashed = hashlib.sha256()
+    decoder = codecs.getincrementaldecoder(form.encoding)() if form.encoding else None
     with open_ordinary(path) as file:
         while content := file.read(_READ):
             hashed.update(content)
-            _decode(decoder, content, encoding)
-    _decode(decoder, b"", encoding, final=True)
+            _decode(decoder, content, form)
+    _decode(decoder, b"", form, final=True)
     return hashed.hexdigest()
 
 
-def read_rows(path: Path, import_map: ImportMap) -> Iterator[ReadRow]:
+def read_rows(path: Path, import_map: ImportMap, form: TableForm) -> Iterator[ReadRow]:
     """Yield every row with any value.
 
-    A row's number is that of a spreadsheet, whose first row has the names, or of the line. Raises
-    ``ImportFileError`` if no more can be read.
+    A row's number is that of a spreadsheet, or of the line. Raises ``ImportFileError`` if no more
+    can be read.
     """
-    read = _json_lines if path.suffix.lower() in _JSON_LINES else _csv
-    return read(path, import_map)
+    if path.suffix.lower() in _JSON_LINES:
+        return _json_lines(path, import_map, form)
+    return _table(path, import_map, form)
 
 
-def _csv(path: Path, import_map: ImportMap) -> Iterator[ReadRow]:
-    csv.field_size_limit(_LONGEST_CELL)
-    with (
-        open_ordinary(path) as content,
-        io.TextIOWrapper(content, encoding=import_map.encoding, newline="") as file,
-    ):
-        lines = _BoundedLines(file)
-        reader = csv.reader(lines, delimiter=import_map.delimiter, strict=True)
-        number = 1
-        try:
-            columns = _columns(next(reader, []), import_map)
-            lines.begin(2)
-            for number, cells in enumerate(reader, 2):
-                lines.begin(number + 1)
-                if not any(cell.strip() for cell in cells):
-                    continue
-                fault = Fault("row-shape") if len(cells) != len(columns) else None
-                values = {
-                    column: text
-                    for column, cell in zip(columns, cells, strict=False)
-                    if column and (text := original(cell.strip()).strip())
-                }
-                yield ReadRow(ImportRow(number, values), fault, content.tell())
-        except csv.Error:
-            raise ImportFileError(
-                f"this is no CSV from row {number} on; does the map name its delimiter?"
-            ) from None
+def _table(path: Path, import_map: ImportMap, form: TableForm) -> Iterator[ReadRow]:
+    table = cases_table(lines(path, form), import_map)
+    columns = _columns(table.names, import_map)
+    for one in table.rows:
+        number, cells, read = one.line.number, one.line.cells, one.line.bytes_read
+        if one.no_case is not None:
+            yield ReadRow(ImportRow(number, {}), None, read, one.no_case)
+            continue
+        values = {
+            column: text
+            for column, raw in zip(columns, cells, strict=False)
+            if column and (text := cell(raw))
+        }
+        yield ReadRow(ImportRow(number, values), _fault(columns, cells, values), read)
 
 
-class _BoundedLines:
-    """The lines of a file, of which those of one row together have a bounded length.
-
-    Raises ``ImportFileError`` past that, with no more of the line in memory than the bound.
-    """
-
-    def __init__(self, file: io.TextIOWrapper) -> None:
-        self._file = file
-        self.begin(1)
-
-    def begin(self, row: int) -> None:
-        """Begin a row: all lines that are read from now on belong to this row."""
-        self._row = row
-        self._left = _LONGEST_ROW
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self._file.readline(self._left + 1)
-        if not line:
-            raise StopIteration
-        self._left -= len(line)
-        if self._left < 0:
-            raise ImportFileError(f"row {self._row} has more than {_LONGEST_ROW} characters")
-        return line
+def _fault(columns: Sequence[str], cells: Sequence[str], values: Mapping[str, str]) -> Fault | None:
+    if len(cells) < len(columns) or any(text.strip() for text in cells[len(columns) :]):
+        return Fault("row-shape")
+    for column, text in values.items():
+        if is_garbled(text):
+            return Fault("garbled", column)
+    return None
 
 
-def _columns(header: list[str], import_map: ImportMap) -> list[str]:
+def _columns(named: Sequence[str], import_map: ImportMap) -> list[str]:
     """Return the columns' names, empty for those that are not read."""
-    named = [original(name.strip()).strip() for name in header]
-    unknown = [
-        index
-        for index, name in enumerate(named, 1)
-        if name not in import_map.ignore and not import_map.names(name)
-    ]
-    if unknown:
+    unread = {
+        name for name in named if name not in import_map.ignore and not import_map.names(name)
+    }
+    unknown = [index for index, name in enumerate(named, 1) if name in unread]
+    if unknown and not import_map.ignore_others:
         # By number alone: a file without a header has a person's name there.
         raise ImportFileError(
             f"the map does not say what these columns are: {', '.join(map(str, unknown))}. Name "
-            "them as HTCDS does, or in the map's columns, or in what it ignores."
+            "them as HTCDS does, or in the map's columns, or in what it ignores. `case-ledger "
+            "import FILE --suggest` writes a map to begin with."
         )
-    read = [name for name in named if name not in import_map.ignore]
+    read = [name for name in named if name not in import_map.ignore and name not in unread]
     if not read:
         raise ImportFileError("the file names no columns")
     if len(set(read)) != len(read):
@@ -139,14 +122,14 @@ def _columns(header: list[str], import_map: ImportMap) -> list[str]:
     return [name if name in read else "" for name in named]
 
 
-def _json_lines(path: Path, import_map: ImportMap) -> Iterator[ReadRow]:
+def _json_lines(path: Path, import_map: ImportMap, form: TableForm) -> Iterator[ReadRow]:
     with (
         open_ordinary(path) as content,
-        io.TextIOWrapper(content, encoding=import_map.encoding, newline="\n") as file,
+        io.TextIOWrapper(content, encoding=form.encoding, newline="\n") as file,
     ):
-        lines = _BoundedLines(file)
-        for number, line in enumerate(lines, 1):
-            lines.begin(number + 1)
+        bounded = BoundedLines(file)
+        for number, line in enumerate(bounded, 1):
+            bounded.begin(number + 1)
             if text := line.strip():
                 values, fault = _json_row(text, import_map)
                 yield ReadRow(ImportRow(number, values), fault, content.tell())
@@ -154,7 +137,7 @@ def _json_lines(path: Path, import_map: ImportMap) -> Iterator[ReadRow]:
 
 def _json_row(text: str, import_map: ImportMap) -> tuple[Mapping[str, Any], Fault | None]:
     try:
-        content = json.loads(text, object_pairs_hook=_distinct)
+        content = json.loads(unicodedata.normalize("NFC", text), object_pairs_hook=_distinct)
     except (ValueError, RecursionError):
         return {}, Fault("row-shape")
     if not isinstance(content, dict):
@@ -164,8 +147,12 @@ def _json_row(text: str, import_map: ImportMap) -> tuple[Mapping[str, Any], Faul
         if name in import_map.ignore:
             continue
         if not import_map.names(name):
+            if import_map.ignore_others:
+                continue
             return {}, Fault("unknown-column", f"({index})")
         value = value.strip() if isinstance(value, str) else value
+        if isinstance(value, str) and is_garbled(value):
+            return {}, Fault("garbled", name)
         if value not in ("", None, []):
             values[name] = value
     return values, None
@@ -179,9 +166,15 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _decode(
-    decoder: codecs.IncrementalDecoder, content: bytes, encoding: str, *, final: bool = False
+    decoder: codecs.IncrementalDecoder | None,
+    content: bytes,
+    form: TableForm,
+    *,
+    final: bool = False,
 ) -> None:
+    if decoder is None:
+        return
     try:
         decoder.decode(content, final)
     except UnicodeDecodeError:
-        raise ImportFileError(f"the file is not {encoding}; name its encoding in the map") from None
+        raise not_in(form.encoding or "") from None

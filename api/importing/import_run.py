@@ -16,10 +16,12 @@ from psycopg.errors import UniqueViolation
 
 from api.authentication.members import Members, member_disabled
 from api.background_jobs.clock_watch import ClockWatch
+from api.importing.cases_table import NoCase
 from api.importing.error_file import ErrorFile
-from api.importing.files import ReadRow, digest, read_rows
+from api.importing.files import ReadRow, digest, file_form, read_rows
 from api.importing.journal import ImportProgress, ImportSource, Journal, JournalError
 from api.importing.preparation import PreparationJob, prepare_all
+from api.importing.tables import TableForm
 from api.keys.log_keys import own_parties
 from api.runtime.disk import Room
 from api.runtime.settings import Settings
@@ -54,6 +56,7 @@ class Progress:
     bytes_read: int
     bytes_total: int
     mark: ImportProgress
+    form: TableForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class Summary:
     """The result of an import."""
 
     mark: ImportProgress
+    form: TableForm
+    """The form in which the file was read."""
     recorded_now: int
     first: int | None
     last: int | None
@@ -94,6 +99,7 @@ class _Batch:
 
     rows: list[ImportRow]
     faults: list[tuple[int, Fault]]
+    no_cases: list[tuple[int, NoCase]]
     known: int
     """Rows that the ledger has already."""
     last: int
@@ -137,6 +143,7 @@ class Importer:
         self._first: int | None = None
         self._last: int | None = None
         self._recorded_now = 0
+        self._form = TableForm()
 
     def run(self, progress: Callable[[Progress], None] = lambda _: None) -> Summary:
         """Import the rows that are not imported yet.
@@ -146,7 +153,8 @@ class Importer:
         and ``ImportConflictError``: the events that were recorded before that stay.
         """
         order = self._order
-        content = digest(order.source, order.import_map.encoding)
+        self._form = file_form(order.source, order.import_map)
+        content = digest(order.source, self._form)
         with ExitStack() as stack:
             journal = None if order.dry_run else self._journal(content)
             mark = ImportProgress(map=order.map_digest)
@@ -198,7 +206,8 @@ class Importer:
             batch = waiting.pop(0)
             refused = [(r.row, r.faults) for r in prepared.refused]
             refused += [(number, (fault,)) for number, fault in batch.faults]
-            for number, faults in sorted(refused, key=lambda one: one[0]):
+            told = refused + [(number, (Fault(why),)) for number, why in batch.no_cases]
+            for number, faults in sorted(told, key=lambda one: one[0]):
                 errors.write(number, faults)
             chunk += prepared.ready
             reached = replace(
@@ -208,14 +217,15 @@ class Importer:
                 recorded=reached.recorded + batch.known + len(prepared.ready),
                 refused=reached.refused + len(refused),
                 not_imported=_counted(reached.not_imported, prepared.not_imported),
+                no_cases=_counted(reached.no_cases, [why.value for _, why in batch.no_cases]),
             )
             if sum(len(case.events) for case in chunk) >= self._order.chunk:
                 self._finish(journal, reached, errors, chunk)
                 chunk = []
-            progress(Progress(batch.bytes_read, total, reached))
+            progress(Progress(batch.bytes_read, total, reached, self._form))
         reached = replace(reached, done=True)
         reached = self._finish(journal, reached, errors, chunk)
-        progress(Progress(total, total, reached))
+        progress(Progress(total, total, reached, self._form))
         return self._summary(reached)
 
     def _finish(
@@ -316,14 +326,15 @@ class Importer:
     def _batches(self, import_id: UUID, through: int, *, is_new: bool) -> Iterator[_Batch]:
         """Yield the rows after ``through`` in batches, without repeated and recorded rows."""
         for rows in _in_batches(self._distinct(through)):
-            good = [read.row for read in rows if read.fault is None]
+            good = [r.row for r in rows if r.fault is None and r.no_case is None]
             known = set() if is_new else self._known(import_id, good)
             yield _Batch(
                 rows=[row for row in good if row.number not in known],
                 faults=[(r.row.number, r.fault) for r in rows if r.fault is not None],
+                no_cases=[(r.row.number, r.no_case) for r in rows if r.no_case is not None],
                 known=len(known),
                 last=rows[-1].row.number,
-                read=len(rows),
+                read=sum(r.no_case is None for r in rows),
                 bytes_read=rows[-1].bytes_read,
             )
 
@@ -335,8 +346,8 @@ class Importer:
     def _distinct(self, through: int) -> Iterator[ReadRow]:
         seen: set[bytes] = set()
         key = secrets.token_bytes(16)
-        for read in read_rows(self._order.source, self._order.import_map):
-            if read.fault is None:
+        for read in read_rows(self._order.source, self._order.import_map, self._form):
+            if read.fault is None and read.no_case is None:
                 content = dumps(read.row.values, sort_keys=True).encode()
                 mark = blake2b(content, digest_size=16, key=key).digest()
                 if mark in seen:
@@ -346,7 +357,7 @@ class Importer:
                 yield read
 
     def _summary(self, mark: ImportProgress) -> Summary:
-        return Summary(mark, self._recorded_now, self._first, self._last)
+        return Summary(mark, self._form, self._recorded_now, self._first, self._last)
 
 
 def _in_batches(rows: Iterable[ReadRow]) -> Iterator[list[ReadRow]]:

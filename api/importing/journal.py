@@ -49,6 +49,8 @@ class ImportProgress:
     errors: int = 0
     """The length of the error file."""
     not_imported: dict[str, int] = field(default_factory=dict)
+    no_cases: dict[str, int] = field(default_factory=dict)
+    """Rows that are no cases, by the reason."""
     done: bool = False
 
 

@@ -254,6 +254,14 @@ def shape(model: type[Action], field: str) -> FieldShape:
     return FieldShape(several, form)
 
 
+def choices(model: type[Action], field: str) -> type[StrEnum] | None:
+    """Return the picklist of a field; ``None`` for a field of free values."""
+    core = _core(get_type_hints(model, include_extras=True)[field])
+    if get_origin(core) is tuple:
+        core = _core(get_args(core)[0])
+    return core if isinstance(core, type) and issubclass(core, StrEnum) else None
+
+
 def _core(annotation: Any) -> Any:
     """Return the type in an annotation, without ``Annotated`` and without ``None``."""
     while True:

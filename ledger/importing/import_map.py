@@ -3,6 +3,8 @@
 import codecs
 import re
 import tomllib
+import unicodedata
+from collections.abc import Iterable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -10,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
+from ledger.importing.days import LAST_OF_THIS_CENTURY
 from ledger.importing.fields import is_known, place
 from ledger.vocabulary.action import LedgerModel
 
@@ -26,6 +29,9 @@ _LONGEST_DATE_FORMAT = 40
 _DATE_FORMAT = re.compile(r"(?:[^%]|%[aAbBdmyYjHIMSpfzZ%])+")
 
 
+DateFormat = Annotated[str, Field(max_length=_LONGEST_DATE_FORMAT)]
+
+
 class ImportMap(LedgerModel):
     """The meaning of a file's columns and values. Without a map, they are those of the standard."""
 
@@ -37,19 +43,32 @@ class ImportMap(LedgerModel):
     """The values of all rows, by ``kind.field``, if a row has such an action."""
     ignore: frozenset[str] = frozenset()
     """Columns of the file that are not read."""
+    ignore_others: bool = False
+    """Whether columns that neither the map nor the standard names are not read, instead of refused.
+    For exports with hundreds of columns."""
     separator: Annotated[str, Field(min_length=1, max_length=3)] = ";"
     """Between the values of one cell."""
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    """Between the cells of a CSV."""
-    encoding: str = "utf-8-sig"
-    date_format: Annotated[str | None, Field(max_length=_LONGEST_DATE_FORMAT)] = None
-    """How days are written, as for ``strptime``. Unset: 2024-03-01."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """Between the cells of a CSV. Unset: it is guessed, and the guess is shown."""
+    encoding: str | None = None
+    """Unset: it is guessed, and the guess is shown."""
+    sheet: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """The sheet of a spreadsheet. Unset: the first one with any value."""
+    header_row: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """The row that has the columns' names. Unset: the first that has names of this map."""
+    date_format: tuple[DateFormat, ...] = ()
+    """How days are written, as for ``strptime``: one form or several. The forms of
+    :class:`ledger.importing.days.Days` are read besides."""
+    last_year_of_this_century: Annotated[int, Field(ge=0, le=99)] = LAST_OF_THIS_CENTURY
+    """Of years in two digits."""
     time_zone: str = "UTC"
     """Of moments without an offset; a day stands for its beginning there."""
 
     @field_validator("encoding")
     @classmethod
-    def _decodes(cls, value: str) -> str:
+    def _decodes(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         try:
             name = codecs.lookup(value).name
         except (LookupError, ValueError):
@@ -58,11 +77,17 @@ class ImportMap(LedgerModel):
             raise ValueError("is no encoding of text that is read here")
         return value
 
+    @field_validator("date_format", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
     @field_validator("date_format")
     @classmethod
-    def _writes_a_day(cls, value: str | None) -> str | None:
-        if value is not None and not (_DATE_FORMAT.fullmatch(value) and _reads_back(value)):
-            raise ValueError("does not name day, month and year once each, as %d.%m.%Y does")
+    def _writes_a_day(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            if not (_DATE_FORMAT.fullmatch(one) and _reads_back(one)):
+                raise ValueError("does not name day, month and year once each, as %d.%m.%Y does")
         return value
 
     @field_validator("time_zone")
@@ -101,6 +126,21 @@ class ImportMap(LedgerModel):
         return (mapped,) if isinstance(mapped, str) else mapped
 
 
+def with_defaults(import_map: ImportMap, given: Iterable[str]) -> ImportMap:
+    """Return the map with more defaults, each written as ``kind.field=value``.
+
+    Raises ``ValueError`` for one that is not so written, or names no field.
+    """
+    more: dict[str, Any] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or not value:
+            raise ValueError(f"write a default as FIELD=VALUE, and not {one}")
+        more[name.strip()] = value.strip()
+    told = import_map.model_dump() | {"defaults": {**import_map.defaults, **more}}
+    return ImportMap.model_validate(told)
+
+
 def _reads_back(date_format: str) -> bool:
     day = date(2024, 3, 17)
     try:
@@ -115,6 +155,7 @@ def load_map(content: bytes, path: Path) -> ImportMap:
     Raises ``ValueError``, which says what is wrong, if the file is no map.
     """
     try:
-        return ImportMap.model_validate(tomllib.loads(content.decode("utf-8")))
+        text = unicodedata.normalize("NFC", content.decode("utf-8"))
+        return ImportMap.model_validate(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is no TOML: {error}") from error

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
+from ledger.importing.days import Days
 from ledger.importing.fields import (
     ADDRESS,
     CARRIED,
@@ -115,9 +116,6 @@ class _Draft:
         return name in self.values.get((kind, 1), {})
 
 
-_LONGEST_DATE = 64
-
-
 class Mapper:
     """Reads rows by one map, for an agency of one country.
 
@@ -128,6 +126,7 @@ class Mapper:
         self._map = import_map
         self._party = party
         self._zone = ZoneInfo(import_map.time_zone)
+        self._days = Days(import_map.date_format, import_map.last_year_of_this_century)
         self._split = re.compile(f"{re.escape(import_map.separator)}|\n")
         self._names: dict[str, tuple[str, ...]] = {}
         self._defaults = {
@@ -235,11 +234,7 @@ class Mapper:
         return value
 
     def _day(self, text: str) -> date:
-        if len(text) > _LONGEST_DATE:
-            raise ValueError("is no day")
-        if self._map.date_format is None:
-            return date.fromisoformat(text)
-        return datetime.strptime(text, self._map.date_format).date()
+        return self._days.read(text)
 
     def _moment(self, text: str) -> datetime:
         try:

@@ -7,14 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from joserfc.jwk import OKPKey
+from rich.console import Console
 
 from api.authentication.members import Manager, Members
+from api.cli.steps import import_reports
 from api.cli.steps.building import expected
 from api.importing.error_file import reasons
 from api.importing.files import ImportFileError
@@ -40,6 +43,7 @@ from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.htcds import MAP, rows, write_csv, write_json_lines
 from tests.support.leaks import everything_logged, tables_with
+from tests.support.messy_files import messy_files
 from tests.support.strategies import found_in
 from tests.support.vaults import values
 from tests.support.views import rows_of, wait_for
@@ -418,12 +422,14 @@ def test_a_file_as_a_whole_may_be_none(machine: Machine, content: str, what: str
     assert "zq" not in str(refused.value)
 
 
-def test_another_encoding_needs_to_be_named(machine: Machine) -> None:
+def test_an_encoding_is_guessed_and_one_that_is_named_must_be_right(machine: Machine) -> None:
     source = machine.csv(rows(2, seed=14))
-    source.write_bytes(source.read_text().replace("prs_Gender", "prs_Gender").encode("utf-16"))
+    source.write_bytes(source.read_text().encode("utf-16"))
     with pytest.raises(ImportFileError, match="encoding"):
-        machine.run(machine.order(source))
-    assert machine.run(machine.order(source, f'encoding = "utf-16"\n{MAP}')).mark.recorded == 2
+        machine.run(machine.order(source, f'encoding = "utf-8"\n{MAP}'))
+    done = machine.run(machine.order(source))
+    assert (done.mark.recorded, done.form.encoding) == (2, "utf-16")
+    assert done.form.guessed == ("encoding", "delimiter")
 
 
 def test_a_vault_that_is_elsewhere_takes_nothing_in(machine: Machine) -> None:
@@ -437,3 +443,26 @@ def test_a_journal_that_is_none_is_not_believed(machine: Machine) -> None:
     machine.order(source).journal.write_text('{"nothing": 1}\n')
     with pytest.raises(JournalError, match="not the journal"), ExitStack():
         machine.run(machine.order(source))
+
+
+def test_a_spreadsheet_becomes_cases_and_a_rehearsal_shows_its_first_persons_to_a_terminal(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file,) = (one for one in messy_files() if one.name == "titles.xlsx")
+    source = machine.directory / file.name
+    source.write_bytes(file.content)
+    order = machine.order(source, file.told, dry_run=True)
+    rehearsed = machine.run(order)
+    assert (rehearsed.mark.recorded, rehearsed.mark.refused) == (3, 0)
+    assert rehearsed.mark.no_cases == {"above-names": 2}
+    for is_terminal in (True, False):
+        screen = Console(force_terminal=is_terminal, width=160, file=StringIO())
+        monkeypatch.setattr(import_reports, "out", screen)
+        import_reports.print_persons(order, rehearsed)
+        assert ("Šćepanović" in screen.file.getvalue()) is is_terminal  # type: ignore[attr-defined]
+    done = machine.run(machine.order(source, file.told))
+    assert (done.mark.recorded, done.mark.no_cases, done.form.sheet) == (
+        3, {"above-names": 2}, "Slučajevi",
+    )  # fmt: skip
+    assert machine.run(machine.order(source, file.told)).recorded_now == 0
+    machine.holds()

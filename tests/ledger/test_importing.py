@@ -327,7 +327,7 @@ def test_a_default_that_its_field_cannot_have_is_refused() -> None:
 def test_values_that_are_none_of_the_field_are_refused_by_column() -> None:
     wrong = {
         "prs_Gender": "zqF",
-        "prs_Birthdate": "1.1.2001",
+        "prs_Birthdate": "1/1/2001",
         "prs_Citizenship": "XK;ZQ",
         "prs_MobilePhone": "none",
         "prs_NumberOfChildren": "three",

@@ -1,8 +1,11 @@
 """Run an import with its progress, and show the summary."""
 
+from dataclasses import asdict
 from typing import Any
+from uuid import uuid4
 
 from rich import box
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     TaskProgressColumn,
@@ -16,13 +19,25 @@ from rich.table import Table
 
 from api.cli.output import err, out, print_json
 from api.cli.steps.building import expected
+from api.importing.cases_table import NoCase
 from api.importing.error_file import RefusalReason, reasons
+from api.importing.files import read_rows
 from api.importing.import_run import ImportConflictError, Importer, Order, Progress, Summary
+from api.importing.tables import TableForm
 from api.node.agreed_protocol import with_agreed_protocol
 from api.runtime.node_database import check_migrated, open_store
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
+from ledger.importing.mapping import Mapper
 from ledger.store.database import Database
+
+_NAMED_DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon"}
+_PERSONS = 10
+_NO_CASES = {
+    NoCase.ABOVE_NAMES.value: "rows above the names",
+    NoCase.NAMES_AGAIN.value: "rows with the names again",
+    NoCase.TOTAL.value: "rows of totals",
+}
 
 
 def run_import(settings: Settings, order: Order, *, quiet: bool) -> Summary:
@@ -70,6 +85,9 @@ def print_summary(order: Order, summary: Summary, *, as_json: bool) -> None:
     if summary.first is not None:
         table.add_row("positions", f"{summary.first} to {summary.last}")
     table.add_row("refused", f"[red]{mark.refused}[/]" if mark.refused else "0")
+    for no_case, count in sorted(mark.no_cases.items()):
+        table.add_row(_NO_CASES[no_case], str(count))
+    table.add_row("read as", _form(summary.form))
     out.print(table)
     if mark.not_imported:
         left = ", ".join(f"{name} ({count})" for name, count in sorted(mark.not_imported.items()))
@@ -80,6 +98,56 @@ def print_summary(order: Order, summary: Summary, *, as_json: bool) -> None:
             refusals.add_row(*reason, str(count))
         out.print(refusals)
         out.print(f"Each row is in {order.errors}", soft_wrap=True)
+
+
+def print_persons(order: Order, summary: Summary) -> None:
+    """Print the first persons as the map reads them, for the eyes of the operator alone.
+
+    Nothing is printed where the output is no terminal: it would be a file with names.
+    """
+    if not out.is_terminal:
+        return
+    mapper = Mapper(order.import_map, order.agency[:2].upper())
+    table = Table(
+        "Row", "Name", "Born", "Age group", "Citizenship", "Opened", "Actions",
+        box=box.SIMPLE_HEAD, title="As the map reads the first rows",
+    )  # fmt: skip
+    shown = 0
+    for read in read_rows(order.source, order.import_map, summary.form):
+        if read.fault is not None or read.no_case is not None:
+            continue
+        told = mapper.read(read.row.values, lambda _, __: uuid4()).told
+        if not told:
+            continue
+        person = told[0].action
+        names = (getattr(person, name) for name in ("first_name", "middle_name", "second_name"))
+        cells = (
+            " ".join(name for name in names if name),
+            str(getattr(person, "birthdate", None) or ""),
+            str(getattr(person, "age_group", "")),
+            " ".join(getattr(person, "citizenship", None) or ()),
+            f"{person.acted_at:%Y-%m-%d}",
+            ", ".join(one.action.kind for one in told),
+        )
+        table.add_row(str(read.row.number), *map(escape, cells))
+        shown += 1
+        if shown == _PERSONS:
+            break
+    out.print(table)
+
+
+def _form(form: TableForm) -> str:
+    """Describe how the file was read, and what of it was guessed."""
+    parts = (
+        ("encoding", form.encoding),
+        ("delimiter", _NAMED_DELIMITERS.get(form.delimiter or "", form.delimiter)),
+        ("sheet", form.sheet),
+    )
+    return ", ".join(
+        escape(f"{name} {value}{' (guessed)' if name in form.guessed else ''}")
+        for name, value in parts
+        if value is not None
+    )
 
 
 def _as_json(
@@ -98,4 +166,6 @@ def _as_json(
         "errors": str(order.errors),
         "refusals": [{**reason._asdict(), "rows": count} for reason, count in why],
         "not_imported": mark.not_imported,
+        "no_cases": mark.no_cases,
+        "read_as": asdict(summary.form),
     }
