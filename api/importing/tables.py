@@ -40,7 +40,7 @@ class TableForm:
     delimiter: str | None = None
     sheet: str | None = None
     guessed: tuple[str, ...] = ()
-    """What of it the map does not say."""
+    """The parts that the map does not say."""
 
 
 @dataclass(frozen=True, slots=True)

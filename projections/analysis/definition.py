@@ -23,7 +23,7 @@ IMPORTABLE = frozenset(
         *("types", "typing", "uuid", "zoneinfo", "numpy"),
     )
 )
-"""What a view may import: modules that compute, and reach nothing outside the process."""
+"""The modules that a view may import: they compute, and reach nothing outside the process."""
 # What gives another answer each time it is asked, or on each machine.
 _CALLS = frozenset(
     (

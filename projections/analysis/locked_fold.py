@@ -27,7 +27,7 @@ from projections.analysis.view_class import AnalystView, ViewError, made
 MEMORY_BYTES = 8 * 1024**3
 """The address space of the process, with its libraries and the view's state."""
 _ALWAYS = ("_strptime", "encodings.idna", "calendar", "locale", "stringprep", "unicodedata")
-"""What the interpreter itself imports late."""
+"""The modules that the interpreter itself imports late."""
 _MOST_PRINTED = 20_000
 _zones: list[object] = []
 

@@ -39,7 +39,7 @@ class Folded:
     state: Encoded
     rows: list[dict[str, Any]]
     printed: str
-    """What the first run printed."""
+    """The text that the first run printed."""
 
 
 def run_twice(

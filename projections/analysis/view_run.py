@@ -41,7 +41,7 @@ class Result:
     table: Any
     """A ``pyarrow.Table``: ``polars.from_arrow(table)``, ``table.to_pandas()``."""
     printed: str = ""
-    """What a view's file printed while it ran."""
+    """The text that a view's file printed while it ran."""
 
 
 def events(

@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class ColumnsProof:
-    """What was proven of an export."""
+    """The proof of an export."""
 
     upto: int
     root: str

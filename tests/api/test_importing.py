@@ -411,7 +411,7 @@ def test_others_append_between_the_chunks(
         ("", "no columns"),
         ("zqName,zqOther\n1,2\n", "1, 2"),
         ("prs_FirstName,prs_FirstName\na,b\n", "same name"),
-        ('prs_FirstName\na\n"b\n', "from row 2"),
+        ('prs_FirstName\na\n"b\n', "from row 3"),
     ],
 )
 def test_a_file_as_a_whole_may_be_none(machine: Machine, content: str, what: str) -> None:
