@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID, uuid4
 
 import typer
@@ -11,6 +11,9 @@ from api.cli.connection import CASE, AsAgencyOrJson, MayAsk, asks
 from api.cli.documents import KeepMetadata
 from api.cli.output import err, fail, failures, out, print_json
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
+
+if TYPE_CHECKING:
+    from api.client.schemas.drafts import DraftDocument
 
 app = typer.Typer()
 
@@ -39,6 +42,10 @@ def act(
         ),
     ] = None,
     keep_metadata: KeepMetadata = False,
+    draft: Annotated[
+        bool,
+        typer.Option("--draft", help="Let it wait for the approval of another member."),
+    ] = False,
     list_kinds: Annotated[bool, typer.Option("--list", help="List every action.")] = False,
     resend: Annotated[
         bool,
@@ -92,6 +99,12 @@ def act(
             else:
                 case_id = client.case_named(case)
                 acted_on = version if version is not None else present_version(client, case_id)
+            if draft:
+                if document:
+                    fail("--draft takes no document: add it once the action is recorded")
+                signed = client.sign(action, case_id)
+                _told_draft(client.send_draft(signed, case_id, acted_on), asked.as_json)
+                return
             papers = [attached(one) for one in document or ()]
             with transfer_bar("Uploading", asked.as_json or not papers) as progress:
                 acts = client.acts_with_documents(
@@ -106,6 +119,17 @@ def act(
                     ),
                 )
             send_together(client, asked.url, case_id, acted_on, acts, asked.as_json)
+
+
+def _told_draft(sent: "DraftDocument", as_json: bool) -> None:
+    if as_json:
+        print_json(sent.model_dump(mode="json"))
+        return
+    out.print(
+        f"Draft {sent.action_id} waits for another member, until {sent.until:%d %b %Y %H:%M} UTC."
+        f" Next, by a colleague: `case-ledger drafts approve {sent.action_id}`.",
+        soft_wrap=True,
+    )
 
 
 def _acting(agency: str | None) -> str:

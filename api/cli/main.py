@@ -161,6 +161,10 @@ COMMANDS: Mapping[str, CommandPlace] = {
         ("contacts",),
         "The parties' contact points and deputies, and who holds them: list, name, card, end.",
     ),
+    "drafts": CommandPlace(
+        ("drafts",),
+        "Actions that wait for a second member: list, show, approve, return, withdraw.",
+    ),
     "members": CommandPlace(
         ("members",),
         "The people who work for agencies: list, add, change, invite, disable, enable, erase.",

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,9 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from joserfc.jwk import OKPKey
+from typer.testing import CliRunner
 
+from api.cli.main import app
 from api.client import LedgerClient, RefusedError
 from api.client.schemas import Receipt
 from api.client.schemas.members import NewMember
@@ -224,3 +227,69 @@ def test_what_is_withdrawn_or_of_a_member_who_left_is_not_recorded(office: Offic
     assert refused(lambda: colleague.send(office.approved(waiting, second), case, 1)) == (
         403, "draft-author-gone",
     )  # fmt: skip
+
+
+def test_members_work_with_drafts_by_commands(office: Office, tmp_path: Path) -> None:
+    (_, first), (_, second) = office.member(), office.member()
+    case = office.case()
+    runner = CliRunner(env={"CASE_LEDGER_DATA_DIRECTORY": str(tmp_path)})
+
+    def run(member: UUID, *args: str, code: int = 0) -> str:
+        key = tmp_path / f"{member}.jwk"
+        if not key.exists():
+            keys.save(office.known[member], key)
+        asked = ["--agency", POLICE, "--key", str(key), "--url", office.server.url]
+        done = runner.invoke(app, [*args, *asked])
+        assert done.exit_code == code, done.output
+        return done.output
+
+    def drafted() -> str:
+        fields = (f"acted_at={START.isoformat()}", "risk_level=high", f"threats={SECRET}")
+        told = run(first, "act", "risk_assessed", *fields, "--case", str(case), "--draft")
+        return told.partition("Draft ")[2].split()[0]
+
+    draft = drafted()
+    assert "to approve" in run(second, "drafts", "list")
+    assert "to approve" not in run(first, "drafts", "list")
+    assert SECRET in run(second, "drafts", "show", draft)
+    assert "Returned" in run(second, "drafts", "return", draft, "--remark", "No.")
+    assert "No." in run(first, "drafts", "show", draft)
+    assert "draft-over" in run(second, "drafts", "approve", draft, "--yes", code=1)
+    assert "Withdrew" in run(first, "drafts", "withdraw", draft, "--yes")
+    assert "Recorded" in run(second, "drafts", "approve", drafted(), "--yes")
+
+
+def test_of_an_approval_a_second_one_and_a_withdrawal_at_once_one_succeeds(office: Office) -> None:
+    """Whatever came first: the action is recorded once and both say so, or never."""
+    (author, _), (colleague, second), (third, other) = (office.member() for _ in range(3))
+    for _ in range(3):
+        case = office.case()
+        signed = author.sign(risk(), case)
+        action = author.send_draft(signed, case, 1).action_id
+        past = office.approved(signed, second)
+        ways: list[Callable[[], object]] = [
+            lambda: colleague.send_approval(action, past.rpartition("~")[2], 1),
+            lambda: third.approve_draft(action, str(signed), 1),
+            lambda: author.withdraw_draft(action),
+            # Past the drafts: the action as the colleague could have kept it, with an own approval.
+            lambda: office.server.client(POLICE).send(office.approved(signed, other), case, 1),
+        ]
+
+        def tried(way: Callable[[], object]) -> str:
+            try:
+                way()
+            except RefusedError as error:
+                return error.problem.rule
+            return "done"
+
+        with ThreadPoolExecutor(len(ways)) as pool:
+            ends = list(pool.map(tried, ways))
+        with psycopg.connect(office.database) as connection:
+            (recorded,) = connection.execute(
+                "SELECT count(*) FROM ledger.events WHERE originator_id = %s", (case,)
+            ).fetchone() or (0,)
+        assert recorded == 1 + (ends[2] != "done"), ends
+        assert ends.count("done") >= 1, ends
+        known = {"done", "draft-over", "unknown-draft", "draft-withdrawn", "action-id-reused",
+                 "case-version"}  # fmt: skip
+        assert set(ends) <= known, ends

@@ -1,0 +1,36 @@
+"""Tables of drafts, and of what a draft says."""
+
+import json
+from collections.abc import Iterable
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from api.client.schemas.drafts import DraftDocument, OpenedDraft
+
+
+def drafts_table(drafts: Iterable[DraftDocument]) -> Table:
+    """Return a table of drafts."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("Draft", "Action", "Case", "Author", "State", "Until"):
+        table.add_column(column, overflow="fold")
+    for one in drafts:
+        state = "to approve" if one.may_approve else one.refused_by or one.state
+        table.add_row(
+            *map(Text, (str(one.action_id), one.kind, str(one.case_id), str(one.author)[:8])),
+            Text(state, style="yellow" if one.may_approve else ""),
+            f"{one.until:%d %b %Y %H:%M}",
+        )
+    return table
+
+
+def content_table(opened: OpenedDraft) -> Table:
+    """Return a table of all fields of a draft."""
+    table = Table(box=box.SIMPLE_HEAD, title=f"{opened.draft.kind}, case {opened.draft.case_id}")
+    for column in ("Field", "Value"):
+        table.add_column(column, overflow="fold")
+    for name, value in opened.fields.items():
+        told = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        table.add_row(Text(name), Text(told))
+    return table
