@@ -169,7 +169,7 @@ class Node:
             self.history,
             append_service,
             lambda: self.troubles,
-            self.drafts.check_approved,
+            self.drafts.approving,
         )
         self.witnesses = Witnesses(
             settings,

@@ -19,7 +19,7 @@ and refuses to record while a trouble of the node forbids it.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Protocol as Interface
 from typing import TypeVar
@@ -356,16 +356,16 @@ class GuardedAppend:
         history: HistoryGuard,
         service: AppendService,
         troubles: Callable[[], Sequence[Trouble]],
-        check_approved: Callable[[Agency, str], None] | None = None,
+        approving: Callable[[Agency, str], AbstractContextManager[None]] | None = None,
     ) -> None:
         """Prepare the guard.
 
-        ``check_approved`` raises ``Refusal`` for an approved action of a member of this node who is
-        disabled, or that was taken back.
+        ``approving`` is entered while an approved action is recorded. It raises ``Refusal`` for one
+        of a member of this node who is disabled, or that was taken back.
         """
         self._ledger = ledger
         self._history = history
-        self._check_approved = check_approved
+        self._approving = approving
         self._service = service
         self._troubles = troubles
 
@@ -373,9 +373,10 @@ class GuardedAppend:
         self, sender: Agency, sent: str, case_id: UUID, case_version: int
     ) -> Receipt | Outcome:
         """Record an action on a case, where recording is allowed."""
-        with self._by_this_history():
-            if not sent.endswith("~") and self._check_approved is not None:
-                self._check_approved(sender, sent)
+        approving: AbstractContextManager[None] = nullcontext()
+        if not sent.endswith("~") and self._approving is not None:
+            approving = self._approving(sender, sent)
+        with self._by_this_history(), approving:
             return self._recorded_before(sender, sent, self._troubles()) or self._service.on_case(
                 sender, sent, case_id, case_version
             )

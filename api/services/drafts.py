@@ -4,7 +4,8 @@ The author signs the action and sends it here. A colleague looks at it, and sign
 that exact text. The node then records the action with both signatures, as any other action.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -223,29 +224,51 @@ class Drafts:
         if self._outcomes.of(action_id) is not None:  # approved past the draft, just before
             raise draft_over()
 
-    def check_approved(self, sender: Agency, sent: str) -> None:
-        """Check an approved action that comes in by whichever way.
+    @contextmanager
+    def approving(self, sender: Agency, sent: str) -> Iterator[None]:
+        """Check an approved action that comes in by any way, and hold it while it is recorded.
 
         Both members must work for the agency, and the author must not have taken the action back.
-        The rules check the signatures. Raises ``Refusal``.
+        A draft of it cannot be withdrawn in the block. The rules check the signatures. Raises
+        ``Refusal``.
         """
+        held = self._held(sender, sent)
+        try:
+            yield
+        except (Refusal, Problem):
+            if held is not None:
+                self._vault(sender).drafts.wait_again(held)
+            raise
+
+    def _held(self, sender: Agency, sent: str) -> UUID | None:
+        """Return the draft of an approved action, if it waited until now."""
         if sender.role == NODE or not self._vaults.has(sender.party):
-            return
+            return None
         action = signed_action.read(signed_action.parse(sent))
         if action.approval is None or action.agency != sender.id:
-            return
+            return None
+        if self._ledger.row_of_action(action.id) is not None:  # the same again gets its receipt
+            return None
         keys = self._ledger.adopted().keys
         held = (keys.get(action.key_id), keys.get(action.approval.key_id))
         members = {key.member for key in held if key is not None and key.member is not None}
         if set(self._active(sender.id, members)) != members:
             raise _author_gone()
-        if self._vault(sender).drafts.is_taken_back(action.id):
+        drafts = self._vault(sender).drafts
+        draft = drafts.get(action.id)
+        if draft is not None and draft.state is DraftState.WAITING:
+            approver = keys.get(action.approval.key_id)
+            member = approver.member if approver is not None else None
+            drafts.approve(action.id, member or draft.author)
+            return action.id
+        if drafts.is_taken_back(action.id):
             raise Refusal(
                 Ground.CONFLICT,
                 "draft-withdrawn",
                 "This action was withdrawn or returned; sign another one.",
                 "jti",
             )
+        return None
 
     def _check_lacks_approval_alone(self, action: SignedAction, case_version: int) -> None:
         try:
