@@ -110,6 +110,10 @@ COMMANDS: Mapping[str, CommandPlace] = {
         ("retention",),
         "Retention: the cases whose data will be erased, and when. For coordinators.",
     ),
+    "webhooks": CommandPlace(
+        ("webhooks",),
+        "An agency's webhooks for cases: list them, and send again from a position on.",
+    ),
     "breach": CommandPlace(
         ("breach",),
         "Report what a key, a member, a person or an agency saw and did. For coordinators and"

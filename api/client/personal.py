@@ -25,6 +25,7 @@ from api.client.schemas import (
     SubjectAccessRequest,
 )
 from api.client.schemas.breach import BreachReport, BreachRequest
+from api.client.schemas.webhooks import WebhookDocument, WebhookPage, WebhookReplay
 from ledger.vocabulary.duplicates import Finding
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
@@ -85,6 +86,20 @@ class PersonalDataClient(ActionsClient):
             headers={"Content-Type": "application/json"},
         )
         return BreachReport.model_validate_json(response.content)
+
+    def webhooks(self) -> WebhookPage:
+        """Return the agency's webhooks for cases. Raises ``RefusedError``."""
+        return self._get("/v1/webhooks", WebhookPage)
+
+    def replay_webhook(self, webhook: UUID, after: int) -> WebhookDocument:
+        """Have everything after a position sent again. Raises ``RefusedError``."""
+        response = self._request(
+            "POST",
+            f"/v1/webhooks/{webhook}/replay",
+            content=WebhookReplay(after=after).model_dump_json(),
+            headers={"Content-Type": "application/json"},
+        )
+        return WebhookDocument.model_validate_json(response.content)
 
     def release(
         self,

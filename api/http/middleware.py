@@ -24,6 +24,7 @@ from api.http.error_handlers import (
 from api.http.http_protocol import Forwarders
 from api.runtime.problem import problem
 from api.runtime.rate_limit import STATUS, TITLE, Rate, asking_network
+from api.runtime.rate_limit_fields import collecting, fields
 from ledger.vocabulary.characters import is_plain
 
 _log = structlog.get_logger("api.access")
@@ -89,7 +90,8 @@ class AnswerHeaders:
     """The security headers of every answer: no sniffing, no scripts, no frames, no referrer.
 
     What needs an assertion is kept in no cache, unless it is for anyone. ``added`` gives headers
-    that depend on how the node stands.
+    that depend on how the node stands. The fields ``RateLimit`` and ``RateLimit-Policy`` have the
+    limits that the request met.
     """
 
     def __init__(self, app: ASGIApp, added: Callable[[], Iterable[RawHeader]] = lambda: ()) -> None:
@@ -105,10 +107,11 @@ class AnswerHeaders:
         async def saying(message: Message) -> None:
             if message["type"] == "http.response.start":
                 guarded = _guarded(message.get("headers", ()), by_someone)
-                message["headers"] = [*guarded, *self._added()]
+                message["headers"] = [*guarded, *self._added(), *fields(met)]
             await send(message)
 
-        await self._app(scope, receive, saying)
+        with collecting() as met:
+            await self._app(scope, receive, saying)
 
 
 def _guarded(headers: Iterable[tuple[bytes, bytes]], by_someone: bool) -> list[RawHeader]:
@@ -136,7 +139,7 @@ class FailedAuthentications:
 
     def __init__(self, app: ASGIApp, per_minute: int, in_language: InLanguage = in_english) -> None:
         self._app = app
-        self._failed = Rate(per_minute)
+        self._failed = Rate(per_minute, "failures")
         self._in_language = in_language
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

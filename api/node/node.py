@@ -126,7 +126,7 @@ class Node:
         self.sessions = Sessions(self.database)
         self.members = Members(self.database, data_keys)
         self.sign_in = SignIn.of(settings, self.database)
-        self.asked = Rate(settings.requests_per_minute)
+        self.asked = Rate(settings.requests_per_minute, "requests")
         self.policy_at = policy_at(self.ledger, settings)
         self.mailbox = Mailbox(self.database, parcel_keys(settings))
         self.outcomes = Outcomes(self.ledger, self.outbox)

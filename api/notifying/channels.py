@@ -1,5 +1,6 @@
 """The ways by which a notice goes: e-mail, and webhooks signed as Standard Webhooks are."""
 
+import base64
 import json
 import smtplib
 import socket
@@ -8,11 +9,13 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 
@@ -28,10 +31,16 @@ from ledger.system import clock
 _SECONDS = 10.0
 _MAIL_SECONDS = 60.0
 _MAX_ANSWER = 64 * 1024
+_GONE = 410
 
 
 class NotReceivedError(Exception):
     """It was not received; the message says what is wrong, and no address."""
+
+    def __init__(self, why: str, *, is_gone: bool = False) -> None:
+        """``is_gone``: whether the receiver wants no more messages (410)."""
+        super().__init__(why)
+        self.is_gone = is_gone
 
 
 class Channel(Protocol):
@@ -48,6 +57,25 @@ class Channel(Protocol):
         """
 
 
+def signatures(subscription: Subscription, notice_id: UUID, at: datetime, body: str) -> str:
+    """Return every signature of a message, by Standard Webhooks.
+
+    Two secrets make two signatures (``v1``), an Ed25519 key makes one (``v1a``).
+    """
+    secrets = (subscription.secret, subscription.previous_secret)
+    found = [
+        Webhook(one.get_secret_value()).sign(str(notice_id), at, body)
+        for one in secrets
+        if one is not None
+    ]
+    if subscription.signing_key is not None:
+        seed = base64.b64decode(subscription.signing_key.get_secret_value().removeprefix("whsk_"))
+        signed = f"{notice_id}.{int(at.timestamp())}.{body}".encode()
+        made = Ed25519PrivateKey.from_private_bytes(seed).sign(signed)
+        found.append(f"v1a,{base64.b64encode(made).decode('ascii')}")
+    return " ".join(found)
+
+
 class WebhookChannel:
     """Posts to the subscriber's address, which is the operator's own choice."""
 
@@ -62,23 +90,24 @@ class WebhookChannel:
         message: Mapping[str, Any],
         protocol: Agreed | None = None,  # noqa: ARG002  # a program reads the message
     ) -> None:
-        if subscription.webhook is None or subscription.secret is None:
+        if subscription.webhook is None:
             raise NotReceivedError("the subscription has no webhook")
         body = json.dumps(message, separators=(",", ":"), sort_keys=True)
         now = clock.now()
-        signature = Webhook(subscription.secret.get_secret_value()).sign(str(notice_id), now, body)
         headers = {
             "Content-Type": "application/json",
             "webhook-id": str(notice_id),
             "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": signature,
+            "webhook-signature": signatures(subscription, notice_id, now, body),
         }
         try:
             answer = self._http.post(subscription.webhook, content=body, headers=headers)
         except httpx.HTTPError as error:
             raise NotReceivedError(type(error).__name__) from None
         if not answer.is_success:
-            raise NotReceivedError(f"status {answer.status_code}")
+            raise NotReceivedError(
+                f"status {answer.status_code}", is_gone=answer.status_code == _GONE
+            )
 
     def close(self) -> None:
         self._http.close()

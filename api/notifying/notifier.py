@@ -31,7 +31,7 @@ from api.notifying.notices import (
     retention_notices,
     waiting_notices,
 )
-from api.notifying.subscriptions import Subscription, read_subscriptions
+from api.notifying.subscriptions import Events, Subscription, subscriptions_of
 from api.runtime.settings import Settings
 from api.services.arrived import ArrivedLists
 from ledger.procedure.checks.taking_part import is_bound
@@ -106,6 +106,7 @@ class Notifier(PeriodicWorker):
         Raises ``OSError``, and ``ValueError`` that names the fault.
         """
         server, subscriptions = _configured(settings)
+        subscriptions = [one for one in subscriptions if Events.OBLIGATIONS in one.events]
         if not subscriptions:
             return None
         ahead = timedelta(days=settings.notify_days_before)
@@ -309,9 +310,7 @@ def _configured(settings: Settings) -> tuple[MailServer | None, Sequence[Subscri
     server = MailServer.of(settings)
     if settings.notifications is None:
         return server, ()
-    subscriptions = read_subscriptions(
-        settings.notifications, settings.load_protocol(), own_parties(settings)
-    )
+    subscriptions = subscriptions_of(settings)
     if server is None and any(one.email for one in subscriptions):
         raise ValueError("a subscription by e-mail needs CASE_LEDGER_SMTP_HOST")
     return server, subscriptions

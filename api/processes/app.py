@@ -49,6 +49,7 @@ from api.http.routes import (
     schemas,
     sign_in,
     submissions,
+    webhooks,
 )
 from api.node.node import Node
 from api.processes.worker import NodeWorker
@@ -100,8 +101,8 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
                 app.state.feed = feed
                 app.state.streams = _places(settings)
                 app.state.waits = _places(settings)
-                app.state.submissions = Rate(settings.submissions_per_minute)
-                app.state.signing_in = Rate(settings.sign_ins_per_minute)
+                app.state.submissions = Rate(settings.submissions_per_minute, "submissions")
+                app.state.signing_in = Rate(settings.sign_ins_per_minute, "sign-ins")
                 app.state.setting_out = Costly(*_SIGN_INS)
                 app.state.coming_back = Costly(*_SIGN_INS)
                 app.state.storing = CapacityLimiter(_STORED_AT_ONCE)
@@ -131,7 +132,7 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     for resource in (
         cases, case_documents, document_uploads, document_previews, replay, personal, finding,
         duplicates, retention, accountability, audit, desk, events, protocol, schemas, members,
-        drafts, outbox, mailbox, submissions, log, sign_in, health,
+        drafts, outbox, mailbox, submissions, webhooks, log, sign_in, health,
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.
         app.router.routes.extend(resource.router.routes)

@@ -18,7 +18,7 @@ def create_witness_app(witness: Witness, submissions_per_minute: int) -> FastAPI
 
     Both are as C2SP tlog-witness specifies. An address may submit so many times in a minute.
     """
-    submissions = Rate(submissions_per_minute)
+    submissions = Rate(submissions_per_minute, "submissions")
     app = FastAPI(title="Witness", openapi_url=None, docs_url=None, redoc_url=None)
 
     @app.post("/add-checkpoint")

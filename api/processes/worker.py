@@ -59,6 +59,7 @@ from api.node.marked_events import marked_troubles
 from api.node.newer_events import newer_troubles, uncopied_troubles
 from api.node.node import Node, node_client
 from api.node.other_nodes import other_nodes
+from api.notifying.case_hooks import CaseHooks
 from api.notifying.notifier import Notifier
 from api.runtime import status
 from api.runtime.readiness import Checks
@@ -207,6 +208,9 @@ class NodeWorker:
             )
         ) is not None:
             start(notifier)
+        if (hooks := CaseHooks.of(node.settings, node.database, node.ledger.registry)) is not None:
+            start(hooks)
+            self._followers.append((hooks, _SOON_SECONDS))
         start(self.checks)
         start(self._teller)
         self._works[event_rows.CHANNEL] = self._ledger_grew

@@ -13,6 +13,7 @@ from typing import Any
 from rfc9457 import Problem
 
 from api.runtime.problem import problem
+from api.runtime.rate_limit_fields import Standing, note
 from ledger.procedure.protocol import NODE, OVERSIGHT, Agency
 
 STATUS = 429
@@ -23,8 +24,10 @@ TITLE = "Too much at once"
 class Rate:
     """At most so many of each key in a minute, which begins with the first."""
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, per_minute: int, name: str) -> None:
+        """Prepare the limit. ``name`` is its name in the answers' fields ``RateLimit``."""
         self._most = per_minute
+        self._name = name
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
         self._over_at: dict[str, float] = {}
@@ -39,7 +42,13 @@ class Rate:
                 self._over_at[key] = now + _WINDOW_SECONDS
                 self._counts[key] = 0
             self._counts[key] += 1
-            return self._counts[key] <= self._most
+            counted, over_at = self._counts[key], self._over_at[key]
+        self._note(counted, over_at - now)
+        return counted <= self._most
+
+    def _note(self, counted: int, seconds: float) -> None:
+        remaining, resets = max(0, self._most - counted), max(1, math.ceil(seconds))
+        note(Standing(self._name, self._most, int(_WINDOW_SECONDS), remaining, resets))
 
     def is_met(self, key: str) -> bool:
         """Return whether the next request would be too many."""
@@ -69,6 +78,7 @@ class Rate:
     def too_many(self, key: str) -> Problem:
         """Return the problem that answers too many requests."""
         wait = self.seconds(key)
+        self._note(self._most, wait)
         return problem(
             STATUS,
             TITLE,

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from api.runtime.problem import problem
 from api.runtime.rate_limit import STATUS, TITLE, Rate
+from api.runtime.rate_limit_fields import Standing, note
 from api.services.case_participation import sees_case
 from api.services.personal_data_access import (
     OpenedFields,
@@ -80,7 +81,7 @@ class PersonSearch:
         self._ledger = ledger
         self._vaults = vaults
         self._moments = moments
-        self._rate = Rate(SEARCHES_A_MINUTE)
+        self._rate = Rate(SEARCHES_A_MINUTE, "searches")
 
     def find(self, reader: Reader, text: str, purpose: Purpose) -> FoundPersons:
         """Return the cases of the reader's country whose person a text names.
@@ -158,6 +159,8 @@ class PersonSearch:
         self._rate.check(f"{reader.agency.id} {reader.person or reader.key_id}")
         key = None if reader.person else reader.key_id
         made = vault.readings.searches_within_a_day(reader.agency.id, reader.person, key)
+        left = max(0, SEARCHES_A_DAY - made - 1)
+        note(Standing("searches-a-day", SEARCHES_A_DAY, 24 * 3600, left, None))
         if made >= SEARCHES_A_DAY:
             raise problem(
                 STATUS,

@@ -1,5 +1,7 @@
 """API6:2023: what may be done may still not be done without measure."""
 
+import re
+
 import httpx
 
 from tests.attacks.target import Target, claims, forged, header
@@ -16,6 +18,12 @@ def test_one_agency_asks_too_often(narrow: Target) -> None:
         late = next(answer for answer in told if answer.is_error)
         narrow.refuses(late, 429, "too-many-requests")
         assert 1 <= int(late.headers["retry-after"]) <= 60
+        quota = re.fullmatch(r'"requests";q=(\d+);w=60', told[0].headers["ratelimit-policy"])
+        assert quota
+        left = [re.match(r'"requests";r=(\d+);t=\d+$', one.headers["ratelimit"]) for one in told]
+        counts = [int(one[1]) for one in left if one]
+        assert counts == [max(0, int(quota[1]) - n) for n in range(1, 61)]
+        assert late.headers["ratelimit"].endswith(f";t={late.headers['retry-after']}")
         assert sum(answer.is_success for answer in told) >= 40
         assert asked(narrow, "al-spak").is_success
         assert narrow.ask("/health", None).is_success
@@ -34,6 +42,7 @@ def test_assertions_are_guessed(narrow: Target) -> None:
         for answer in told[8:]:
             narrow.refuses(answer, 429, "too-many-requests")
             assert 1 <= int(answer.headers["retry-after"]) <= 60
+            assert answer.headers["ratelimit"].startswith('"failures";r=0;t=')
         told_now = narrow.ask(
             "/v1/agencies", headers=elsewhere, token=forged(header(key), claims("me-nac"), key)
         )

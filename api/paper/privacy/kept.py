@@ -291,6 +291,13 @@ TABLES = (
         "`api/notifying/mail_choices.py`",
     ),
     Kept(
+        ("notifications.case_hooks",),
+        "how far each webhook for cases is; no address and no message",
+        Concerns.NOBODY,
+        "that the file of notifications no longer has it, at the next start",
+        "`api/notifying/case_hooks.py`",
+    ),
+    Kept(
         ("notifications.outbox",),
         "notices with ids of cases and agencies, and nothing of a person",
         Concerns.CASE,
