@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from api.cli.connection import Agency, AtNode, asks
+from api.cli.connection import Agency, AtNode, OwnKeyFile, asks
 from api.cli.output import AsJson, fail, failures, out, print_json
 
 if TYPE_CHECKING:
@@ -24,16 +24,7 @@ class AsAuditor(AtNode):
     """The node, and the auditor who asks it: here ``--key`` names the suspect's key."""
 
     agency: Agency
-    own_key: Annotated[
-        Path | None,
-        typer.Option(
-            "--own-key",
-            "-k",
-            envvar="CASE_LEDGER_KEY",
-            help="The private key of the agency that asks.",
-            show_default="its own",
-        ),
-    ] = None
+    own_key: OwnKeyFile = None
     as_json: AsJson = False
 
     @contextmanager

@@ -55,12 +55,24 @@ PATIENCE_SECONDS = 10.0
 """For so long a command sends a request again that gets no answer."""
 _AGENCY = typer.Option("--agency", "-a", envvar="CASE_LEDGER_AGENCY", help="The agency that asks.")
 Agency = Annotated[str, _AGENCY]
+_KEY_VARIABLE = "CASE_LEDGER_KEY"
 KeyFile = Annotated[
     Path | None,
     typer.Option(
-        "--key", "-k", envvar="CASE_LEDGER_KEY", help="Its private key.", show_default="its own"
+        "--key", "-k", envvar=_KEY_VARIABLE, help="Its private key.", show_default="its own"
     ),
 ]
+OwnKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--own-key",
+        "-k",
+        envvar=_KEY_VARIABLE,
+        help="The private key of the agency that asks.",
+        show_default="its own",
+    ),
+]
+"""The same for a command whose ``--key`` names another key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

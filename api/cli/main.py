@@ -116,8 +116,7 @@ COMMANDS: Mapping[str, CommandPlace] = {
     ),
     "breach": CommandPlace(
         ("breach",),
-        "Report what a key, a member, a person or an agency saw and did. For coordinators and"
-        " oversight.",
+        "Report what a key, a member, a person or an agency saw and did. Nobody is notified by it.",
     ),
     "privacy": CommandPlace(
         ("privacy",),

@@ -236,6 +236,8 @@ _OPERATIONS: Mapping[Audience, tuple[str, ...]] = {
         "POST /cases",
         "GET /cases/list.csv",
         "GET /cases/list.xlsx",
+        "GET /v1/webhooks",
+        "POST /v1/webhooks/{webhook}/replay",
     ),
     Audience.PERSONAL: (
         "POST /v1/cases/{case_id}/destructions/{proposal}/readings",

@@ -18,6 +18,7 @@ from api.notifying.notifier import pause_after
 from api.notifying.subscriptions import Events, Subscription, subscriptions_of
 from api.runtime.settings import Settings
 from ledger.procedure.checks.taking_part import is_bound
+from ledger.procedure.protocol import Agency, Protocol
 from ledger.procedure.registry import Registry
 from ledger.store.database import Database
 from ledger.system import clock
@@ -50,6 +51,15 @@ def message_of(event: HookedEvent) -> Mapping[str, Any]:
             "party": event.party,
         },
     }
+
+
+def _follows_cases(agency: Agency, protocol: Protocol) -> bool:
+    """Return whether an agency lists cases of its country: then it may follow them."""
+    return (
+        agency.retired_at is None
+        and not agency.international
+        and not protocol.sees_figures_alone(agency)
+    )
 
 
 def message_id(subscription: UUID, event: HookedEvent) -> UUID:
@@ -126,7 +136,7 @@ class CaseHooks(PeriodicWorker):
         position, attempts = taken
         protocol = registry.protocol_today(clock.now())
         agency = protocol.agencies_by_id.get(to.agency)
-        if agency is None or agency.retired_at is not None or agency.international:
+        if agency is None or not _follows_cases(agency, protocol):
             return False
         bound_to = agency.id if is_bound(agency, protocol) else None
         events, upto = self._rows.next_events(position, viewer_of(agency), bound_to)

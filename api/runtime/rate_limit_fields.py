@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a limit stands after a request."""
+    """The state of a limit after a request."""
 
     name: str
     quota: int

@@ -87,7 +87,7 @@ class AffectedCountry(Document):
 
 
 class Reach(Document):
-    """What the suspect could see, whether it was looked at or not."""
+    """The reach of the suspect: all that it could see, whether it was looked at or not."""
 
     agency: AgencyId
     cases: int
