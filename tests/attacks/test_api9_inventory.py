@@ -79,7 +79,8 @@ def test_no_method_answers_that_is_not_described(target: Target) -> None:
     paths = target.ask("/v1/openapi.json", None).json()["paths"]
     filled = {"case_id": target.case, "action_id": target.case, "parcel_id": target.case,
               "duplicate_id": target.case, "proposal": target.case, "upload_id": target.case,
-              "document_id": target.case, "webhook": target.case, "member": target.case, "draft": target.case,
+              "document_id": target.case, "webhook": target.case, "member": target.case,
+              "draft": target.case,
               "key_id": "k" * 43, "note_id": target.case, "position": 1, "size": 1,
               "kind": "case_opened", "version": 1, "name": "countries",
               "party": "xk", "origin_hash": "0" * 64, "path": "0/000"}  # fmt: skip
