@@ -100,6 +100,63 @@ def run(
         out.print(_table(title, found.table.column_names, rows))
 
 
+@app.command("test")
+def compare(
+    file: ViewFile,
+    expected: Annotated[
+        Path,
+        typer.Option(help="The rows as they must be: JSON as `view run --json` prints, or CSV."),
+    ],
+    first: Annotated[
+        int | None, typer.Option("--from", min=1, help="The first position.", show_default="1")
+    ] = None,
+    last: Annotated[
+        int | None, typer.Option("--to", min=1, help="The last position.", show_default="the head")
+    ] = None,
+    static: Annotated[
+        Path | None,
+        typer.Option("--export", help="Read a directory that `case-ledger log export` wrote."),
+    ] = None,
+    parquet: Annotated[
+        Path | None,
+        typer.Option(help="Read a directory that `case-ledger export --parquet` wrote."),
+    ] = None,
+    engine: Annotated[Engine, typer.Option(help="The engine that runs SQL.")] = Engine.DUCKDB,
+    as_json: AsJson = False,
+) -> None:
+    """Run a view, and compare its rows with those of a file. Nothing is kept.
+
+    Exits with 1 if a row differs. Name the last position: more events give other rows.
+    """
+
+    from api.cli.steps.view_runs import expected_rows, first_difference, view_database
+    from projections.analysis import run_view
+
+    with failures(as_json), view_database(static, parquet) as conninfo:
+        wanted = expected_rows(expected)
+        with writing(as_json, "Folding") as progress:
+            found = run_view(
+                file,
+                database=conninfo,
+                export=static,
+                parquet=parquet,
+                first=first or 1,
+                last=last,
+                engine=engine.value,
+                progress=progress,
+                kept=False,
+            )
+        difference = first_difference(found.table.to_pylist(), wanted)
+    if as_json:
+        print_json({"view": found.name, "rows": len(wanted), "difference": difference})
+    elif difference is None:
+        out.print(f"[green]{found.name}: {len(wanted)} rows as expected[/]")
+    else:
+        err.print(Text(f"{found.name}: {difference}", style="red"))
+    if difference is not None:
+        raise typer.Exit(1)
+
+
 @app.command("list")
 def list_views(
     directory: Annotated[Path, typer.Argument(help="The directory of the views' files.")] = Path(),

@@ -70,13 +70,14 @@ def run_view(
     engine: Engine = "duckdb",
     progress: Progress = lambda _done, _of: None,
     unlocked: bool = False,
+    kept: bool = True,
 ) -> Result:
     """Run a view, a file or a notebook's class, over all events or a range of them.
 
     A view is run twice, and refused if the runs differ. A file of Python runs in processes that
     reach neither files nor the network, unless ``unlocked``; one of SQL reads the tables alone.
     Over the whole ledger, a file's state and rows are kept beside the file, and the next run folds
-    only new events. A class is checked in this process alone, and nothing is kept of it. Raises
+    only new events, unless ``kept`` is false. A class is checked in this process alone, and nothing is kept of it. Raises
     ``ViewError`` if the view fails, and ``ValueError`` with the fault if the place cannot be read.
     """
     where = _where(database, export, parquet)
@@ -84,11 +85,11 @@ def run_view(
         return _run_class(view, where, first, last)
     path = Path(view)
     if path.suffix == ".sql":
-        return _run_sql(path, where, first, last, engine)
+        return _run_sql(path, where, first, last, engine, kept=kept)
     if engine != "duckdb":
         raise ViewError(f"{path}: a fold in Python is not run by {engine}; write it in SQL")
     definition = read_definition(path)
-    return _run_file(definition, where, first, last, progress, unlocked=unlocked)
+    return _run_file(definition, where, first, last, progress, unlocked=unlocked, kept=kept)
 
 
 def _where(database: str | None, export: Path | str | None, parquet: Path | str | None) -> Where:
@@ -107,27 +108,31 @@ def _run_file(
     progress: Progress,
     *,
     unlocked: bool,
+    kept: bool,
 ) -> Result:
     with opened(where) as found:
         upto = _upto(found, first, last)
 
-        def folded(after: int, kept: Encoded | None) -> Folded:
+        def folded(after: int, state: Encoded | None) -> Folded:
             return run_twice(
                 definition,
                 found.read(after, upto, definition.kinds),
                 after,
                 upto,
-                kept,
+                state,
                 lambda position: progress(position - after, upto - after),
                 unlocked=unlocked,
             )
 
-        if first > 1 or last is not None:
+        if first > 1 or last is not None or not kept:
             return _result(definition, first, upto, first, folded(first - 1, None))
         keeper = Keeper(definition, found.ledger_id)
         with keeper.alone():
-            stands, kept = _goes_on(keeper, definition, found)
-            made = _result(definition, 1, upto, stands + 1, done := folded(stands, kept))
+            stands, state = _goes_on(keeper, definition, found)
+            if stands == upto and (live := keeper.live()) is not None:
+                table = keeper.rows(live)  # nothing is new
+                return Result(definition.name, definition.version, 1, upto, upto + 1, table)
+            made = _result(definition, 1, upto, stands + 1, done := folded(stands, state))
             if not keeper.is_beyond(upto):
                 keeper.keep(upto, found.root(upto), done.state, made.table)
         return made
@@ -178,7 +183,9 @@ def _run_class(view_class: type[AnalystView], where: Where, first: int, last: in
     return Result(name, version, first, upto, first, _table(name, decoded_rows(name, told)))
 
 
-def _run_sql(path: Path, where: Where, first: int, last: int | None, engine: Engine) -> Result:
+def _run_sql(
+    path: Path, where: Where, first: int, last: int | None, engine: Engine, *, kept: bool
+) -> Result:
     definition = read_definition(path)
     with as_columns(where) as directory:
         if engine == "spark":
@@ -188,7 +195,7 @@ def _run_sql(path: Path, where: Where, first: int, last: int | None, engine: Eng
         else:
             table, manifest = run_sql(definition, directory, first, last)
         upto = manifest.upto if last is None else min(last, manifest.upto)
-        if first == 1 and last is None:
+        if first == 1 and last is None and kept:
             keeper = Keeper(definition, manifest.ledger_id)
             with keeper.alone():
                 if not keeper.is_beyond(upto):

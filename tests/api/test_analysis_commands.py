@@ -56,6 +56,16 @@ def test_from_the_ledger_to_a_table(ledger: Ledger, agencies: Agencies, tmp_path
     assert [told("view", "run", view)["rows"] for view in views] == [rows] * 2
     again = told("view", "run", views[0], "--parquet", str(columns))
     assert (again["rows"], again["folded_from"]) == (rows, head + 1)
+    wanted = tmp_path / "wanted.json"
+    wanted.write_text(json.dumps(rows))
+    (tmp_path / "wanted.csv").write_text("corridor,stage,cases\nXK-ME,identification,6\n")
+    for view in views:
+        for expected in (wanted, tmp_path / "wanted.csv"):
+            run("view", "test", view, "--expected", str(expected))
+    wanted.write_text(json.dumps([rows[0] | {"cases": 7}]))
+    assert "row 1, cases: 6, and not 7" in run(
+        "view", "test", views[0], "--expected", str(wanted), code=1
+    )
     ranged = told("view", "run", views[0], "--from", "1", "--to", str(head - 2), "--database")
     assert ranged["rows"][0]["cases"] == 4
     assert "XK-ME" in run("view", "run", views[0])
