@@ -77,8 +77,9 @@ def run_view(
     A view is run twice, and refused if the runs differ. A file of Python runs in processes that
     reach neither files nor the network, unless ``unlocked``; one of SQL reads the tables alone.
     Over the whole ledger, a file's state and rows are kept beside the file, and the next run folds
-    only new events, unless ``kept`` is false. A class is checked in this process alone, and nothing is kept of it. Raises
-    ``ViewError`` if the view fails, and ``ValueError`` with the fault if the place cannot be read.
+    only new events, unless ``kept`` is false. A class is checked in this process alone, and nothing
+    is kept of it. Raises ``ViewError`` if the view fails, and ``ValueError`` with the fault if the
+    place cannot be read.
     """
     where = _where(database, export, parquet)
     if isinstance(view, type):
