@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from api.cli.main import app
 from api.client import LedgerClient, RefusedError
-from api.client.schemas import Receipt
+from api.client.schemas import Outcome, Receipt
 from api.client.schemas.members import NewMember
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
@@ -29,12 +29,14 @@ from ledger.verification.revalidation import Revalidation, inspect
 from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.registration import KeyRegistered
+from tests.api.test_country_node import two_nodes
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies, adopted_protocol
 from tests.support.auditor import auditor_names
-from tests.support.databases import new_database
+from tests.support.databases import name_of, new_database
 from tests.support.event_readers import entries_of, rows_from
 from tests.support.serving import Server, running
+from tests.support.waiting import until
 
 POLICE, COORDINATOR, SOCIAL = "xk-dhtqnj", "xk-nac", "xk-csw-prishtina"
 ASKED = {"actions": ["case_opened", "risk_assessed"], "roles": ["police"], "within_days": 7}
@@ -295,3 +297,41 @@ def test_of_an_approval_a_second_one_and_a_withdrawal_at_once_one_succeeds(offic
         ends, recorded = ends_of_a_race()
         assert ends.count("done") == 1, ends
         assert recorded == (ends[0] != "done"), ends
+
+
+def test_an_approved_action_waits_at_the_countrys_node_and_comes_back_if_it_is_refused(
+    server: str, migrated: str, directory: Path
+) -> None:
+    """Nothing that was typed is lost where the ledger node is away, and refuses it later."""
+    protocol = Protocol.model_validate(text_of(adopted_protocol()) | {"approvals": [ASKED]})
+    agencies = Agencies(protocol)
+    with new_database(server, migrated) as conninfo:
+        with Ledger(environment(conninfo)) as ledger:
+            agencies.begin(ledger)
+        begun = name_of(conninfo)
+        with (
+            two_nodes(server, begun, migrated, agencies, directory) as nodes,
+            ExitStack() as stack,
+        ):
+            assert nodes.country is not None
+            office = Office(nodes.country, conninfo, stack)
+            (author, _), (colleague, _) = office.member(), office.member()
+            case = office.case()
+            signed = [author.sign(risk(), case) for _ in range(2)]
+            drafts = [author.send_draft(one, case, 1).action_id for one in signed]
+            nodes.stop_ledger()
+            for draft, one in zip(drafts, signed, strict=True):
+                told = colleague.approve_draft(draft, str(one), 1)
+                assert isinstance(told, Outcome)
+                assert refused(lambda d=draft: author.withdraw_draft(d)) == (409, "draft-over")
+            assert [one.state for one in author.drafts().drafts] == ["approved"] * 2
+            nodes.start_ledger()
+            until(lambda: [one.state for one in author.drafts().drafts] == ["returned"], "the end")
+            (left,) = author.drafts().drafts
+            assert left.refused_by == "case-version"
+            assert author.open_draft(left.action_id).fields["threats"] == SECRET
+            again = author.sign(risk(), case)
+            replaced = author.send_draft(again, case, 2, replaces=left.action_id)
+            told = colleague.approve_draft(replaced.action_id, str(again), 2)
+            assert isinstance(told, Receipt)
+            assert told.case_version == 3
