@@ -1651,7 +1651,8 @@ class Decision:
 
     def _parse(self, action: str, jws: str) -> None:
         need(len(action) <= MAX_ACTION and len(jws) <= MAX_DECISION, "the file is too long")
-        need(re.fullmatch(r"[A-Za-z0-9_.-]+~", action), "the action is no signed action")
+        form = r"[A-Za-z0-9_.-]+~([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){2})?"
+        need(re.fullmatch(form, action), "the action is no signed action")
         need(re.fullmatch(r"([A-Za-z0-9_-]+\.){2}[A-Za-z0-9_-]+", jws), "the decision is no JWS")
         header, payload, signature = jws.split(".")
         head, self.said = strict_json(unbase64url(header)), strict_json(unbase64url(payload))

@@ -165,7 +165,9 @@ class DecisionFile(LedgerModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    action: str = Field(pattern=r"^[A-Za-z0-9_.-]+~$", max_length=70_000)
+    action: str = Field(
+        pattern=r"^[A-Za-z0-9_.-]+~([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){2})?$", max_length=70_000
+    )
     decision: str = Field(max_length=4096)
 
     @classmethod

@@ -11,6 +11,7 @@ from joserfc.jwk import OKPKey
 
 from api.paper import protocol_changes
 from api.paper.subject_access.wording import Wording
+from ledger.log.signed_decision import DecisionFile
 from ledger.procedure.amendments import text_of
 from ledger.procedure.deciding import decide_on_case, decide_on_protocol
 from ledger.procedure.protocol import (
@@ -166,6 +167,13 @@ def test_an_action_counts_with_the_approval_of_a_second_member_alone(office: Off
     good = by(office.colleague)
     assert office.decided(good) is None
     assert office.decided(good, later=timedelta(days=8)) == "approval-too-old"
+    for text, fits in ((without_disclosures(good), True), (f"{signed.jwt}~disclosed", False)):
+        try:
+            DecisionFile(action=text, decision="x")
+        except ValueError:
+            assert not fits
+        else:
+            assert fits
     assert without_disclosures(good) == f"{signed.jwt}~{good.rpartition('~')[2]}"
     assert with_disclosures(f"{signed.jwt}~x", ["d"]) == f"{signed.jwt}~d~x"
 
