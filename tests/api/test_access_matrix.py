@@ -510,7 +510,9 @@ def test_an_analyst_sees_rounded_figures_and_no_case(world: World) -> None:
         assert shown.status_code == 200
         assert "rounded down to a multiple of 5" in shown.text
         assert str(world.case) not in shown.text
-        assert "/cases" not in shown.text
+        assert "No count here reaches 5." in shown.text
+        for path in ("/cases", "/find", "/today"):
+            assert f'"{path}"' not in shown.text, path
         assert browser.get("/charts/flow.csv").status_code == 200
         assert browser.get("/v1/members").json() == []
     with signed_in(world.server, "xk-nac") as browser:
