@@ -161,6 +161,7 @@ _OPERATIONS: Mapping[Audience, tuple[str, ...]] = {
         "GET /members",
         "POST /members",
         "POST /members/{member}",
+        "GET /keys",
     ),
     Audience.FIGURES: (
         "GET /charts",
@@ -292,7 +293,6 @@ _OPERATIONS: Mapping[Audience, tuple[str, ...]] = {
         "POST /v1/duplicates/{duplicate_id}/assessment",
         "GET /v1/retention",
         "POST /agreement/check",
-        "GET /keys",
         "GET /meeting",
         "GET /meeting/{country}",
         "GET /meeting/{country}/summary",

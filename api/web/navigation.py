@@ -59,7 +59,7 @@ def sections(caller: Caller) -> Sequence[NavigationEntry]:
         *((MISSING,) if role == COORDINATOR else ()),
         *((PARCELS,) if role == COORDINATOR else ()),
         *((WAITING,) if role in (COORDINATOR, OVERSIGHT) else ()),
-        *((KEYS,) if role == COORDINATOR else ()),
+        KEYS,
         DIRECTORY,
         AGENCIES,
         MEMBERS,

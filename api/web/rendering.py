@@ -14,6 +14,7 @@ from api.client.schemas.health import Effect
 from api.http.access import Caller
 from api.http.error_handlers import ANSWER_HEADERS, PAGE_POLICY, PRINTED_POLICY
 from api.keys.key_ends import EndingKey, concerns, ending_keys, lacks_second_key
+from api.keys.own_keys import own_keys
 from api.node.joined_parties import RULE as RESTART_DUE
 from api.node.node import Node
 from api.paper.languages.found import language, offered
@@ -153,6 +154,14 @@ def _worker(request: Request) -> str:
     return {True: "on", False: "off", None: ""}[has_worker(request)]
 
 
+def _own_keys(caller: Caller | None) -> str:
+    """Return the ids of the keys that the person may sign with, for the scripts of the page."""
+    if caller is None:
+        return ""
+    registry, agency = caller.registry, caller.agency.id
+    return " ".join(own_keys(registry, agency, caller.key_id, caller.member, caller.asked_at))
+
+
 def _keys_end(caller: Caller | None) -> list[EndingKey]:
     """Return the keys that end soon, of those that concern the caller."""
     if caller is None:
@@ -226,6 +235,7 @@ def page(
             now=clock.now(),
             troubles=_troubles(request),
             keys_end=_keys_end(caller),
+            own_keys=_own_keys(caller),
             practice=getattr(request.app.state, "practice", False),
             worker=_worker(request),
             has_one_key=caller is not None and lacks_second_key(caller.agency, caller.registry),

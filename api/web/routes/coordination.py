@@ -124,8 +124,13 @@ def waiting(request: Request, node: TheNode, caller: TheCaller) -> Response:
 
 @router.get("/keys")
 def keys(request: Request, caller: TheCaller) -> Response:
-    """Show the country's keys, the form to register one, and the changes that wait."""
+    """Show the caller's key in this browser; to a coordinator, the country's keys too.
+
+    A coordinator also sees the form to register a key, and the changes that wait.
+    """
     now, protocol = clock.now(), caller.protocol
+    if caller.agency.role != COORDINATOR:
+        return page(request, "keys.html", caller, registers=False, protocol=protocol.id)
     every = [a for a in protocol.agencies if a.party == caller.agency.party and a.role != NODE]
     own, agencies = {a.id for a in every}, [a for a in every if a.retired_at is None]
     held = sorted(
@@ -141,6 +146,7 @@ def keys(request: Request, caller: TheCaller) -> Response:
         request,
         "keys.html",
         caller,
+        registers=True,
         agencies=agencies,
         waits={a.id for a in agencies if protocol.confirming_roles(a.role, KeyChange.REGISTRATION)},
         proposals=proposals,

@@ -5,6 +5,7 @@ import { afterClosing, signOut as removeAll } from "./clean_up.js";
 import { dropOld } from "./kept_files.js";
 import "./menu.js";
 import { lock } from "./keys.js";
+import { show as showKeyPlace } from "./key_place.js";
 import { beginShell } from "./shell.js";
 import { signOutElsewhere } from "./tab_secret.js";
 import { text, announce } from "./texts.js";
@@ -60,6 +61,7 @@ languages?.addEventListener("submit", async (event) => {
 if (!(await isTroubled)) {
   await afterClosing();
   showUnsent();
+  showKeyPlace();
   dropOld();
 }
 beginShell();

@@ -1,6 +1,7 @@
 // What was typed, chosen or signed and not sent yet, by case and action: encrypted with a key that
 // this browser holds and no script can read out. Signing out destroys both. Where the browser is to keep
 // nothing, the key is sealed under the secret of the open tabs, and is gone with the last of them.
+// Each member of an agency has drafts of their own: the next member at this browser does not see them.
 
 import { utf8 } from "./bytes.js";
 import { keepsNothing } from "./keeping.js";
@@ -9,6 +10,42 @@ import * as store from "./store.js";
 import * as tabSecret from "./tab_secret.js";
 
 const ID = "drafts";
+const BY_MEMBER = "drafts-by-member";
+/** Where the store has the drafts of a member, after the agency, which begins each id. */
+const MEMBER = "~";
+
+const member = () => document.body.dataset.member ?? "";
+const whole = (agency, of) => (of ? `${agency}${MEMBER}${of}` : agency);
+
+/** The place of an id in the store: that of the member who is signed in. */
+function placeOf(id) {
+  const at = id.indexOf("/");
+  return whole(id.slice(0, at), member()) + id.slice(at);
+}
+
+/** The id of a place in the store, or undefined if it is of another person. */
+function idOf(place) {
+  const at = place.indexOf("/");
+  const [agency, of = ""] = place.slice(0, at).split(MEMBER);
+  return of === member() ? agency + place.slice(at) : undefined;
+}
+
+let moved = null;
+
+/** Give the drafts of before, which were the agency's, to the first member who comes: once. */
+const settled = () => {
+  moved ??= navigator.locks.request("drafts of members", async () => {
+    if (await store.get("secrets", BY_MEMBER)) return;
+    for (const row of member() ? await store.all("drafts") : []) {
+      if (row.id.split("/")[0].includes(MEMBER)) continue;
+      const found = await opened(row);
+      if (found) await keepBytes(row.id, found.bytes, row.at);
+      await store.remove("drafts", row.id);
+    }
+    await store.put("secrets", { id: BY_MEMBER });
+  });
+  return moved;
+};
 
 const imported = (bytes) =>
   crypto.subtle.importKey("raw", bytes, "AES-GCM", false, ["encrypt", "decrypt"]);
@@ -42,21 +79,27 @@ async function firstSecret() {
 }
 
 /** Keep bytes under an id, which they are bound to. */
-export async function keepBytes(id, bytes) {
+export async function keepBytes(id, bytes, at = Date.now()) {
   if (tabSecret.isSignedOut()) return; // what is typed in a page that goes blank is not kept again
-  await store.put("drafts", { id, ...await sealing.seal(await secret(), id, bytes), at: Date.now() });
+  const place = placeOf(id);
+  await store.put("drafts", { id: place, ...await sealing.seal(await secret(), place, bytes), at });
+}
+
+/** The content of a row with the time it was kept, or undefined. */
+async function opened(row) {
+  try {
+    return { at: row.at, bytes: await sealing.open(await secret(), row.id, row) };
+  } catch {
+    await store.remove("drafts", row.id); // of a key that is gone
+    return undefined;
+  }
 }
 
 /** The bytes of an id with the time they were kept, or undefined. */
 export async function findBytes(id) {
-  const row = await store.get("drafts", id);
-  if (!row) return undefined;
-  try {
-    return { at: row.at, bytes: await sealing.open(await secret(), id, row) };
-  } catch {
-    await drop(id); // of a key that is gone
-    return undefined;
-  }
+  await settled();
+  const row = await store.get("drafts", placeOf(id));
+  return row && opened(row);
 }
 
 /** Keep a draft under an id: any JSON value. */
@@ -68,11 +111,17 @@ export async function find(id) {
   return row && { at: row.at, ...JSON.parse(new TextDecoder().decode(row.bytes)) };
 }
 
-export const drop = (id) => store.remove("drafts", id);
+export const drop = (id) => store.remove("drafts", placeOf(id));
+
+/** The ids of all drafts of the person who is signed in. */
+export async function ids() {
+  await settled();
+  return (await store.keys("drafts")).map(idOf).filter((id) => id !== undefined);
+}
 
 /** Drop all that is kept under an id and below it. */
 export async function dropBelow(id) {
-  for (const one of await store.keys("drafts")) {
+  for (const one of await ids()) {
     if (one === id || one.startsWith(`${id}/`)) await drop(one);
   }
 }
@@ -80,7 +129,26 @@ export async function dropBelow(id) {
 /** Drop the drafts whose ids differ from this one by an earlier last part: of what is over. */
 export async function dropEarlier(id) {
   const same = id.slice(0, id.lastIndexOf("/") + 1);
-  for (const one of await store.keys("drafts")) {
+  for (const one of await ids()) {
     if (one.startsWith(same) && one < id) await drop(one);
   }
+}
+
+/** Drop the drafts of a person of an agency, and their key if nobody has others. */
+export async function dropOf(agency, of) {
+  const places = await store.keys("drafts");
+  for (const place of places.filter((one) => one.startsWith(`${whole(agency, of)}/`))) {
+    await store.remove("drafts", place);
+  }
+  await dropSecret();
+}
+
+/** Drop the drafts of the person who is signed in, and their key if nobody has others. */
+export async function dropOwn() {
+  for (const id of await ids()) await drop(id);
+  await dropSecret();
+}
+
+async function dropSecret() {
+  if (!(await store.keys("drafts")).length) await store.remove("secrets", ID);
 }

@@ -40,14 +40,14 @@ async function begin() {
   const answer = await post("/v1/invited", { secret }).catch(() => null);
   if (!answer) return say(text("js.offline"));
   if (!answer.ok) return showOver();
-  const { agency } = await answer.json();
+  const { agency, member } = await answer.json();
   part("join-agency").textContent = nameOf(agency);
   part("join").hidden = false;
-  if (await keys.known(agency)) say(text("join.had_key"));
+  if ((await keys.all(agency)).length) say(text("join.had_key"));
   part("make").addEventListener("click", async () => {
     part("make").disabled = true;
     try {
-      const key = await keys.make(agency);
+      const key = await keys.make(agency, { member });
       if (!key) { // no PIN was chosen
         part("make").disabled = false;
         return undefined;

@@ -11,11 +11,19 @@ export const keepsNothing = async () => Boolean(await store.get("secrets", ID).c
 export const choose = (nothing) =>
   nothing ? store.put("secrets", { id: ID }) : store.remove("secrets", ID);
 
-/** Whether the browser promised not to delete what it keeps when space is short. Asks it to promise. */
-export async function isPersistent() {
-  const { storage } = navigator;
+/** Whether the browser promised not to delete what it keeps when space is short. */
+export async function isKept() {
   try {
-    return (await storage.persisted()) || (await storage.persist());
+    return await navigator.storage.persisted();
+  } catch {
+    return false;
+  }
+}
+
+/** Ask the browser to promise it. Gives whether it does. Some browsers ask the person, and some decide alone. */
+export async function askToKeep() {
+  try {
+    return (await navigator.storage.persisted()) || (await navigator.storage.persist());
   } catch {
     return false;
   }

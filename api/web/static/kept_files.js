@@ -61,11 +61,13 @@ export async function whole(draft, { id, size }) {
 /** Remove the content of one file. */
 export const drop = (draft, id) => drafts.dropBelow(`${draft}/${id}`);
 
-/** Remove the files that were kept a day ago: no page asked for them since. */
+/** Remove the files that were kept a day ago, whoever chose them: no page asked for them since. */
 export async function dropOld() {
-  for (const key of await store.keys("drafts")) {
-    if (!key.endsWith(PART)) continue;
-    const row = await store.get("drafts", key);
-    if (row && Date.now() - row.at > KEPT_MS) await drafts.dropBelow(key);
+  const places = await store.keys("drafts");
+  for (const place of places.filter((one) => one.endsWith(PART))) {
+    const row = await store.get("drafts", place);
+    if (!row || Date.now() - row.at <= KEPT_MS) continue;
+    const own = places.filter((one) => one === place || one.startsWith(`${place}/`));
+    for (const one of own) await store.remove("drafts", one);
   }
 }

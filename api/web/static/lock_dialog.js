@@ -1,5 +1,6 @@
-// Asks for the PIN of a key, and for a new one.
+// Asks for the passkey or the PIN of a key, and for a new one.
 
+import { PasskeyTrouble } from "./passkeys.js";
 import * as pins from "./pins.js";
 import { text } from "./texts.js";
 
@@ -12,14 +13,23 @@ let last = Promise.resolve();
  * signs keeps it after the dialog, so the dialog does not wait for the forms. */
 const keepTyped = () => document.dispatchEvent(new CustomEvent("leaving", { detail: [] }));
 
-/** Show a dialog. `accept` gets its form; a result other than undefined closes the dialog. */
-function shown(id, accept) {
+const sayOf = (error) =>
+  (error instanceof PasskeyTrouble ? text(error.name) : text("lock.failed", { reason: error.message }));
+
+/**
+ * Show a dialog. `accept` gets its form; a result other than undefined closes the dialog. So does one of
+ * `byPasskey`, which its button asks; null hides the button. `said` is a message to begin with.
+ */
+function shown(id, { accept, byPasskey, said: first = "" }) {
   const dialog = part(id);
   const form = dialog.querySelector("form");
   const said = dialog.querySelector("[role=alert]");
-  const button = form.querySelector("button.first");
+  const buttons = form.querySelectorAll("button.first, [data-passkey]");
+  const passkey = form.querySelector("[data-passkey]");
+  for (const one of form.querySelectorAll("[data-by=passkey]")) one.hidden = !byPasskey;
+  for (const one of form.querySelectorAll("[data-by=pin]")) one.hidden = !accept;
   form.reset();
-  said.textContent = "";
+  said.textContent = first;
   dialog.showModal();
   return new Promise((resolve) => {
     const close = (result) => {
@@ -28,22 +38,26 @@ function shown(id, accept) {
       dialog.close();
       resolve(result);
     };
-    dialog.onclose = () => close(null);
-    form.querySelector("[data-cancel]").onclick = () => close(null);
-    form.onsubmit = async (event) => {
-      event.preventDefault();
-      if (button.disabled) return;
-      button.disabled = true;
+    const attempt = async (work) => {
+      if (buttons[0].disabled) return;
+      for (const one of buttons) one.disabled = true;
       said.textContent = "";
       try {
-        const result = await accept(form.elements, (message) => { said.textContent = message; });
+        const result = await work((message) => { said.textContent = message; });
         if (result !== undefined && dialog.open) close(result);
-        else if (dialog.open) form.elements[0].focus();
+        else if (dialog.open) form.querySelector("input").focus();
       } catch (error) {
-        said.textContent = text("lock.failed", { reason: error.message });
+        said.textContent = sayOf(error);
       } finally {
-        button.disabled = false;
+        for (const one of buttons) one.disabled = false;
       }
+    };
+    dialog.onclose = () => close(null);
+    form.querySelector("[data-cancel]").onclick = () => close(null);
+    passkey.onclick = () => attempt(byPasskey);
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      if (accept) attempt((tell) => accept(form.elements, tell));
     };
   });
 }
@@ -54,24 +68,47 @@ const inTurn = (ask) => {
   return asked;
 };
 
-/** Ask for the PIN until `tried` returns null for it. Returns false if the person cancels. */
-export const askUnlock = (tried) => inTurn(async () => {
+/**
+ * Ask for the passkey, at once, and where that gives nothing for the passkey or the PIN, until one of
+ * `byPasskey` and `byPin` gives the secret. Returns null if the person cancels.
+ */
+export const askUnlock = ({ byPasskey, byPin }) => inTurn(async () => {
   keepTyped();
-  return (await shown("unlock", async ({ pin }, tell) => {
-    const wait = await tried(pin.value);
-    if (wait === null) return true;
+  let said = "";
+  if (byPasskey) {
+    try {
+      return await byPasskey();
+    } catch (error) {
+      said = sayOf(error);
+    }
+  }
+  const accept = byPin && (async ({ pin }, tell) => {
+    const { secret, wait } = await byPin(pin.value);
+    if (secret) return secret;
     pin.value = "";
     const minutes = Math.ceil(wait / MINUTE_MS);
     tell(wait ? text("lock.wait", { minutes }) : text("lock.wrong"));
     return undefined;
-  })) ?? false;
+  });
+  return shown("unlock", { accept, byPasskey, said });
 });
 
-/** Ask for a new PIN. Returns what `locked` makes of it, or null if the person cancels. */
-export const askNewLock = (locked) => inTurn(() => shown("new-lock", async ({ pin, again }, tell) => {
-  const weak = pins.weakness(pin.value);
-  if (weak) tell(text(weak));
-  else if (pin.value !== again.value) tell(text("lock.differs"));
-  else return locked(pin.value);
-  return undefined;
-}));
+/**
+ * Ask for a new PIN, or have a passkey made where `byPasskey` is not null. Returns what `byPin` or
+ * `byPasskey` makes of it, or null if the person cancels. `hindrance` is the text why there is no passkey.
+ */
+export const askNewLock = ({ byPin, byPasskey, hindrance }) => inTurn(() => {
+  const why = part("new-lock").querySelector("[data-hindrance]");
+  why.textContent = hindrance ? text(hindrance) : "";
+  why.hidden = !hindrance;
+  return shown("new-lock", {
+    byPasskey,
+    accept: async ({ pin, again }, tell) => {
+      const weak = pins.weakness(pin.value);
+      if (weak) tell(text(weak));
+      else if (pin.value !== again.value) tell(text("lock.differs"));
+      else return byPin(pin.value);
+      return undefined;
+    },
+  });
+});

@@ -24,7 +24,8 @@ export function signedInAgain() {
         if (!answer) return;
         if (!answer.ok) {
           const { rule } = await answer.json().catch(() => ({}));
-          said.textContent = text("sign_in.refused", { rule });
+          const isOver = rule === "revoked-key" || rule === "key-not-valid";
+          said.textContent = isOver ? text("sign_in.ended") : text("sign_in.refused", { rule });
           return;
         }
         said.textContent = "";

@@ -11,10 +11,20 @@ function open() {
         asked.result.createObjectStore(name, { keyPath });
       }
     };
-    asked.onsuccess = () => resolve(asked.result);
+    asked.onsuccess = () => {
+      // A browser that is short of space removes what is kept, also under an open page: it begins anew.
+      asked.result.onclose = forget;
+      asked.result.onversionchange = forget;
+      resolve(asked.result);
+    };
     asked.onerror = () => reject(asked.error);
   });
   return opened;
+}
+
+function forget({ target }) {
+  target.close();
+  opened = null;
 }
 
 async function ask(store, mode, how) {

@@ -3,7 +3,6 @@
 import { reference } from "./case_reference.js";
 import * as drafts from "./drafts.js";
 import { PART as FILES } from "./kept_files.js";
-import * as store from "./store.js";
 import { text } from "./texts.js";
 import { writtenMoment } from "./written_dates.js";
 
@@ -21,7 +20,7 @@ function formOf(id) {
 /** Forms with typed text or chosen files, without those that were signed: every page shows these. */
 async function begun(agency) {
   const found = new Map();
-  for (const id of await store.keys("drafts")) {
+  for (const id of await drafts.ids()) {
     const form = id.startsWith(`${agency}/`) ? formOf(id) : undefined;
     if (!form || (id.includes(FILES) && !id.endsWith(FILES))) continue;
     const draft = await drafts.find(id);

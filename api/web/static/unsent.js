@@ -4,14 +4,13 @@ import * as drafts from "./drafts.js";
 import { element } from "./form_parts.js";
 import { PART as FILES } from "./kept_files.js";
 import { deliver } from "./sending.js";
-import * as store from "./store.js";
 import { announce, loadReasons, reason, text } from "./texts.js";
 import { writtenMoment } from "./written_dates.js";
 
 const place = document.getElementById("unsent");
 
 /** The ids of all that is kept for an agency. */
-const kept = async (agency) => (await store.keys("drafts")).filter((id) => id.startsWith(`${agency}/`));
+const kept = async (agency) => (await drafts.ids()).filter((id) => id.startsWith(`${agency}/`));
 
 /** What was signed and not sent, with the id of each draft. */
 export async function signed(agency) {
