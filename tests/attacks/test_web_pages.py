@@ -18,7 +18,7 @@ OF_A_CASE = ("", "/act", "/act/risk_assessed", "/personal", "/replay", "/trail",
 PRINTED = ("/summary.pdf", "/trail.pdf")
 OF_A_MEETING = ("/meeting", "/meeting/ME", "/meeting/ME/summary", "/meeting/ME/summary.pdf")
 FOR_COORDINATORS = (
-    *("/audit", "/board", "/charts", "/charts/flow.csv", "/keys", "/missing", "/retention"),
+    *("/audit", "/board", "/charts", "/charts/flow.csv", "/missing", "/retention"),
     *OF_A_MEETING,
 )
 SCRIPT = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}'
