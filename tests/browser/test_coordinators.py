@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 
-import pytest
 from playwright.sync_api import expect
 
 from ledger.signing import keys

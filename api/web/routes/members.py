@@ -18,6 +18,7 @@ from api.node.node import Node
 from api.runtime.readiness import check_may_record
 from api.web.case_text import names
 from api.web.errors import PageRoute
+from api.web.qr_code import qr_code, svg_path
 from api.web.rendering import PAGE_HEADERS, Words, page
 from api.web.sent_form import form_values
 from ledger.procedure.protocol import COORDINATOR, KeyChange
@@ -134,6 +135,14 @@ def join(request: Request, node: TheNode) -> Response:
     )
 
 
+def _code(link: str | None) -> tuple[int, str] | None:
+    """Return the code of a link for a camera, or ``None`` if there is none or it is too long."""
+    try:
+        return None if link is None else svg_path(qr_code(link))
+    except ValueError:
+        return None
+
+
 def _member(text: str) -> UUID:
     try:
         return UUID(text)
@@ -201,6 +210,7 @@ def _members(
         typed=typed,
         changes=changes,
         link=link,
+        code=_code(link),
         link_of=link_of,
         handed=handed,
         link_ends=now + INVITATION_LIFETIME,
