@@ -1,7 +1,10 @@
-"""Keys that are locked by a PIN: signing out, shared computers, other tabs, wrong PINs."""
+"""Keys that are locked by a PIN: signing out, shared computers, two people, deleted storage."""
 
+import base64
+import json
 import re
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -53,6 +56,16 @@ def kept(page: Page) -> dict[str, int]:
             return { keys: keys.length, drafts: drafts.length, usable,
                 tab: Number("case-ledger-tab-secret" in sessionStorage) };
         }"""
+    )
+    return found
+
+
+def unlocked(page: Page) -> list[str]:
+    """Return the ids of the keys that are unlocked."""
+    found: list[str] = page.evaluate(
+        f"""async ([name]) => (await (await import({MODULE})).keys("secrets"))
+            .filter((id) => id.startsWith("open/")).map((id) => id.slice(5))""",
+        ["store.js"],
     )
     return found
 
@@ -232,3 +245,142 @@ def test_who_lost_a_phone_reads_what_to_do(stranger: Person) -> None:
     page.get_by_role("link", name="Lost the PIN").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("A lost phone, computer or PIN")
     stranger.sees_no_barrier()
+
+
+def keep_as_before(page: Page) -> None:
+    """Put the kept key where programs before kept the one key of an agency."""
+    page.evaluate(
+        """async () => {
+            const database = await new Promise((resolve) => {
+                const asked = indexedDB.open("case-ledger");
+                asked.onsuccess = () => resolve(asked.result);
+            });
+            const keys = database.transaction("keys", "readwrite").objectStore("keys");
+            const rows = await new Promise((resolve) => {
+                const asked = keys.getAll();
+                asked.onsuccess = () => resolve(asked.result);
+            });
+            for (const { agency, made, used, ...rest } of rows) {
+                keys.delete(agency);
+                const [before] = agency.split("/");
+                keys.put({ ...rest, agency: before, place: before });
+            }
+            await new Promise((resolve) => { keys.transaction.oncomplete = resolve; });
+            database.close();
+        }"""
+    )
+
+
+def signer(person: Person, case: UUID) -> str:
+    """Sign an action on the page of its form. Return the id of the key that signed it."""
+    page = person.goto(f"/cases/{case}/act/risk_assessed")
+    page.locator("#f-risk_level").select_option("high")
+    page.get_by_role("button", name="See what will be signed").click()
+    with page.expect_request("**/actions") as sent:
+        page.get_by_role("button", name="Sign and record").click()
+    page.wait_for_url(re.compile("at_least="))
+    header = (sent.value.post_data or "").split(".")[0]
+    return str(json.loads(base64.urlsafe_b64decode(header + "=="))["kid"])
+
+
+def test_two_people_of_an_agency_in_one_browser_have_a_key_each(
+    chromium: Browser, node: Server, story: Told
+) -> None:
+    """The second one never signs with the first one's key, which an earlier program kept."""
+    other_pin = "loud candle of Monday"
+    with at_a_browser(chromium, node, POLICE) as somebody:
+        somebody.expected = SIGNED_OUT
+        somebody.sign_in()
+        sign_out(somebody)
+        keep_as_before(somebody.page)
+        page = somebody.goto("/sign-in")
+        first = page.locator("#thumbprint").inner_text()
+        page.locator("#about-key[open]").wait_for()
+        page.click("#make-another")
+        somebody.choose_pin(other_pin)
+        expect(page.locator("#sign-in-said")).to_contain_text("The key is made")
+        expect(page.locator("#whose option")).to_have_count(2)
+        somebody.sees_no_barrier()
+        somebody.pictures("sign-in-two-people")
+        second = page.locator("#thumbprint").inner_text()
+        assert second != first
+        somebody.register()
+        page.click("#enter")
+        page.wait_for_url("**/today")
+        assert signer(somebody, story.cases["A"]) == second
+        # The first person enters while the second one is signed in: with the first one's PIN.
+        page = somebody.goto("/sign-in")
+        page.select_option("#whose", first)
+        page.click("#enter")
+        somebody.unlock(other_pin)
+        expect(page.locator("#unlock-said")).to_contain_text("not the PIN")
+        somebody.unlock()
+        page.wait_for_url("**/today")
+        assert kept(page)["keys"] == 2
+        assert unlocked(page) == [first]
+        assert signer(somebody, story.cases["A"]) == first
+        # One person's drafts are not shown to the other: members have their own.
+        shown = page.evaluate(
+            """async () => {
+                const script = document.querySelector("script[src$='/app.js']").src;
+                const drafts = await import(script.replace("app.js", "drafts.js"));
+                const { dataset } = document.body;
+                const found = [];
+                for (const member of ["one", "two", "one", ""]) {
+                    dataset.member = member;
+                    found.push((await drafts.find("a/new/x"))?.said ?? null);
+                    if (found.length < 4) await drafts.keep("a/new/x", { said: member });
+                    found.push((await drafts.ids()).length);
+                }
+                dataset.member = "one";
+                await drafts.dropOf("a", "two");
+                return [...found, await drafts.ids()];
+            }"""
+        )
+        assert shown == [None, 1, None, 1, "one", 1, None, 0, ["a/new/x"]]
+
+
+def test_a_browser_that_deleted_the_key_says_so_before_typing(
+    chromium: Browser, node: Server, story: Told
+) -> None:
+    """The form keeps what is typed, and it is signed once there is another key."""
+    with at_a_browser(chromium, node, POLICE) as somebody:
+        somebody.expected = SIGNED_OUT
+        somebody.sign_in()
+        weak = somebody.page.locator("#key-place")
+        expect(weak).to_contain_text("may delete your key")  # this browser promised nothing
+        weak.locator("summary").click()
+        expect(weak).to_contain_text("A passkey does not help")
+        somebody.sees_no_barrier()
+        somebody.pictures("today-weak-storage")
+        somebody.goto("/health").evaluate(
+            """() => new Promise((resolve) => {
+                indexedDB.deleteDatabase("case-ledger").onsuccess = resolve;
+            })"""
+        )
+        page = somebody.goto(f"/cases/{story.cases['A']}/act/risk_assessed")
+        gone = page.locator("#key-place")
+        expect(gone).to_contain_text("A key was in this browser and is gone")
+        somebody.sees_no_barrier()
+        somebody.pictures("act-key-gone")
+        page.locator("#f-risk_level").select_option("high")
+        gone.get_by_role("link", name="Make a key here").click()
+        expect(page.locator("#own-gone")).to_be_visible()
+        somebody.sees_no_barrier()
+        somebody.pictures("keys-gone")
+        page.click("#own-make")
+        somebody.choose_pin()
+        expect(page.locator("#own-made")).to_be_visible()
+        text = page.locator("#own-request").input_value()
+        page = somebody.goto("/sign-in")
+        expect(page.locator("#public-key")).to_have_value(text)
+        expect(page.locator("#gone")).to_be_hidden()
+        somebody.register()
+        page.click("#enter")
+        page.wait_for_url("**/today")
+        page.locator("#drafts a").first.click()
+        expect(page.locator("#f-risk_level")).to_have_value("high")
+        expect(page.locator("#key-place").get_by_text("is gone")).to_be_hidden()
+        page.get_by_role("button", name="See what will be signed").click()
+        page.get_by_role("button", name="Sign and record").click()
+        page.wait_for_url(re.compile("at_least="))
