@@ -27,8 +27,8 @@ async function show(wanted) {
   if (own.some(({ id }) => id === wanted)) whose.value = wanted;
   part("whose-field").hidden = own.length < 2;
   part("no-key").hidden = !agency.value || own.length > 0;
-  part("has-key").hidden = !own.length;
   if (own.length) await showKey();
+  if (asked === agency.value) part("has-key").hidden = !own.length;
 }
 
 async function showKey() {
