@@ -102,6 +102,22 @@ class Assertions:
             raise _refused("unknown-agency", "This is no agency of the protocol.")
         return agency
 
+    def member_of_revoked(self, assertion: Assertion, registry: Registry) -> UUID | None:
+        """Return the member whose key made an assertion, if the key was revoked since.
+
+        The assertion is refused all the same. Its signature and its times are checked, so that
+        nobody else learns what follows from the member.
+        """
+        key = registry.keys.get(assertion.key_id)
+        if key is None or key.revoked_position is None or key.agency != assertion.agency:
+            return None
+        try:
+            sd_jwt.verify(assertion.signed, key.key)
+            _at_any(self._moments(), partial(self._check_claims, assertion))
+        except (SdJwtError, Refusal):
+            return None
+        return key.member
+
     def check_key(self, assertion: Assertion, registry: Registry) -> None:
         """Check that the key of an accepted assertion is still valid by a later registry.
 

@@ -11,6 +11,7 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
 from api.authentication import assertions
+from api.authentication.members import member_disabled
 from api.authentication.sessions import Session
 from api.http.permissions import AUDIENCE_OF, Audience, check_audience, sort_of
 from api.http.request_connections import RequestConnections
@@ -247,7 +248,13 @@ async def _asserted(
     assertion = assertions.read(token)
     if assertion.key_id not in registry.keys:  # it may be registered since
         registry = await lanes.registry.anew()
-    agency = node.assertions.check(assertion, registry)
+    try:
+        agency = node.assertions.check(assertion, registry)
+    except Refusal:
+        member = node.assertions.member_of_revoked(assertion, registry)
+        if member and await run_in_threadpool(node.members.disabled_among, [member]):
+            raise member_disabled() from None  # it says more: the browser removes what it kept
+        raise
     key = registry.keys.get(assertion.key_id)
     member = key.member if key is not None else None
     used = await lanes.assertions.use(assertion.using(registry.ledger_id, member))

@@ -159,6 +159,11 @@ def test_a_disabled_member_is_out_at_once_by_key_and_by_session(place: Place) ->
         with pytest.raises(RefusedError) as refused:
             client.members()
         assert rule(refused) == (401, "revoked-key")
+        with place.server.client(COORDINATOR) as coordinator:
+            coordinator.disable_member(member)
+        with pytest.raises(RefusedError) as refused:  # the browser of who left removes its drafts
+            client.members()
+        assert rule(refused) == (403, "member-disabled")
 
 
 def test_a_key_comes_in_by_a_link_once_and_the_coordinator_registers_it(place: Place) -> None:

@@ -578,7 +578,7 @@ def test_what_was_signed_is_sent_from_any_page_and_not_lost_by_signing_out(
         before = client.case(case).view.version
     waiting.get_by_role("button", name="Send again").click()
     expect(page.locator("#unsent")).to_be_hidden()
-    until(lambda: kept(page) == [])
+    until(lambda: kept(page) == [], what=lambda: str([one[:90] for one in kept(page)]))
     with node.client(POLICE) as client:
         until(lambda: client.case(case).view.version == before + 1)
     page = police.goto(f"/cases/{case}/act/risk_assessed")
