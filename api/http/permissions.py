@@ -158,10 +158,10 @@ _OPERATIONS: Mapping[Audience, tuple[str, ...]] = {
         "POST /v1/members/{member}/disabled",
         "POST /v1/members/{member}/hand-over",
         "POST /v1/members/{member}/invitation",
+        "GET /keys",
         "GET /members",
         "POST /members",
         "POST /members/{member}",
-        "GET /keys",
     ),
     Audience.FIGURES: (
         "GET /charts",

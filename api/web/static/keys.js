@@ -256,8 +256,14 @@ async function ready(key) {
   return { ...key, sign: await usable(secret) };
 }
 
-/** The key of the person of an agency in this browser, ready to sign, or undefined. */
-export const of = async (agency) => ready(await known(agency));
+/** The key of the person of an agency in this browser, ready to sign, or undefined. From then on a key that
+ * is registered for no member is the member's who signs with it: no other member does. */
+export async function of(agency) {
+  const key = await ready(await known(agency));
+  const { agency: signedIn, member } = document.body.dataset;
+  if (key && member && signedIn === agency && !key.member) await change(key, { member });
+  return key;
+}
 
 /** Lock every key that has a lock, but these: the next use asks for it. */
 export async function lock(...but) {
