@@ -44,7 +44,7 @@ def sections(caller: Caller) -> Sequence[NavigationEntry]:
     if role == NODE:
         return ()
     if caller.protocol.sees_figures_alone(caller.agency):
-        return (FIGURES, DIRECTORY, AGENCIES, MEMBERS, AGREEMENT, HELP, VERIFY)
+        return (FIGURES, KEYS, DIRECTORY, AGENCIES, MEMBERS, AGREEMENT, HELP, VERIFY)
     opens = role in caller.protocol.actions["case_opened"].roles
     return (
         TODAY,
