@@ -252,8 +252,10 @@ async def _asserted(
         agency = node.assertions.check(assertion, registry)
     except Refusal:
         member = node.assertions.member_of_revoked(assertion, registry)
-        if member and await run_in_threadpool(node.members.disabled_among, [member]):
-            raise member_disabled() from None  # it says more: the browser removes what it kept
+        if member is not None:
+            disabled = await run_in_threadpool(node.members.disabled_among, [member])
+            if member in disabled:
+                raise member_disabled() from None  # the browser then removes what it kept
         raise
     key = registry.keys.get(assertion.key_id)
     member = key.member if key is not None else None
