@@ -13,7 +13,14 @@ import sys
 import tomllib
 from pathlib import Path
 
+import httpx
 import pytest
+
+from api.cli.steps.key_requests import request_for
+from api.demo.node_process import free_port
+from ledger.signing import keys
+from tests.support.clusters import running
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
@@ -81,16 +88,22 @@ def test_the_bill_of_materials_names_each_library() -> None:
     assert len(references) == len(set(references))
 
 
-@pytest.mark.skipif(IMAGE is None, reason="CASE_LEDGER_TEST_IMAGE names no image")
-def test_the_built_image_is_small_and_has_what_a_node_needs() -> None:
+needs_image = pytest.mark.skipif(IMAGE is None, reason="CASE_LEDGER_TEST_IMAGE names no image")
+
+
+def said(*words: object) -> str:
+    """Return what the engine's client prints."""
     docker = shutil.which("docker")
     assert docker is not None
+    done = subprocess.run(
+        [docker, *map(str, words)], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
-    def said(*words: str) -> str:
-        done = subprocess.run([docker, *words], capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
+@needs_image
+def test_the_built_image_is_small_and_has_what_a_node_needs() -> None:
     (image,) = json.loads(said("image", "inspect", str(IMAGE)))
     assert image["Size"] < MOST_BYTES
     assert image["Config"]["User"] == "10001"
@@ -107,3 +120,48 @@ def test_the_built_image_is_small_and_has_what_a_node_needs() -> None:
     states = {one["check"]: one["state"] for one in found["findings"]}
     assert states["settings"] == states["time-zones"] == "ok"
     assert states["node"] == "broken"
+
+
+@needs_image
+def test_the_built_image_migrates_adopts_and_serves(directory: Path) -> None:
+    """Each command runs as the user that the page says, on a root file system that is read-only."""
+    secrets, own, state = (directory / name for name in ("secrets", "keys", "state"))
+    for made, user in ((secrets, 10001), (own, 12345), (state, 10001)):
+        made.mkdir()
+        os.chown(made, user, user)
+    (secrets / "password").write_text("trust needs none")
+    (secrets / "passphrase").write_text("a passphrase of a test alone")
+    coordinators = []
+    for agency in ("xk-nac", "me-nac", "al-nac"):
+        keys.save(key := keys.generate(), own / f"{agency}.jwk")
+        public = own / f"{agency}.public.json"
+        public.write_text(request_for(key, agency).model_dump_json())
+        coordinators += ["--coordinator", f"{agency}=/keys/{public.name}"] * (agency != "xk-nac")
+    for file in own.iterdir():
+        os.chown(file, 12345, 12345)
+    name = f"case-ledger-test-{os.getpid()}"
+    with running(directory / "server") as server:
+        database = f"host=127.0.0.1 port={server.port} dbname=case_ledger user=postgres"
+        hardened = (
+            "--network=host", "--read-only", "--cap-drop=ALL", "--tmpfs=/tmp",
+            "--security-opt=no-new-privileges:true", "-v", f"{secrets}:/run/secrets:ro",
+            "-e", f"CASE_LEDGER_DATABASE_URL={database}",
+            "-e", "CASE_LEDGER_PASSWORD_FILE=/run/secrets/password",
+        )  # fmt: skip
+        said("run", "--rm", *hardened, IMAGE, "case-ledger", "migrate")
+        by_user = ("--user=12345", "-v", f"{own}:/keys:ro")
+        adopt = ("case-ledger", "adopt", "--as", "xk-nac", "--key", "/keys/xk-nac.jwk")
+        said("run", "--rm", *hardened, *by_user, IMAGE, *adopt, *coordinators)
+        port = free_port()
+        serving = (
+            "-v", f"{state}:/var/lib/case-ledger", "-e", f"CASE_LEDGER_PORT={port}",
+            "-e", "CASE_LEDGER_DATA_DIRECTORY=/var/lib/case-ledger",
+            "-e", "CASE_LEDGER_COUNTRY_KEY_PASSPHRASE_FILE=/run/secrets/passphrase",
+        )  # fmt: skip
+        said("run", "--detach", "--name", name, *hardened, *serving, IMAGE)
+        try:
+            until(lambda: httpx.get(f"http://127.0.0.1:{port}/ready").json().get("head") == 1)
+            # `exec` passes the entrypoint by, and the command has the secrets all the same.
+            assert "All 1 events hold" in said("exec", name, "case-ledger", "verify", "ledger")
+        finally:
+            said("rm", "--force", name)

@@ -131,6 +131,7 @@ def test_the_drill_fails_without_the_last_segment_and_passes_on_the_documented_w
         until(lambda: _checks(given), (directory / "backup.log").read_text)
         primary.set("synchronous_standby_names", "FIRST 1 (case_ledger_backup)")
         node.start()
+        until((node.keys / "history-mark").exists, "the mark")
         shutil.copytree(node.keys, directory / "earlier-keys")
         world.open_cases(6)
         until(lambda: node.ready()["published"] >= world.receipts[-1].position, "published")
