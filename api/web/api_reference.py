@@ -1,9 +1,12 @@
 """The API for people: its operations and its actions, from the documents that machines read."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from markupsafe import Markup, escape
 
 from api.http.openapi import TAGS, operations
 from api.paper.subject_access.wording import Wording
@@ -65,6 +68,12 @@ class OperationLine:
     """Name, place, whether it is required, and description."""
     body: str
     answers: Sequence[tuple[str, str]]
+
+
+def marked(text: str) -> Markup:
+    """Return a description with its code and its links to this node as HTML."""
+    made = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(re.sub(r"\[([^\]]+)\]\((/(?!/)[\w/.-]*)\)", r'<a href="\2">\1</a>', made))  # noqa: S704 - escaped
 
 
 def action_page(kind: str, words: Wording) -> ActionPage:

@@ -22,6 +22,7 @@ from api.paper.protocol_changes import fact as fact_text
 from api.paper.subject_access.wording import Wording, wording
 from api.runtime.readiness import of_effect
 from api.runtime.trouble import Trouble
+from api.web.api_reference import marked
 from api.web.assets import assets
 from api.web.assignments import Assigned, assigned
 from api.web.date_entry import date_example, date_order, days_in_words
@@ -88,6 +89,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["marked"] = marked
     made.globals |= {
         "asset": assets().url,
         "date_order": date_order,

@@ -12,6 +12,7 @@ from api.paper.languages.found import languages
 from api.paper.subject_access.wording import wording
 from api.processes.app import create_app
 from api.runtime.settings import Settings
+from api.web.api_reference import marked
 from ledger.signing import sd_jwt
 from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary import json_schema as schemas
@@ -140,5 +141,9 @@ def test_anyone_reads_the_api_as_pages_in_their_language(node: httpx.Client) -> 
     gender = schemas.picklists()["Gender"]("Feminine")
     assert f"<code>Feminine</code> {wording('sq').picked(gender)}" in opening_page
     assert "police_action" in opening_page
+    assert "<code>GET /v1/protocol</code>" in opening_page
+    assert marked("`<b>` [x](/docs) [y](//evil.example)") == (
+        '<code>&lt;b&gt;</code> <a href="/docs">x</a> [y](//evil.example)'
+    )
     assert node.get("/docs/actions/no_such_kind").status_code == 404
     assert node.get("/docs/operations/nothing").status_code == 404
