@@ -29,6 +29,7 @@ TAGS: Mapping[str, str] = {
     "schemas": "JSON Schemas of every kind and version of action.",
     "members": "The persons who work for an agency, and their keys.",
     "outbox": "The outcome of actions that wait for the ledger node.",
+    "webhooks": "Addresses of an agency's own program, which the node tells of what happened.",
     "nodes": "Between countries' nodes: sealed parcels and statements.",
     "log": "The transparency log: checkpoints, tiles, proofs, witnesses.",
     "sign-in": "The sessions of people in a browser.",
