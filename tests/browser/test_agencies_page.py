@@ -35,6 +35,7 @@ def test_a_coordinator_reviews_and_signs_what_changes(person: People, node: Serv
     coordinator.picture("agencies-review")
     desk.get_by_role("button", name="Sign", exact=True).click()
     expect(desk.locator("#said")).to_contain_text("recorded", timeout=SECONDS)
+    expect(desk.locator("#said")).to_be_focused()
 
     desk = coordinator.goto("/agencies")
     expect(desk.locator(MONTENEGRO)).to_contain_text("Shelter in Bar")

@@ -41,6 +41,8 @@ def test_a_form_goes_from_one_desk_to_the_other(person: People) -> None:
     expect(joins).to_contain_text("takes part in it: Montenegro.")
     page.get_by_role("button", name="Sign and record").click()
     page.wait_for_url(re.compile(r"/forms\?at_least=\d+$"))
+    expect(page.locator("#recorded")).to_be_focused()
+    expect(page.locator("#recorded")).to_contain_text("Recorded as number")
     expect(first).to_contain_text("sent, not acknowledged")
 
     montenegro = person("me-nac")

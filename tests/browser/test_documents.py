@@ -181,6 +181,7 @@ def test_a_photograph_comes_whole_over_a_line_that_drops_twice(
     phone.picture("document-phone")
     sign(page)
     page.wait_for_url(re.compile(r"/documents\?at_least=\d+$"))
+    expect(page.locator("#recorded")).to_be_focused()
     with node.client(POLICE) as client:
         (found,) = client.documents(case, [FieldGroup.IDENTITY], Purpose.PROTECTION).documents
     assert found.document.title == "Photograph of the passport"

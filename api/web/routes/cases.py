@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -21,10 +22,22 @@ from api.http.parameters import AtLeast, CaseId, wait_for
 from api.http.routes.personal import trail_of
 from api.node.node import Node
 from api.paper.subject_access.gathering_documents import subject_archive, subject_documents
+from api.paper.subject_access.wording import Wording
 from api.services.personal_data_access import OpenedFields
 from api.web.case_answers import case_answers
 from api.web.case_managers import case_managers
-from api.web.case_text import FieldText, case_values, dues, names, of_fact, rows, told
+from api.web.case_text import (
+    DueStep,
+    FieldText,
+    case_values,
+    dues,
+    names,
+    names_of,
+    of_fact,
+    rows,
+    told,
+    with_title,
+)
 from api.web.documents import case_level_documents, document_rows
 from api.web.errors import PageRoute
 from api.web.indicators import assessed_indicators
@@ -79,8 +92,7 @@ def show_case(
 ) -> Response:
     """Show one case: its answers, the steps that are due, and its timeline.
 
-    ``recorded`` is the action after whose recording the page is shown. Only an action of the
-    reader's own agency is named, so no link from elsewhere makes the page say what is not so.
+    ``recorded`` is the action after whose recording the page is shown.
     """
     for projection in ("case_views", "audit_trail"):
         wait_for(node, projection, at_least)
@@ -96,14 +108,7 @@ def show_case(
         caller,
         case=view,
         answers=case_answers(view, trail, held, words.local_day(_now())),
-        recorded=next(
-            (
-                row
-                for row in told
-                if row.entry.action_id == recorded and row.entry.agency == own
-            ),
-            None,
-        ),
+        just_recorded=just_recorded(node, caller, view, recorded, words),
         waiting=[
             signed_action.read(signed_action.parse(one.sd_jwt)).kind
             for one in node.outbox.waiting_of(own, case_id)
@@ -394,6 +399,37 @@ def lanes(view: CaseView, caller: Caller) -> tuple[str, ...]:
     """Return the countries of a case, the caller's own first."""
     own = caller.agency.party
     return tuple(sorted(view.parties, key=lambda party: (party != own, party)))
+
+
+@dataclass(frozen=True, slots=True)
+class JustRecorded:
+    """The action after whose recording a page of its case is shown, and the agency's next step."""
+
+    action_id: UUID
+    number: int
+    what: str
+    next_step: DueStep | None
+
+
+def just_recorded(
+    node: Node, caller: Caller, view: CaseView, recorded: UUID | None, words: Wording
+) -> JustRecorded | None:
+    """Return what a page says of the action that its address names as recorded.
+
+    Only an action of the reader's own agency is named, so no link from elsewhere makes a page say
+    what is not so.
+    """
+    if recorded is None:
+        return None
+    trail = trail_of(node, caller, view.case_id)
+    own = caller.agency
+    entry = next((e for e in trail if (e.action_id, e.agency) == (recorded, own.id)), None)
+    if entry is None:
+        return None
+    disclosed = case_values(trail, case_fields(node, caller, view.case_id))[recorded]
+    mine = (one for one in dues(view, own, caller.protocol, _now()) if one.mine)
+    what = with_title(names_of(trail, words)[recorded], disclosed)
+    return JustRecorded(recorded, entry.version, what, next(mine, None))
 
 
 def case_fields(node: Node, caller: Caller, case_id: UUID) -> HeldFields:

@@ -29,7 +29,7 @@ from api.web.printing_form import PrintedForm
 from api.web.refusal_text import reason
 from api.web.rendering import Words, page, printed
 from api.web.routes.acts import recorded_case
-from api.web.routes.cases import case_fields, own_case
+from api.web.routes.cases import case_fields, just_recorded, own_case
 from api.web.today import opened_form
 from ledger.log.merkle import leaf_hash
 from ledger.log.paper_code import is_code_of, paper_code
@@ -85,7 +85,12 @@ class _Known:
 
 @router.get("/cases/{case_id}/forms")
 def list_forms(
-    request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, at_least: AtLeast = None
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    case_id: CaseId,
+    at_least: AtLeast = None,
+    recorded: UUID | None = None,
 ) -> Response:
     """Show where a case stands in the steps of the procedure, and the forms that were sent."""
     known, protocol = _Known.of(node, caller, case_id, at_least), caller.protocol
@@ -100,6 +105,7 @@ def list_forms(
         "forms.html",
         caller,
         case=known.view,
+        just_recorded=just_recorded(node, caller, known.view, recorded, Words.of(request).things),
         steps=steps_of(protocol, known.view, known.trail),
         mine=mine,
         position=node.views.position("case_views"),

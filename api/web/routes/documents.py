@@ -20,7 +20,7 @@ from api.web.errors import PageRoute
 from api.web.refusal_text import reason
 from api.web.rendering import Words, page
 from api.web.routes.acts import check_acts, names_of_acts, recorded_case
-from api.web.routes.cases import PURPOSES, own_case, reading_form
+from api.web.routes.cases import PURPOSES, just_recorded, own_case, reading_form
 from api.web.sent_form import form_values
 from ledger.procedure.available_actions import offer_of
 from ledger.procedure.case_fold import annulled_ids
@@ -45,6 +45,7 @@ def show_documents(
     order: InOrder = Order.ACTION,
     at_least: AtLeast = None,
     filed: Annotated[int, Query(ge=0, le=len(FieldGroup) + 1)] = 0,
+    recorded: UUID | None = None,
 ) -> Response:
     """List the documents that every country of the case may read, and offer to open more.
 
@@ -53,7 +54,7 @@ def show_documents(
     for projection in ("case_views", "audit_trail"):
         wait_for(node, projection, at_least)
     found = list_documents(case_id, node, caller)
-    return _documents(request, node, caller, case_id, found, order, filed=filed)
+    return _documents(request, node, caller, case_id, found, order, filed=filed, recorded=recorded)
 
 
 async def _order_of_form(request: Request) -> Order:
@@ -98,6 +99,7 @@ def _documents(
     asked: ReadingRequest | None = None,
     refused: str | None = None,
     filed: int = 0,
+    recorded: UUID | None = None,
 ) -> Response:
     view, words = own_case(node, caller, case_id), Words.of(request)
     trail, protocol = trail_of(node, caller, case_id), caller.protocol
@@ -125,6 +127,7 @@ def _documents(
         purposes=PURPOSES,
         asked=asked,
         filed=filed,
+        just_recorded=just_recorded(node, caller, view, recorded, words.things),
         not_opened=[case_reference(one) for one in found.not_opened],
         refused=refused,
         adds=role in protocol.actions[DocumentAdded.kind].roles

@@ -204,7 +204,7 @@ function begin(form) {
       const own = form.dataset.next ?? (isKnown ? `/cases/${kept.caseId}` : "/cases");
       const next = new URL(own, location.origin);
       if (told.position && !waits) next.searchParams.set("at_least", told.position);
-      if (told.action_id && !waits && !form.dataset.next) next.searchParams.set("recorded", told.action_id);
+      if (told.action_id && !waits && next.pathname.startsWith("/cases/")) next.searchParams.set("recorded", told.action_id);
       location.assign(next);
     } else if (state === "unanswered") {
       await keepForLater(kept);

@@ -5,6 +5,7 @@ import * as drafts from "./drafts.js";
 import { check, count } from "./field_errors.js";
 import { definitions, showTrouble } from "./form_parts.js";
 import { record } from "./protocol_acts.js";
+import { tellOutcome } from "./recorded.js";
 import { nowText } from "./server_time.js";
 import * as telephones from "./telephone_fields.js";
 import { text } from "./texts.js";
@@ -53,7 +54,7 @@ function begin(form) {
   const act = part(`${id}act`);
   const review = part(`${id}review`);
   const draft = `${agency}/agencies/${form.id}`;
-  const say = (message) => { part(`${id}said`).textContent = message; };
+  const outcome = part(`${id}said`);
   const trouble = (message) => showTrouble(part(`${id}trouble`), message);
   const isOf = (element, name) => element.dataset[name]?.split(" ").includes(act.value) ?? false;
   const controlOf = (field) => field.querySelector("input, select");
@@ -107,7 +108,7 @@ function begin(form) {
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    say("");
+    outcome.hidden = true;
     trouble("");
     await telephones.settle(shown());
     const reached = shown().filter((field) => "oneOf" in field.dataset).map(controlOf);
@@ -146,7 +147,7 @@ function begin(form) {
       await forget(); // what is signed and not answered is kept, and sent from the top of the page
       form.reset();
       showFields();
-      say(said || text("agencies.done"));
+      tellOutcome(outcome, said || text("agencies.done"), state === "recorded");
     } finally {
       part(`${id}sign`).disabled = false;
     }

@@ -10,6 +10,7 @@ import { showTrouble } from "./form_parts.js";
 import { checkLog, pin, Wrong } from "./log_check.js";
 import { packed } from "./packed_text.js";
 import { record } from "./protocol_acts.js";
+import { tellOutcome } from "./recorded.js";
 import { nowText } from "./server_time.js";
 import { signedInAgain } from "./session_over.js";
 import { text } from "./texts.js";
@@ -186,12 +187,12 @@ async function send() {
   const { state, said } = await record({ agency, protocol }, act, {
     title: text(`kind.${kind}`), fields: filled(form), typed: draftOf(form), form: location.pathname,
   });
-  if (state === "recorded") await recorded(form, text("agreement.done"));
+  if (state === "recorded") await recorded(form, text("agreement.done"), true);
   else if (state === "refused") {
     close(); // what was refused is not sent again; the form keeps what was typed
     trouble(said);
   } else if (state === "unsigned") trouble(said);
-  else if (state === "waits") await recorded(form, said);
+  else if (state === "waits") await recorded(form, said, false);
   else {
     await clear(form); // what is signed is kept, and sent from the top of the page
     trouble(said);
@@ -205,15 +206,13 @@ async function clear(form) {
   form.reset();
 }
 
-async function recorded(form, message) {
+async function recorded(form, message, isRecorded) {
   await clear(form);
   trouble("");
   if (form.dataset.proposal) {
     for (const button of form.closest("article").querySelectorAll("button")) button.disabled = true;
   }
-  part("said").querySelector("span").textContent = message;
-  part("said").hidden = false;
-  part("said").querySelector("a").focus();
+  tellOutcome(part("said"), message, isRecorded);
 }
 
 function begin(form) {

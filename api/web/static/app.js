@@ -6,6 +6,7 @@ import { dropOld } from "./kept_files.js";
 import "./menu.js";
 import { lock } from "./keys.js";
 import { show as showKeyPlace } from "./key_place.js";
+import "./recorded.js";
 import { beginShell } from "./shell.js";
 import { signOutElsewhere } from "./tab_secret.js";
 import { text, announce } from "./texts.js";

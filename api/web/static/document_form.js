@@ -55,6 +55,7 @@ async function signAndSend() {
   if (!key) return trouble(text("act.no_key"));
   let position = null;
   let waits = false;
+  let last = null;
   let recorded = 0;
   for (const item of [...files.list()]) {
     files.tell(item, "");
@@ -80,6 +81,7 @@ async function signAndSend() {
     recorded += 1;
     waits ||= told.waits;
     position = told.position ?? position;
+    last = told.action_id ?? last;
     version = told.case_version ?? Number(version) + 1;
     await files.done(item);
   }
@@ -87,6 +89,7 @@ async function signAndSend() {
   if (waits) announce(text("act.waits"));
   const next = new URL(waits ? "/cases" : `/cases/${caseId}/documents`, location.origin);
   if (position && !waits) next.searchParams.set("at_least", position);
+  if (last && !waits) next.searchParams.set("recorded", last);
   return location.assign(next);
 }
 

@@ -60,7 +60,7 @@ function described({ group, belongs_to: belongsTo, document: paper }) {
 /** Show a page as it is after an act, or say that the act waits at the node. */
 function goOn(path, { told, waits }, say, values = {}) {
   if (waits) return say(text("act.waits"));
-  const query = new URLSearchParams({ at_least: told.position, ...values });
+  const query = new URLSearchParams({ at_least: told.position, recorded: told.action_id, ...values });
   return location.assign(`${path}?${query}`);
 }
 

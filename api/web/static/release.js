@@ -56,8 +56,8 @@ async function send(chosen, basis) {
   if (state === "moved-on") return say(text("release.stale"));
   if (state === "refused") return say(text("act.refused", { reason: reason(told, status) }));
   if (state === "waits") return say(text("act.waits"));
-  const query = told.position ? `?at_least=${told.position}` : "";
-  return location.assign(`/cases/${caseId}${query}`);
+  const query = new URLSearchParams({ at_least: told.position, recorded: told.action_id });
+  return location.assign(`/cases/${caseId}?${query}`);
 }
 
 form?.addEventListener("submit", async (event) => {
