@@ -10,6 +10,7 @@ import { controls, keptOf, nameOf, refill as refillField, saidOf, valueOf as val
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
 import * as person from "./person_dates.js";
+import { quicken } from "./quick_choice.js";
 import { deliver, signAndSend } from "./sending.js";
 import { momentText, serverNow, skew } from "./server_time.js";
 import * as telephones from "./telephone_fields.js";
@@ -339,6 +340,7 @@ function begin(form) {
 
   telephones.begin(fields);
   person.begin(form);
+  quicken(form);
   setToNow();
   for (const field of fields) controls(field).forEach(count);
   if (carry) {

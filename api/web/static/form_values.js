@@ -3,7 +3,7 @@
 import * as dates from "./date_fields.js";
 
 /** The controls of a field: one, the boxes of a choice of several, or the parts of a date. */
-export const controls = (field) => [...field.querySelectorAll("input, select, textarea")];
+export const controls = (field) => [...field.querySelectorAll("input:not([data-finds]), select, textarea")];
 
 export const nameOf = (field) => field.querySelector("legend, label").firstChild.textContent.trim();
 
@@ -62,6 +62,7 @@ export function refill(field, kept) {
     if (one.type === "checkbox") one.checked = kept.includes(one.value);
     else if (one.multiple) {
       for (const option of one.options) option.selected = kept.includes(option.value);
+      one.dispatchEvent(new Event("refilled"));
     } else one.value = kept;
   }
 }
