@@ -180,6 +180,7 @@ def other_rules(protocol: Protocol, words: Wording) -> tuple[str, ...]:
         "quorum": None,
         "person_record": None,
         "analysts": (),
+        "approvals": (),
     }
     told = list(_told(protocol.model_copy(update=unlike), protocol, words))
     terms = accountability_changes(protocol.accountability_terms)

@@ -26,7 +26,8 @@ from ledger.signing import approval, keys
 from ledger.signing.sd_jwt import SdJwt
 from ledger.store.migrate import reader_role
 from ledger.verification.revalidation import Revalidation, inspect
-from ledger.vocabulary.picklists import RiskLevel
+from ledger.vocabulary.documents import CaseDocument
+from ledger.vocabulary.picklists import DocumentKind, RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.registration import KeyRegistered
 from tests.api.test_country_node import two_nodes
@@ -40,6 +41,13 @@ from tests.support.waiting import until
 
 POLICE, COORDINATOR, SOCIAL = "xk-dhtqnj", "xk-nac", "xk-csw-prishtina"
 ASKED = {"actions": ["case_opened", "risk_assessed"], "roles": ["police"], "within_days": 7}
+PAPER = CaseDocument(
+    sha256="ab" * 32,
+    size=9,
+    media_type="application/pdf",
+    document_kind=DocumentKind.REPORT,
+    title="zqReport",
+)
 SECRET = "zqThe uncle waits at the school."
 
 
@@ -228,6 +236,29 @@ def test_what_is_withdrawn_or_of_a_member_who_left_is_not_recorded(office: Offic
     )  # fmt: skip
     assert refused(lambda: colleague.send(office.approved(waiting, second), case, 1)) == (
         403, "draft-author-gone",
+    )  # fmt: skip
+
+
+def test_a_case_is_opened_by_two_members_and_a_document_comes_later(office: Office) -> None:
+    (author, _), (colleague, second) = office.member(), office.member()
+    case = uuid4()
+    signed = author.sign(opening(), case)
+    assert refused(lambda: author.send(signed, case, 0)) == (403, "approval-missing")
+    draft = author.send_draft(signed, case, 0).action_id
+    assert refused(lambda: author.case(case)) == (404, "unknown-case")
+    receipt = colleague.approve_draft(draft, colleague.open_draft(draft).signed, 0)
+    assert isinstance(receipt, Receipt)
+    assert receipt.case_version == 1
+    with psycopg.connect(office.database) as connection:
+        (trail,) = connection.execute(
+            "SELECT count(*) FROM ledger.events WHERE originator_id = %s", (case,)
+        ).fetchone() or (0,)
+    assert trail == 1
+    (entry,) = colleague.trail(case, at_least=receipt.position)
+    assert entry.approved_by == keys.key_id(office.known[second])
+    with_paper = risk().model_copy(update={"care_document": PAPER})
+    assert refused(lambda: author.send_draft(author.sign(with_paper, case), case, 1)) == (
+        422, "draft-with-document",
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from joserfc.jwk import OKPKey
 
 from api.paper import protocol_changes
 from api.paper.subject_access.wording import Wording
+from api.web.agreement import other_rules
 from ledger.log.signed_decision import DecisionFile
 from ledger.procedure.amendments import text_of
 from ledger.procedure.deciding import decide_on_case, decide_on_protocol
@@ -276,6 +277,8 @@ def test_the_part_is_told_in_words_and_left_out_where_nothing_is_asked(
     for language in ("en", "sq", "cnr"):
         assert "{" not in told(language)
     assert "colleague" in told("en")
+    (in_force,) = set(other_rules(after, Wording("en"))) - set(other_rules(before, Wording("en")))
+    assert "colleague" in in_force  # the page of the agreement
     known = {name: one for name, one in Protocol.model_fields.items() if name != "approvals"}
     monkeypatch.setattr(Protocol, "model_fields", known)
     with pytest.raises(NewerTextError, match="approvals"):  # a program without the part
