@@ -166,6 +166,20 @@ def test_a_disabled_member_is_out_at_once_by_key_and_by_session(place: Place) ->
         assert rule(refused) == (403, "member-disabled")
 
 
+def test_a_page_lets_its_scripts_sign_with_the_persons_own_keys_alone(place: Place) -> None:
+    """Another member's key may lie in the same browser."""
+    one, other = place.add(), place.add()
+    with (
+        place.member(one) as (_, key),
+        place.member(other),
+        httpx.Client(base_url=place.server.url) as browser,
+    ):
+        token = make_assertion(POLICE, key, "case-ledger")
+        browser.post("/auth/key", headers={**FROM_HERE, "Authorization": f"Bearer {token}"})
+        shown = browser.get("/keys").text
+    assert f'data-member="{one}" data-own-keys="{keys.key_id(key)}"' in shown
+
+
 def test_a_key_comes_in_by_a_link_once_and_the_coordinator_registers_it(place: Place) -> None:
     member, key = place.add(), keys.generate()
     protocol = place.server.agencies.protocol.id
