@@ -22,7 +22,9 @@ def logged() -> Iterator[str]:
                     and node.func.attr in LEVELS
                     and "log" in ast.unparse(node.func.value)
                 ):
-                    yield _text(node.args[0])
+                    told = node.args[0]
+                    either = (told.body, told.orelse) if isinstance(told, ast.IfExp) else (told,)
+                    yield from map(_text, either)
 
 
 def _text(node: ast.expr) -> str:
