@@ -48,17 +48,20 @@ OPEN = [
     "/log/checkpoint",
     "/log/policies",
     "/log/policy",
+    "/log/tile/{path}",
     "/log/timestamp/{size}",
     "/metrics",
     "/ready",
     "/v1/invited",
     "/v1/invited-keys",
-    "/v1/parcels",
-    "/v1/parcels/{parcel_id}",
+    "/v1/schemas",
+    "/v1/schemas/actions/{kind}/{version}",
+    "/v1/schemas/bundle",
+    "/v1/schemas/shared/{name}",
     "/witness/{party}/add-checkpoint",
     "/witness/{party}/{origin_hash}/checkpoint",
 ]
-"""What needs neither assertion nor session; of tiles, the hashes need none either."""
+"""The operations that need neither assertion nor session."""
 SECRET_NAME = "zqNameNobodyElseHas"
 SECRET_NOTE = "zqNoteNobodyElseHas"
 
