@@ -46,6 +46,12 @@ def import_cases(
             min=1, max=256, help="The number of processes.", show_default="one for each core"
         ),
     ] = None,
+    skip_known: Annotated[
+        bool,
+        typer.Option(
+            "--skip-known", help="Pass over rows whose file number is that of a recorded case."
+        ),
+    ] = False,
     suggest: Annotated[
         bool,
         typer.Option("--suggest", help="Print a map to begin with, by the file's head. Read it!"),
@@ -102,6 +108,7 @@ def import_cases(
             map_digest=hashlib.sha256(b"\n".join((content, *given))).hexdigest(),
             errors=errors or source.with_name(f"{source.name}.errors.csv"),
             dry_run=dry_run,
+            skip_known=skip_known,
             workers=workers,
             chunk=chunk,
         )

@@ -80,7 +80,7 @@ def _header(head: Sequence[Line], import_map: ImportMap) -> int:
         raise ImportFileError(f"row {import_map.header_row} has no names of columns")
     for index in filled:
         texts = [text for text in map(cell, head[index].cells) if text]
-        known = sum(text in import_map.ignore or bool(import_map.names(text)) for text in texts)
+        known = sum(map(import_map.knows, texts))
         if 2 * known >= len(texts):
             return index
     return filled[0]

@@ -89,7 +89,9 @@ def _table(path: Path, import_map: ImportMap, form: TableForm) -> Iterator[ReadR
             for column, raw in zip(columns, cells, strict=False)
             if column and (text := cell(raw))
         }
-        yield ReadRow(ImportRow(number, values), _fault(columns, cells, values), read)
+        fault = _fault(columns, cells, values)
+        file_number = values.pop(import_map.file_number or "", None)
+        yield ReadRow(ImportRow(number, values, file_number), fault, read)
 
 
 def _fault(columns: Sequence[str], cells: Sequence[str], values: Mapping[str, str]) -> Fault | None:
@@ -103,9 +105,7 @@ def _fault(columns: Sequence[str], cells: Sequence[str], values: Mapping[str, st
 
 def _columns(named: Sequence[str], import_map: ImportMap) -> list[str]:
     """Return the columns' names, empty for those that are not read."""
-    unread = {
-        name for name in named if name not in import_map.ignore and not import_map.names(name)
-    }
+    unread = {name for name in named if not import_map.knows(name)}
     unknown = [index for index, name in enumerate(named, 1) if name in unread]
     if unknown and not import_map.ignore_others:
         # By number alone: a file without a header has a person's name there.
@@ -132,10 +132,12 @@ def _json_lines(path: Path, import_map: ImportMap, form: TableForm) -> Iterator[
             bounded.begin(number + 1)
             if text := line.strip():
                 values, fault = _json_row(text, import_map)
-                yield ReadRow(ImportRow(number, values), fault, content.tell())
+                told = values.pop(import_map.file_number or "", None)
+                file_number = None if told is None else str(told)
+                yield ReadRow(ImportRow(number, values, file_number), fault, content.tell())
 
 
-def _json_row(text: str, import_map: ImportMap) -> tuple[Mapping[str, Any], Fault | None]:
+def _json_row(text: str, import_map: ImportMap) -> tuple[dict[str, Any], Fault | None]:
     try:
         content = json.loads(unicodedata.normalize("NFC", text), object_pairs_hook=_distinct)
     except (ValueError, RecursionError):
@@ -146,7 +148,7 @@ def _json_row(text: str, import_map: ImportMap) -> tuple[Mapping[str, Any], Faul
     for index, (name, value) in enumerate(content.items(), 1):
         if name in import_map.ignore:
             continue
-        if not import_map.names(name):
+        if not import_map.knows(name):
             if import_map.ignore_others:
                 continue
             return {}, Fault("unknown-column", f"({index})")

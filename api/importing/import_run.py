@@ -12,7 +12,9 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from joserfc.jwk import OKPKey
+from psycopg import Connection
 from psycopg.errors import UniqueViolation
+from psycopg.rows import DictRow
 
 from api.authentication.members import Members, member_disabled
 from api.background_jobs.clock_watch import ClockWatch
@@ -22,6 +24,7 @@ from api.importing.files import ReadRow, digest, file_form, read_rows
 from api.importing.journal import ImportProgress, ImportSource, Journal, JournalError
 from api.importing.preparation import PreparationJob, prepare_all
 from api.importing.tables import TableForm
+from api.keys.country_keys import country_keys, person_keys, search_keys
 from api.keys.log_keys import own_parties
 from api.runtime.disk import Room
 from api.runtime.settings import Settings
@@ -30,12 +33,16 @@ from ledger.importing.import_map import ImportMap
 from ledger.importing.mapping import Fault, Mapper
 from ledger.importing.preparing import ImportRow, ReadyCase, case_id_of
 from ledger.importing.recording import record_cases
+from ledger.refusals import Refusal
 from ledger.signing.keys import key_id
 from ledger.store.bulk_append import recorded_cases
 from ledger.store.database import Database
 from ledger.store.event_rows import Guard
+from ledger.store.migrate import vault_role
 from ledger.store.recorder import RegistryMovedError
 from ledger.vault.bulk_deposits import KeysReplacedError, KnownPersonError
+from ledger.vault.bulk_file_numbers import put_numbers, taken_numbers
+from ledger.vault.file_numbers import FileNumbers, number_form, read_file_number
 
 BATCH = 100
 """Rows that one process prepares at a time."""
@@ -84,6 +91,8 @@ class Order:
     errors: Path
     dry_run: bool = False
     workers: int | None = None
+    skip_known: bool = False
+    """Whether a row with the file number of a recorded case is passed over, and not refused."""
     chunk: int = 2000
     """A transaction ends with the batch that brings it to so many events."""
 
@@ -144,6 +153,13 @@ class Importer:
         self._last: int | None = None
         self._recorded_now = 0
         self._form = TableForm()
+        self._numbers: FileNumbers | None = None
+        if order.import_map.file_number is not None:
+            own = country_keys(settings, [self._party])
+            keys = person_keys(settings, own)[self._party]
+            self._numbers = FileNumbers(
+                database, self._party, keys, keys.make, search_keys(settings, own)[self._party]
+            )
 
     def run(self, progress: Callable[[Progress], None] = lambda _: None) -> Summary:
         """Import the rows that are not imported yet.
@@ -264,7 +280,12 @@ class Importer:
             guard = Guard(registry.ledger_id, registry.version)
             try:
                 stretch = record_cases(
-                    self._database, self._party, cases, guard, partial(self._check, cases)
+                    self._database,
+                    self._party,
+                    cases,
+                    guard,
+                    partial(self._check, cases),
+                    partial(self._put_numbers, cases),
                 )
             except RegistryMovedError:
                 if attempt == _TRIES:
@@ -328,9 +349,17 @@ class Importer:
         for rows in _in_batches(self._distinct(through)):
             good = [r.row for r in rows if r.fault is None and r.no_case is None]
             known = set() if is_new else self._known(import_id, good)
+            taken = self._with_taken_number([row for row in good if row.number not in known])
+            faults = [(r.row.number, r.fault) for r in rows if r.fault is not None]
+            if self._order.skip_known:
+                known |= taken
+            else:
+                column = self._order.import_map.file_number or ""
+                faults += [(number, Fault("number-known", column)) for number in taken]
+                good = [row for row in good if row.number not in taken]
             yield _Batch(
                 rows=[row for row in good if row.number not in known],
-                faults=[(r.row.number, r.fault) for r in rows if r.fault is not None],
+                faults=faults,
                 no_cases=[(r.row.number, r.no_case) for r in rows if r.no_case is not None],
                 known=len(known),
                 last=rows[-1].row.number,
@@ -343,18 +372,53 @@ class Importer:
         with self._database.connection() as connection:
             return {ids[case_id] for case_id in recorded_cases(connection, list(ids))}
 
+    def _with_taken_number(self, rows: Sequence[ImportRow]) -> set[int]:
+        """Return the rows whose file number the agency uses for a case in the vault."""
+        numbered = {row.file_number: row.number for row in rows if row.file_number is not None}
+        if self._numbers is None or not numbered:
+            return set()
+        key = self._numbers.tokens_key()
+        with self._database.transaction(role=vault_role(self._party)) as connection:
+            taken = taken_numbers(connection, self._party, self._order.agency, key, list(numbered))
+        return {numbered[number] for number in taken}
+
+    def _put_numbers(self, cases: Sequence[ReadyCase], connection: Connection[DictRow]) -> None:
+        numbers = [case.file_number for case in cases if case.file_number is not None]
+        if self._numbers is not None and numbers:
+            key = self._numbers.tokens_key()
+            put_numbers(connection, self._party, self._order.agency, key, numbers)
+
     def _distinct(self, through: int) -> Iterator[ReadRow]:
         seen: set[bytes] = set()
         key = secrets.token_bytes(16)
+
+        def is_new(content: bytes) -> bool:
+            mark = blake2b(content, digest_size=16, key=key).digest()
+            before = len(seen)
+            seen.add(mark)
+            return len(seen) > before
+
         for read in read_rows(self._order.source, self._order.import_map, self._form):
             if read.fault is None and read.no_case is None:
-                content = dumps(read.row.values, sort_keys=True).encode()
-                mark = blake2b(content, digest_size=16, key=key).digest()
-                if mark in seen:
+                row = read.row
+                content = dumps([row.values, row.file_number], sort_keys=True).encode()
+                if not is_new(content):
                     read = replace(read, fault=Fault("duplicate-row"))
-                seen.add(mark)
+                elif row.file_number is not None:
+                    read = self._numbered(read, row.file_number, is_new)
             if read.row.number > through:
                 yield read
+
+    def _numbered(self, read: ReadRow, told: str, is_new: Callable[[bytes], bool]) -> ReadRow:
+        """Return a row with its file number as it is kept, or with what is wrong with it."""
+        column = self._order.import_map.file_number or ""
+        try:
+            number = read_file_number(told)
+        except Refusal as refusal:
+            return replace(read, fault=Fault(refusal.rule, column))
+        if not is_new(number_form(number).encode()):
+            return replace(read, fault=Fault("number-again", column))
+        return replace(read, row=read.row._replace(file_number=number))
 
     def _summary(self, mark: ImportProgress) -> Summary:
         return Summary(mark, self._form, self._recorded_now, self._first, self._last)

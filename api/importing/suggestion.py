@@ -49,6 +49,10 @@ _OF_PERSON = tuple(
         ("indicators", "indicators;indikatori;treguesit"),
     )
 )  # fmt: skip
+_FILE_NUMBER = frozenset(
+    ("file number", "case number", "case id", "broj predmeta", "broj slucaja", "nas broj")
+    + ("numri i rastit", "numri i dosjes", "nr i rastit", "nr i dosjes")
+)
 _SLASHED = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})")
 
 
@@ -103,6 +107,10 @@ def _written(form: TableForm, header: int, columns: Sequence[_Column]) -> Iterat
         if value is not None:
             yield f"{name} = {_quoted(value)}"
     yield f"header_row = {header}"
+    numbered = [one.name for one in columns if _plain(one.name) in _FILE_NUMBER][:1]
+    for name in numbered:
+        yield f"file_number = {_quoted(name)}"
+    columns = [one for one in columns if one.name not in numbered]
     meant = {one.name: field for one in columns if (field := _field(one.name)) is not None}
     days = [v for one in columns if _is_day(meant.get(one.name)) for v in one.values]
     yield from _day_form(days)

@@ -41,6 +41,9 @@ class ImportMap(LedgerModel):
     """The meaning of a value, by the field's name. An empty text leaves the value out."""
     defaults: dict[str, Any] = Field(default_factory=dict)
     """The values of all rows, by ``kind.field``, if a row has such an action."""
+    file_number: str | None = None
+    """The column of the agency's own number. It is kept with the case, and one number is one case.
+    """
     ignore: frozenset[str] = frozenset()
     """Columns of the file that are not read."""
     ignore_others: bool = False
@@ -113,12 +116,16 @@ class ImportMap(LedgerModel):
                 raise ValueError(f"defaults: there is no field {name}; write kind.field")
         return self
 
+    def knows(self, column: str) -> bool:
+        """Return whether the map says what a column is, or that it is not read."""
+        return column in self.ignore or column == self.file_number or bool(self.names(column))
+
     def names(self, column: str) -> tuple[str, ...]:
         """Return the names of the fields that a column of the file fills.
 
         The result is empty for a column that is unknown or not read.
         """
-        if column in self.ignore:
+        if column in self.ignore or column == self.file_number:
             return ()
         mapped = self.columns.get(column)
         if mapped is None:

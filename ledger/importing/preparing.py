@@ -30,6 +30,7 @@ from ledger.signing.signed_action import SignedAction
 from ledger.store.bulk_append import NewEvent
 from ledger.system import clock
 from ledger.vault.bulk_deposits import SealedDeposit, seal_all
+from ledger.vault.bulk_file_numbers import SealedNumber, seal_number
 from ledger.vault.data_keys import DataKeys
 
 _ROOM = 100  # for the time of recording, as for any append
@@ -40,6 +41,8 @@ class ImportRow(NamedTuple):
 
     number: int
     values: Mapping[str, Any]
+    file_number: str | None = None
+    """The agency's own number of the case."""
 
 
 class ReadyCase(NamedTuple):
@@ -51,6 +54,7 @@ class ReadyCase(NamedTuple):
     deposits: list[SealedDeposit]
     decided_at: datetime
     """By which time its actions were decided: they are not recorded with an earlier one."""
+    file_number: SealedNumber | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class _Judged(NamedTuple):
     refused: RefusedRow | None
     not_imported: Sequence[str]
     decided_at: datetime
+    file_number: str | None
 
 
 def case_id_of(import_id: UUID, row: int) -> UUID:
@@ -149,7 +154,9 @@ class Preparer:
             # Its message may hold a value; its class does not.
             raise RowError(f"row {row.number} cannot be read ({type(error).__name__})") from None
         refused = RefusedRow(row.number, faults) if faults else None
-        return _Judged(row.number, case_id, signed, refused, mapped.not_imported, now)
+        return _Judged(
+            row.number, case_id, signed, refused, mapped.not_imported, now, row.file_number
+        )
 
     def _decided(
         self, mapped: Mapped, case_id: UUID, faults: list[Fault], now: datetime
@@ -212,7 +219,7 @@ class Preparer:
             persons = [one.case_id for one in accepted if any(a.digests for a, _ in one.signed)]
             data_keys = self._keys.make_all(persons)
         made = []
-        for row, case_id, signed, _, _, decided_at in accepted:
+        for row, case_id, signed, _, _, decided_at, number in accepted:
             events = [
                 NewEvent(case_id, version, action.kind, action.id, action.sd_jwt.encode("ascii"))
                 for version, (action, _) in enumerate(signed, 1)
@@ -222,5 +229,8 @@ class Preparer:
                 for action, disclosed in signed
                 if case_id in data_keys and action.digests
             ]
-            made.append(ReadyCase(row, case_id, events, deposits, decided_at))
+            sealed = None
+            if number is not None and case_id in data_keys:
+                sealed = seal_number(data_keys[case_id], case_id, self._signer.agency, number)
+            made.append(ReadyCase(row, case_id, events, deposits, decided_at, sealed))
         return made

@@ -101,8 +101,8 @@ class FileNumbers(AgencyValues):
         ``erased-case``), and ``KeyMissingError`` as a deposit does.
         """
         number = read_file_number(number)
-        key = self._key()
-        token = key.token(_form(number))
+        key = self.tokens_key()
+        token = key.token(number_form(number))
         place = {"id": uuid4(), "case_id": case_id, "agency": agency, "kind": KIND}
 
         def write(connection: Connection[DictRow], data_key: bytes) -> None:
@@ -139,10 +139,10 @@ class FileNumbers(AgencyValues):
 
         Raises ``Refusal`` (``search-closed``).
         """
-        form = _form(text)
+        form = number_form(text)
         if not form or len(text) > MOST_CHARACTERS or not _has_digit(form):
             return ()
-        key = self._key()
+        key = self.tokens_key()
         with self._database.transaction(role=self._role) as connection:
             asked = (key.token(form), key.id, limit)
             rows = connection.execute(self._sql(_TOKENED), asked).fetchall()
@@ -165,7 +165,7 @@ class FileNumbers(AgencyValues):
 
     def _renew(self, row: DictRow, key: SearchKey) -> None:
         try:
-            token = key.token(_form(self._opened(row)))
+            token = key.token(number_form(self._opened(row)))
             values = {"token": token, "key": key.id, "id": row["id"], "sealed": row["sealed"]}
             with self._database.transaction(role=self._role) as connection:
                 connection.execute(self._sql(_RETOKENED), values)
@@ -173,7 +173,7 @@ class FileNumbers(AgencyValues):
             self._unread.add(row["id"])
             _log.error("a file number gets no token", error=type(error).__name__)
 
-    def _key(self) -> SearchKey:
+    def tokens_key(self) -> SearchKey:
         """Return the key under which all tokens are. Raises ``Refusal`` (``search-closed``)."""
         key = self._search_key()
         if key is None:
@@ -195,7 +195,7 @@ class FileNumbers(AgencyValues):
 
     def _taken(self, agency: str, number: str, key: SearchKey) -> Refusal:
         with self._database.transaction(role=self._role) as connection:
-            asked = (key.token(_form(number)), key.id, _PAGE)
+            asked = (key.token(number_form(number)), key.id, _PAGE)
             rows = connection.execute(self._sql(_TOKENED), asked).fetchall()
         other = next((row["case_id"] for row in rows if row["agency"] == agency), None)
         named = "another case" if other is None else f"case {case_reference(other)}"
@@ -212,7 +212,7 @@ class FileNumbers(AgencyValues):
 def read_file_number(text: str) -> str:
     """Return a file number without needless spaces. Raises ``Refusal`` (``file-number-form``)."""
     number = " ".join(unicodedata.normalize("NFC", text).split())
-    if not number or len(number) > MOST_CHARACTERS or not _has_digit(_form(number)):
+    if not number or len(number) > MOST_CHARACTERS or not _has_digit(number_form(number)):
         raise _no_number(
             f"A file number has at most {MOST_CHARACTERS} characters, and at least one digit."
         )
@@ -230,7 +230,7 @@ def _has_digit(form: str) -> bool:
     return any(map(str.isdigit, form))
 
 
-def _form(text: str) -> str:
+def number_form(text: str) -> str:
     """Return the form in which two writings of one number are equal, in either script."""
     plain = anyascii(unicodedata.normalize("NFKC", text).casefold()).casefold()
     return f"file|{form}" if (form := _BETWEEN.sub("-", plain).strip("-")) else ""

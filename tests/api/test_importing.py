@@ -23,7 +23,7 @@ from api.importing.error_file import reasons
 from api.importing.files import ImportFileError
 from api.importing.import_run import ImportConflictError, Importer, Order, Progress, Summary
 from api.importing.journal import JournalError
-from api.keys.country_keys import country_key, country_keys, person_keys
+from api.keys.country_keys import country_key, country_keys, person_keys, search_keys
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.importing.import_map import load_map
@@ -32,6 +32,7 @@ from ledger.refusals import Refusal
 from ledger.signing import keys as agency_keys
 from ledger.signing import signed_action
 from ledger.store.database import Database
+from ledger.vault.file_numbers import FileNumbers
 from ledger.vault.vault import Vault
 from ledger.verification.evidence_reader import kept_in, registered_keys, stored_rows
 from ledger.verification.verification import verify_ledger
@@ -465,4 +466,41 @@ def test_a_spreadsheet_becomes_cases_and_a_rehearsal_shows_its_first_persons_to_
         3, {"above-names": 2}, "Slučajevi",
     )  # fmt: skip
     assert machine.run(machine.order(source, file.told)).recorded_now == 0
+    machine.holds()
+
+
+def test_the_agencys_own_number_is_kept_and_one_number_is_one_case(machine: Machine) -> None:
+    text = f'file_number = "Broj"\n{MAP}'
+    content = [{**one, "Broj": f"NJ-{n}/2024"} for n, one in enumerate(rows(5, seed=40), 1)]
+    content[3]["Broj"] = "nj 2 / 2024"  # the second one in another writing
+    content[4]["Broj"] = "bez broja"
+    source = machine.csv(content, "numbered.csv")
+    done = machine.run(machine.order(source, text))
+    assert (done.mark.recorded, done.mark.refused) == (3, 2)
+    told = {(one.rule, one.column) for one, _ in reasons(source.with_suffix(".errors"))}
+    assert told == {("number-again", "Broj"), ("file-number-form", "Broj")}
+    case_ids = [case_id_of(machine.import_id(source), row) for row in (2, 3, 4)]
+    with psycopg.connect(machine.conninfo) as connection:
+        kept = connection.execute(
+            "SELECT case_id, agency, sealed FROM vault_xk.agency_values WHERE kind = 'file_number'"
+        ).fetchall()
+    assert {(row[0], row[1]) for row in kept} == {(one, "xk-nac") for one in case_ids}
+    assert not any(b"2024" in bytes(row[2]) for row in kept)
+    own = country_keys(machine.settings, ["XK"])
+    keys = person_keys(machine.settings, own)["XK"]
+    with Database(machine.conninfo, max_size=1) as database:
+        numbers = FileNumbers(
+            database, "XK", keys, keys.make, search_keys(machine.settings, own)["XK"]
+        )
+        assert numbers.find("nj 3 2024", 5) == [(case_ids[2], "xk-nac")]
+        assert numbers.of_cases(case_ids)[case_ids[0]][0].number == "NJ-1/2024"
+    # The same numbers come again, in a later file of the office.
+    later = [{**one, "Broj": f"NJ-{n}/2024"} for n, one in enumerate(rows(3, seed=41), 2)]
+    again = machine.csv(later, "later.csv")
+    rehearsed = machine.run(machine.order(again, text, dry_run=True))
+    assert (rehearsed.mark.recorded, rehearsed.mark.refused) == (1, 2)
+    assert [one.rule for one, _ in reasons(again.with_suffix(".errors"))] == ["number-known"]
+    passed = machine.run(machine.order(again, text, skip_known=True))
+    assert (passed.recorded_now, passed.mark.refused) == (1, 0)
+    assert machine.run(machine.order(again, text)).recorded_now == 0
     machine.holds()

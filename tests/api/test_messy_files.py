@@ -121,11 +121,12 @@ def test_a_suggested_map_reads_the_file_that_it_was_made_of(tmp_path: Path) -> N
 def test_a_suggestion_knows_labels_and_values_in_each_language(tmp_path: Path) -> None:
     path = tmp_path / "cases.csv"
     path.write_text(
-        "Emri;Mbiemri;Datëlindja;Gjinia;Shtetësia;Napomena\n"
-        "Çelë;Gjëlosh;1/2/2010;Femër;XK;tajna\nAna;Iks;3/4/2011;zqDrugo;ME;tajna\n"
+        "Nr. i rastit;Emri;Mbiemri;Datëlindja;Gjinia;Shtetësia;Napomena\n"
+        "7/24;Çelë;Gjëlosh;1/2/2010;Femër;XK;tajna\n8/24;Ana;Iks;3/4/2011;zqDrugo;ME;tajna\n"
     )
     text = suggested_map(path)
     for line in (
+        'file_number = "Nr. i rastit"',
         '"Emri" = "prs_FirstName"',
         '"Mbiemri" = "prs_SecondName"',
         '"Datëlindja" = "prs_Birthdate"',
