@@ -50,8 +50,10 @@ _OF_PERSON = tuple(
     )
 )  # fmt: skip
 _FILE_NUMBER = frozenset(
-    ("file number", "case number", "case id", "broj predmeta", "broj slucaja", "nas broj")
-    + ("numri i rastit", "numri i dosjes", "nr i rastit", "nr i dosjes")
+    (
+        *("file number", "case number", "case id", "broj predmeta", "broj slucaja", "nas broj"),
+        *("numri i rastit", "numri i dosjes", "nr i rastit", "nr i dosjes"),
+    )
 )
 _SLASHED = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})")
 
