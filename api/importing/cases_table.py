@@ -16,7 +16,8 @@ _TOTAL = re.compile(
     r"(total|totals|sum|ukupno|svega|zbir|suma|gjithsej|totali|shuma|вкупно|укупно|σύνολο)\b[\s:.]*",
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"[\d\s.,%+-]*")
+_SUM = re.compile(r"[+-]?(0|[1-9]\d{0,6}|[1-9]\d{0,2}([ .,]\d{3}){1,2})([.,]\d{1,2})?\s?%?")
+"""A count or a sum. A day, a phone or an identity number is none: they are of a person."""
 
 
 class NoCase(StrEnum):
@@ -43,6 +44,8 @@ class CasesTable:
     header_row: int
     names: Sequence[str]
     """As the file has them, normalised."""
+    width: int
+    """The cells of the row with the names, empty ones too."""
     rows: Iterator[TableRow]
 
 
@@ -59,6 +62,7 @@ def cases_table(lines: Iterable[Line], import_map: ImportMap) -> CasesTable:
     return CasesTable(
         head[at].number,
         names,
+        len(head[at].cells),
         chain(above, (TableRow(one, _no_case(one, names)) for one in below)),
     )
 
@@ -95,6 +99,6 @@ def _no_case(line: Line, names: Sequence[str]) -> NoCase | None:
     filled = [text for text in texts if text]
     if [text.casefold() for text in texts[: len(names)]] == [name.casefold() for name in names]:
         return NoCase.NAMES_AGAIN
-    if _TOTAL.fullmatch(filled[0]) and all(_NUMBER.fullmatch(text) for text in filled[1:]):
+    if _TOTAL.fullmatch(filled[0]) and all(_SUM.fullmatch(text) for text in filled[1:]):
         return NoCase.TOTAL
     return None

@@ -4,13 +4,17 @@ import codecs
 import hashlib
 import io
 import json
+import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-from api.importing.cases_table import NoCase, cases_table, cell
+from anyascii import anyascii
+
+from api.importing.cases_table import CasesTable, NoCase, cases_table, cell
 from api.importing.tables import (
     BoundedLines,
     ImportFileError,
@@ -19,7 +23,8 @@ from api.importing.tables import (
     lines,
     not_in,
 )
-from ledger.importing.garbled import is_garbled
+from ledger.importing.fields import STANDARD
+from ledger.importing.garbled import has_lost_digits, is_garbled
 from ledger.importing.import_map import ImportMap
 from ledger.importing.mapping import Fault
 from ledger.importing.preparing import ImportRow
@@ -28,6 +33,8 @@ from ledger.system.bounded_files import open_ordinary
 _READ = 1 << 20
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 _JSON_ENCODING = "utf-8-sig"
+_LIKE, _LEAST_LIKE = 0.9, 5
+"""How alike two names are if one is taken for a slip, from 0 to 1; and the length of each."""
 
 __all__ = ["ImportFileError", "ReadRow", "digest", "file_form", "read_rows"]
 
@@ -89,17 +96,32 @@ def _table(path: Path, import_map: ImportMap, form: TableForm) -> Iterator[ReadR
             for column, raw in zip(columns, cells, strict=False)
             if column and (text := cell(raw))
         }
-        fault = _fault(columns, cells, values)
+        fault = Fault("row-shape") if _is_shifted(table, cells) else _fault(values)
         file_number = values.pop(import_map.file_number or "", None)
         yield ReadRow(ImportRow(number, values, file_number), fault, read)
 
 
-def _fault(columns: Sequence[str], cells: Sequence[str], values: Mapping[str, str]) -> Fault | None:
-    if len(cells) < len(columns) or any(text.strip() for text in cells[len(columns) :]):
-        return Fault("row-shape")
+def _is_shifted(table: CasesTable, cells: Sequence[str]) -> bool:
+    """Return whether a row has other cells than the names, so that values may be in wrong columns.
+
+    An empty cell too many counts: a delimiter inside an earlier value makes one, where the last
+    column is empty.
+    """
+    named = len(table.names)
+    return (
+        len(cells) < named
+        or len(cells) > max(named, table.width)
+        or any(text.strip() for text in cells[named:])
+    )
+
+
+def _fault(values: Mapping[str, Any]) -> Fault | None:
+    """Return the fault of a text that is not any more what was written once."""
     for column, text in values.items():
-        if is_garbled(text):
+        if isinstance(text, str) and is_garbled(text):
             return Fault("garbled", column)
+        if isinstance(text, str) and has_lost_digits(text):
+            return Fault("lost-digits", column)
     return None
 
 
@@ -114,12 +136,50 @@ def _columns(named: Sequence[str], import_map: ImportMap) -> list[str]:
             "them as HTCDS does, or in the map's columns, or in what it ignores. `case-ledger "
             "import FILE --suggest` writes a map to begin with."
         )
+    if almost := _misspelt(named, unread, import_map):
+        raise ImportFileError(
+            "these columns have almost a name that the map or HTCDS has, and would not be read: "
+            f"{', '.join(map(str, almost))}. Correct the map's columns, or name them in what it "
+            "ignores."
+        )
     read = [name for name in named if name not in import_map.ignore and name not in unread]
     if not read:
         raise ImportFileError("the file names no columns")
     if len(set(read)) != len(read):
         raise ImportFileError("two columns have the same name")
     return [name if name in read else "" for name in named]
+
+
+def _misspelt(named: Sequence[str], unread: Collection[str], import_map: ImportMap) -> list[int]:
+    """Return the numbers of the unread columns whose name is almost one that is read.
+
+    A name that the file has itself stands for no other column.
+    """
+    known = {*import_map.columns, *STANDARD, import_map.file_number or ""}
+    wanted = {_plain(name) for name in known - {*named}} - {""}
+    read = {_plain(name) for name in named if name not in unread}
+    return [
+        index
+        for index, name in enumerate(named, 1)
+        if name in unread and any(_is_almost(_plain(name), other) for other in wanted - read)
+    ]
+
+
+def _is_almost(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    if min(len(one), len(other)) < _LEAST_LIKE or _digits(one) != _digits(other):
+        return False
+    matcher = SequenceMatcher(None, one, other, autojunk=False)
+    return matcher.quick_ratio() >= _LIKE and matcher.ratio() >= _LIKE
+
+
+def _digits(name: str) -> str:
+    return re.sub(r"\D", "", name)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", anyascii(name).lower())
 
 
 def _json_lines(path: Path, import_map: ImportMap, form: TableForm) -> Iterator[ReadRow]:
@@ -153,11 +213,9 @@ def _json_row(text: str, import_map: ImportMap) -> tuple[dict[str, Any], Fault |
                 continue
             return {}, Fault("unknown-column", f"({index})")
         value = value.strip() if isinstance(value, str) else value
-        if isinstance(value, str) and is_garbled(value):
-            return {}, Fault("garbled", name)
         if value not in ("", None, []):
             values[name] = value
-    return values, None
+    return values, _fault(values)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -26,6 +26,9 @@ _HEAD_LINES = 40
 _MOST_UNPACKED_BYTES = 1 << 30
 """A spreadsheet is a ZIP of XML: one that unpacks to more is not opened."""
 
+_ROUNDED_FROM = 1e15
+"""A spreadsheet keeps 15 digits of a number: of a longer one the last digits are lost."""
+
 
 class ImportFileError(ValueError):
     """A file as a whole cannot be imported; the message says why, and repeats nothing of it."""
@@ -219,10 +222,15 @@ def _chosen_sheet(book: Any, named: str | None) -> str:
 
 
 def _text(cell: Any) -> str:
-    """Return a cell as a person types it: a day as 2024-03-01, a whole number without a point."""
+    """Return a cell as a person types it: a day as 2024-03-01, a whole number without a point.
+
+    A number that lost digits is written with an exponent, as a spreadsheet shows it.
+    """
     match cell:
         case bool():
             return "true" if cell else "false"
+        case float() if abs(cell) >= _ROUNDED_FROM:
+            return f"{cell:E}"
         case float() if cell.is_integer():
             return str(int(cell))
         case datetime() if cell.time() == time():

@@ -27,6 +27,7 @@ from ledger.importing.fields import (
     place,
     shape,
 )
+from ledger.importing.garbled import has_lost_zero
 from ledger.importing.import_map import ImportMap
 from ledger.procedure.disclosed_dates import quarter_to_state
 from ledger.vocabulary import CASE_ACTIONS, Action
@@ -314,6 +315,7 @@ class Mapper:
         opened, columns = draft.values["case_opened", 1], draft.columns["case_opened", 1]
         opened.setdefault("countries", (self._party,))
         born, at_opening = opened.get("birthdate"), opened.get("acted_at")
+        self._check_number(draft, opened, columns)
         if "age_group" not in opened and isinstance(born, date) and isinstance(at_opening, date):
             is_adult = _age(born, at_opening) >= ADULT_AT
             opened["age_group"] = AgeGroup.ADULT if is_adult else AgeGroup.CHILD
@@ -326,6 +328,15 @@ class Mapper:
             if quarter is not None and opened["age_group"] != AgeGroup.ADULT:
                 opened.setdefault("of_age_from", quarter)
                 columns.setdefault("of_age_from", columns["birthdate"])
+
+    def _check_number(
+        self, draft: _Draft, opened: Mapping[str, Any], columns: Mapping[str, str]
+    ) -> None:
+        number, born = opened.get("identity_number"), opened.get("birthdate")
+        known = born if isinstance(born, date) else None
+        if isinstance(number, str) and has_lost_zero(number, known):
+            at = ("case_opened", "identity_number")
+            draft.faults.append(Fault("lost-digits", columns["identity_number"], *at))
 
     def _build(self, draft: _Draft, action_id: Callable[[str, int], UUID]) -> list[MappedAction]:
         """Return the actions in the order in which they took place; the opening comes first."""

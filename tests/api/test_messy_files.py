@@ -1,16 +1,18 @@
 """Files of cases that are hard to read: each is read right, or refused with reason and place."""
 
+from datetime import date
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import xlsxwriter
 
 from api.importing.files import file_form, read_rows
 from api.importing.shipped_maps import shipped_map
 from api.importing.suggestion import suggested_map
 from api.importing.tables import ImportFileError
 from ledger.importing.days import Days
-from ledger.importing.garbled import is_garbled
+from ledger.importing.garbled import has_lost_zero, is_garbled
 from ledger.importing.import_map import ImportMap, load_map, with_defaults
 from ledger.importing.mapping import Mapper
 from ledger.importing.preparing import Preparer, Signer
@@ -69,6 +71,43 @@ def test_a_spreadsheet_that_is_none_is_refused(tmp_path: Path) -> None:
     path.write_bytes(FILES[0].content)
     with pytest.raises(ImportFileError, match="no sheet of the name"):
         file_form(path, ImportMap(sheet="Other"))
+
+
+def test_a_column_with_almost_a_known_name_is_not_left_unread_in_silence(tmp_path: Path) -> None:
+    path = tmp_path / "cases.csv"
+    told = ImportMap(ignore_others=True, columns={"datum rođenja": "prs_Birthdate"})
+    for name in ("Datum rodjenja", "datum_rođenja", "prs_birthdate"):
+        path.write_text(f"prs_FirstName,x,{name}\nAna,1,2010-01-01\n")
+        with pytest.raises(ImportFileError, match=r"columns have almost a name .* read: 3\."):
+            list(read_rows(path, told, file_form(path, told)))
+    path.write_text("prs_FirstName,prs_FirstName2,remark\nAna,1,2\n")
+    (row,) = read_rows(path, told, file_form(path, told))
+    assert row.row.values == {"prs_FirstName": "Ana"}
+
+
+def test_a_long_number_of_a_spreadsheet_has_an_exponent_and_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cases.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        sheet = book.add_worksheet()
+        for row, number in enumerate(("prs_IdentityNumber", 123456789012345, 12345678901234567)):
+            sheet.write(row, 0, number)
+    rows = list(read_rows(path, ImportMap(), file_form(path, ImportMap())))
+    assert rows[0].row.values == {"prs_IdentityNumber": "123456789012345"}
+    assert [one.fault and one.fault.rule for one in rows] == [None, "lost-digits"]
+
+
+@pytest.mark.parametrize(
+    ("number", "born", "lacks"),
+    [
+        ("101006500006", date(2006, 1, 1), True), ("101006500006", None, True),
+        ("0101006500006", None, False), ("101006500007", None, False),
+        ("101006500006", date(2006, 2, 1), False), ("1234567890", None, False),
+    ],
+)  # fmt: skip
+def test_a_number_without_its_first_zero_is_told(
+    number: str, born: date | None, lacks: bool
+) -> None:
+    assert has_lost_zero(number, born) is lacks
 
 
 def test_short_years_turn_at_the_year_that_the_map_says() -> None:

@@ -133,6 +133,9 @@ def messy_files() -> list[MessyFile]:
     text = _csv([head, *rows])
     above = {1: "above-names", 3: "above-names"}
     titled = _csv([["Ministarstvo"], [""], ["Stanje na dan", "1.1.2025"], head, *rows])
+    shifted = ["Ana", "Iks, 3", "2012-11-01", "2024-01-01", ""]  # its country is empty
+    numbered = MAP.replace("[values", 'jmbg = "prs_IdentityNumber"\n[values', 1)
+    numbers = ("1,41E+11", "111012210018", "0407008210018")
     totals = [["Ukupno", "3", "", "", ""], ["TOTAL:", "", "3", "", ""]]
     garbled = "Šćepanović".encode("cp1250").decode("cp1252")
     twice = "Šćepanović".encode().decode("cp1252")
@@ -154,6 +157,29 @@ def messy_files() -> list[MessyFile]:
             "names-again.csv",
             _csv([head, rows[0], [name.upper() for name in head], *rows[1:]]).encode(),
             no_cases={3: "names-again"},
+        ),
+        # No total, although the name is a word for one: a day is no count.
+        MessyFile(
+            "name-like-total.csv",
+            _csv([head, *rows[:1], ["Suma", "", "", "02.04.2024", ""]]).encode(),
+            PEOPLE[:1],
+            refused={3: "missing"},
+        ),
+        # A delimiter inside a value, where the last cell of the row is empty.
+        MessyFile(
+            "shifted.csv", _csv([head, rows[0], shifted]).encode(), PEOPLE[:1],
+            refused={3: "row-shape"},
+        ),
+        # Numbers that a spreadsheet took apart.
+        MessyFile(
+            "numbers.csv",
+            _csv(
+                [[*head, "jmbg"], *([*row, one] for row, one in zip(rows, numbers, strict=True))],
+                ";",
+            ).encode(),
+            PEOPLE[2:],
+            numbered,
+            refused={2: "lost-digits", 3: "lost-digits"},
         ),
         # Delimiters, with Excel's line too.
         MessyFile("semicolons.csv", _csv([head, *rows], ";").encode()),
