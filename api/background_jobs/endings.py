@@ -2,11 +2,12 @@
 
 These are the first entries of access logs, the names of members who left, the changes of members,
 links of invitations that are over, keys that browsers made and no coordinator registered, and marks
-of what was read.
+of what was read. What can never be made again ends only once witnesses have cosigned for days at
+later times: this node's own clock decides nothing of that.
 ``case-ledger privacy retention`` has the whole table.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 import structlog
@@ -15,6 +16,7 @@ from api.authentication.members import Manager, Members
 from api.runtime.readiness import Check
 from api.runtime.settings import Settings
 from ledger.application import Ledger
+from ledger.log.cosigned_times import CosignedTimes
 from ledger.procedure.protocol import NODE
 from ledger.store.database import Database
 from ledger.system import clock
@@ -23,6 +25,9 @@ from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.vault import Vaults
 
 _EVERY_SECONDS = 3600.0
+_BEHIND = timedelta(days=14)
+"""What ends for good ends so much after its period: that end was cosigned for a while by then."""
+_COSIGNED_FOR = timedelta(days=3)
 _END_CHANGES = "DELETE FROM access.member_changes WHERE at < %(before)s"
 _END_INVITATIONS = "DELETE FROM access.invitations WHERE expires_at < %(before)s"
 _END_KEY_REQUESTS = "DELETE FROM access.key_requests WHERE asked_at < %(before)s"
@@ -55,9 +60,11 @@ class Endings(PeriodicWorker):
         members: Members,
         database: Database,
         settings: Settings,
+        cosigned_times: Callable[[], CosignedTimes],
         troubles: Check = tuple,
     ) -> None:
         """Prepare the job. Nothing ends while ``troubles`` finds a trouble of the clock."""
+        self._cosigned_times = cosigned_times
         self._ledger = ledger
         self._vaults = vaults
         self._members = members
@@ -77,12 +84,25 @@ class Endings(PeriodicWorker):
             return {}
         settings, now = self._settings, clock.now()
         return {
-            "entries of access logs": self._end_readings(_before(now, settings.access_log_days)),
-            "names of members": self._end_names(_before(now, settings.member_name_days)),
-            "changes of members": self._run(_END_CHANGES, _before(now, settings.access_log_days)),
+            **self._end_for_good(now - _BEHIND),
             "links of invitations": self._run(_END_INVITATIONS, now),
             "asked keys": self._run(_END_KEY_REQUESTS, _before(now, settings.key_request_days)),
             "read marks": self._end_marks(_before(now, settings.read_mark_days)),
+        }
+
+    def _end_for_good(self, now: datetime) -> Mapping[str, int]:
+        """End what is over its time by ``now``, if the witnesses too have been after ``now``.
+
+        A clock that is years ahead would end everything at once. It has to be wrong for days, and
+        those of the witnesses with it.
+        """
+        if not self._cosigned_times().have_been_after(now, _COSIGNED_FOR):
+            return {}
+        settings = self._settings
+        return {
+            "entries of access logs": self._end_readings(_before(now, settings.access_log_days)),
+            "names of members": self._end_names(_before(now, settings.member_name_days)),
+            "changes of members": self._run(_END_CHANGES, _before(now, settings.access_log_days)),
         }
 
     def _end_readings(self, before: datetime) -> int:

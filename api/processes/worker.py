@@ -290,6 +290,7 @@ class NodeWorker:
                 node.members,
                 node.database,
                 node.settings,
+                node.cosigned_times,
                 node.clock.check,
             )
         )

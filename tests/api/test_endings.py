@@ -1,7 +1,7 @@
 """The endings of a worker: entries of access logs, names of members, marks, links."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from api.authentication.members import Manager, MemberDetails, Members
 from api.background_jobs.endings import Endings
 from api.runtime.settings import Settings
+from ledger.log.cosigned_times import CosignedTimes, DatedCheckpoint
 from ledger.procedure.protocol import Operation
 from ledger.procedure.readings import Asked, Reading
 from ledger.signing import signed_action
@@ -26,10 +27,18 @@ from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import Purpose
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
+from tests.support.cosigned import policy
 from tests.support.vaults import reading
 
 COUNTRY = FileCountryKey.generate()
 YEAR = timedelta(days=366)
+
+
+def cosigned_daily(until: datetime) -> CosignedTimes:
+    """Return the times of a witness that cosigned every day for two months."""
+    times = (until - timedelta(days=n) for n in range(60, -1, -1))
+    dated = [DatedCheckpoint(n, {"ME": time}) for n, time in enumerate(times, 1)]
+    return CosignedTimes(dated, policy("ME"))
 
 
 class World:
@@ -50,7 +59,16 @@ class World:
             )
         )
         vaults: Any = [self.vault]
-        self.job = Endings(ledger, vaults, self.members, pool, self.settings, lambda: self.troubles)
+        self.times = cosigned_daily(clock.now())
+        self.job = Endings(
+            ledger,
+            vaults,
+            self.members,
+            pool,
+            self.settings,
+            lambda: self.times,
+            lambda: self.troubles,
+        )
 
     def write(self, ages: list[timedelta], case_id: UUID) -> None:
         """Write the first entries of the log, as if they were made so long ago."""
@@ -103,6 +121,12 @@ def test_the_first_entries_of_an_access_log_end_and_the_rest_still_holds(world: 
     world.troubles = ["clock-differs"]
     assert not world.job.end()
     world.troubles = []
+    right = world.times
+    ahead = [DatedCheckpoint(n, {"ME": clock.now()}) for n in (70, 71)]
+    long_ago = cosigned_daily(clock.now() - 10 * YEAR)
+    world.times = CosignedTimes([*long_ago.checkpoints, *ahead], right.policy)
+    assert "entries of access logs" not in world.job.end(), "the clocks jumped by ten years"
+    world.times = right
     assert world.job.end()["entries of access logs"] == 3
     assert world.vault.readings.ended()[0] == 3
     left = world.vault.readings.of_case(case_id)
@@ -150,7 +174,7 @@ def test_names_links_asked_keys_changes_and_marks_end(world: World) -> None:
     assert not any(counts.values())
     with psycopg.connect(world.database) as owner:
         for age in (
-            "UPDATE access.members SET disabled_at = now() - interval '366 days'"
+            "UPDATE access.members SET disabled_at = now() - interval '380 days'"
             f" WHERE id = '{left.id}'",
             "UPDATE access.invitations SET expires_at = now()",
             f"INSERT INTO access.key_requests VALUES (repeat('k', 43), '{stays.id}', '{{}}',"
