@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
-from uuid import UUID
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -25,12 +24,16 @@ app = typer.Typer(
 
 At = Annotated[
     str,
-    typer.Option(help="The moment of knowledge: a position, a time with its offset, or now."),
+    typer.Option(
+        help="The moment of knowledge: a position, a time with its offset, a day of your country, "
+        "or now."
+    ),
 ]
 ValidAt = Annotated[
     str | None,
-    typer.Option(help="Show what had happened by this time, as known at the moment."),
+    typer.Option(help="Show what had happened by this time or day, as known at the moment."),
 ]
+CaseName = Annotated[str, typer.Argument(help="The case: its id or its short reference.")]
 Export = Annotated[
     Path | None, typer.Option(help="A directory that `case-ledger log export` wrote.")
 ]
@@ -43,7 +46,7 @@ Database = Annotated[
 @asks
 def case(
     asked: MayAsk,
-    case_id: Annotated[UUID, typer.Argument(help="The case.")],
+    case_name: CaseName,
     at: At = "now",
     valid_at: ValidAt = None,
     export: Export = None,
@@ -51,17 +54,24 @@ def case(
 ) -> None:
     """Show a case as it was known at a moment, or as it was on a day."""
 
-    from api.cli.steps.replay_tables import agreement_of, show_case, show_corrections, source_of
+    from api.cli.steps.replay_tables import (
+        agreement_of,
+        case_in,
+        own_zone,
+        show_case,
+        show_corrections,
+        source_of,
+    )
     from projections.folds.case_view import OVERSIGHT_VIEWER, case_view
     from projections.folds.joined_cases import cases_then
     from projections.time.bitemporal import Moment, acts_at, acts_of, state_at
 
     with failures(asked.as_json):
-        moment = Moment.parse(at, valid_at)
+        moment = Moment.parse(at, valid_at, own_zone(asked.agency))
         if export is None and not database:
             with asked.connect(_asking(asked.agency), asked.key) as client:
                 seen = client.case(
-                    case_id,
+                    client.case_named(case_name),
                     as_of_position=moment.position,
                     as_of_time=moment.time,
                     valid_at=moment.valid_at,
@@ -69,7 +79,7 @@ def case(
                 show_case(seen.view, asked.as_json)
                 return
         with source_of(export, database) as source:
-            events = source.case(case_id)
+            events = source.case(case_in(source, case_name))
             acts, agreement = acts_of(events), agreement_of(source)
             state = state_at(acts, agreement, moment)
             if state is None:
@@ -88,7 +98,7 @@ def case(
 @asks
 def difference_of(
     asked: MayAsk,
-    case_id: Annotated[UUID, typer.Argument(help="The case.")],
+    case_name: CaseName,
     before: Annotated[str, typer.Option("--from", help="The earlier moment.")],
     after: Annotated[str, typer.Option("--to", help="The later moment.")] = "now",
     from_valid_at: ValidAt = None,
@@ -98,17 +108,28 @@ def difference_of(
 ) -> None:
     """Show the difference of a case between two moments, and the events that made it."""
 
-    from api.cli.steps.replay_tables import agreement_of, show_difference, source_of
+    from api.cli.steps.replay_tables import (
+        agreement_of,
+        case_in,
+        own_zone,
+        show_difference,
+        source_of,
+    )
     from projections.time.bitemporal import Moment, acts_of
     from projections.time.case_diff import difference
 
     with failures(asked.as_json):
-        moments = Moment.parse(before, from_valid_at), Moment.parse(after, to_valid_at)
+        zone = own_zone(asked.agency)
+        moments = (
+            Moment.parse(before, from_valid_at, zone),
+            Moment.parse(after, to_valid_at, zone),
+        )
         if export is None and not database:
             with asked.connect(_asking(asked.agency), asked.key) as client:
-                found = client.difference(case_id, *moments)
+                found = client.difference(client.case_named(case_name), *moments)
         else:
             with source_of(export, database) as source:
+                case_id = case_in(source, case_name)
                 acts = acts_of(source.case(case_id))
                 if not acts:
                     fail("there is no such case")
@@ -121,18 +142,19 @@ def difference_of(
 
 @app.command()
 def steps(
-    case_id: Annotated[UUID, typer.Argument(help="The case.")],
+    case_name: CaseName,
     export: Export = None,
     database: Database = False,
     as_json: AsJson = False,
 ) -> None:
     """Step through a case, event by event, with the changes of each."""
 
-    from api.cli.steps.replay_tables import agreement_of, show_difference, source_of
+    from api.cli.steps.replay_tables import agreement_of, case_in, show_difference, source_of
     from projections.time.bitemporal import Moment, acts_of
     from projections.time.case_diff import difference
 
     with failures(as_json), source_of(export, database) as source:
+        case_id = case_in(source, case_name)
         acts, agreement = acts_of(source.case(case_id)), agreement_of(source)
         if not acts:
             fail("there is no such case")
@@ -161,14 +183,15 @@ def ledger(
 ) -> None:
     """Show the whole ledger at a moment, in numbers, or the changes between two moments."""
 
-    from api.cli.steps.replay_tables import show_moments, source_of
+    from api.cli.steps.replay_tables import own_zone, show_moments, source_of
     from api.cli.steps.table_words import words
     from projections.time.bitemporal import Moment
     from projections.time.ledger_at import ledger_at, ledger_difference
 
     with failures(asked.as_json):
-        moment = Moment.parse(at)
-        earlier = Moment.parse(since) if since is not None else None
+        zone = own_zone(asked.agency)
+        moment = Moment.parse(at, zone=zone)
+        earlier = Moment.parse(since, zone=zone) if since is not None else None
         if export is None and not database:
             with asked.connect(_asking(asked.agency), asked.key) as client:
                 told = [client.ledger_moment(m) for m in (earlier, moment) if m is not None]

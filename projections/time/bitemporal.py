@@ -5,9 +5,10 @@ if it had been done by then, by all that is known: a mistake that was annulled s
 and an action that was reported late happened at its time of acting.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import takewhile
 from typing import Self
 from uuid import UUID
@@ -22,6 +23,7 @@ from ledger.procedure.case_state import CaseState
 from ledger.vocabulary.action import LedgerModel
 from ledger.vocabulary.types import UtcDatetime
 
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NEWEST = ("version", "position", "last_recorded_at")
 """Parts of a state that say how new it is."""
 
@@ -38,17 +40,18 @@ class Moment:
     """Look at what had happened by then; ``None`` for all that was known."""
 
     @classmethod
-    def parse(cls, text: str, valid_at: str | None = None) -> Self:
-        """Read a position, or a time with its offset; ``now`` for all that is recorded.
+    def parse(cls, text: str, valid_at: str | None = None, zone: tzinfo = UTC) -> Self:
+        """Read a position, a time with its offset, or a day; ``now`` for all that is recorded.
 
-        Raises ``ValueError`` that says how a moment is written.
+        A day means its last moment in ``zone``, so that all of the day counts. Raises
+        ``ValueError`` that says how a moment is written.
         """
-        valid = _time(valid_at) if valid_at is not None else None
+        valid = _time(valid_at, zone) if valid_at is not None else None
         if text == "now":
             return cls(valid_at=valid)
         if text.isdigit():
             return cls(position=int(text), valid_at=valid)
-        return cls(time=_time(text), valid_at=valid)
+        return cls(time=_time(text, zone), valid_at=valid)
 
     def knows(self, position: int, recorded_at: datetime) -> bool:
         """Return whether an event recorded at a position and a time counts as known."""
@@ -152,12 +155,17 @@ def corrections_at(acts: Sequence[Act], moment: Moment) -> tuple[CorrectionShown
     return tuple(shown)
 
 
-def _time(text: str) -> datetime:
+def _time(text: str, zone: tzinfo) -> datetime:
     try:
+        if _DAY.fullmatch(text):
+            following = date.fromisoformat(text) + timedelta(days=1)
+            midnight = datetime.combine(following, time(), zone)
+            return midnight.astimezone(UTC) - timedelta(microseconds=1)
         moment = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(
-            f"{text!r} is no moment: give a position, or a time such as 2026-02-10T12:00:00Z"
+            f"{text!r} is no moment: give a position, a day such as 2026-02-10, or a time such as "
+            "2026-02-10T12:00:00Z"
         ) from None
     if moment.tzinfo is None:
         raise ValueError("give the time with its offset, such as 2026-02-10T12:00:00Z")

@@ -20,6 +20,7 @@ from ledger.procedure.agreement import Agreement
 from ledger.signing import keys
 from ledger.store.database import Database
 from ledger.vocabulary import Action
+from ledger.vocabulary.case_reference import case_reference
 from ledger.vocabulary.coordination import Correction, InformationRequested
 from ledger.vocabulary.picklists import (
     CorrectionEffect,
@@ -250,6 +251,13 @@ def test_what_others_may_not_replay(story: Story) -> None:
 
 def test_commands_say_what_is_wrong(story: Story, export: Path, run: Run) -> None:
     case = str(story.case)
+    reference = case_reference(UUID(case))
+    by_id = run("case", case, "--valid-at", "2026-01-06", "--database")
+    for words in (("--database",), ("--export", str(export))):
+        assert run("case", reference, "--valid-at", "2026-01-06", *words) == by_id
+    live = run("case", reference, "--valid-at", "2026-01-06", agency="xk-ombudsperson")
+    assert live["version"] == by_id["version"]
+    assert "is that of 0 cases" in run("case", case_reference(uuid4()), "--database", code=1)
     assert "offset" in run("case", case, "--at", "2026-01-01T00:00:00", "--database", code=1)
     assert "not both" in run("case", case, "--database", "--export", str(export), code=1)
     assert "say where" in run("case", case, code=1)

@@ -1,8 +1,9 @@
 """Cases at moments: as known and as valid, by a second fold; what differs, and why."""
 
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -144,10 +145,16 @@ def test_corrections_are_shown_whether_they_were_known_or_not(acts: Acts) -> Non
             assert one.known_then == (str(one.correction) in known)
 
 
-@pytest.mark.parametrize("text", ["yesterday", "2026-02-10", "2026-02-10T12:00:00", "-3", ""])
+@pytest.mark.parametrize("text", ["yesterday", "2026-02-30", "2026-02-10T12:00:00", "-3", ""])
 def test_a_moment_says_how_it_is_written(text: str) -> None:
     with pytest.raises(ValueError, match=r"moment|offset"):
         Moment.parse(text)
+
+
+def test_a_day_ends_at_midnight_of_the_country() -> None:
+    day = Moment.parse("now", "2026-03-29", ZoneInfo("Europe/Tirane")).valid_at
+    assert day == datetime(2026, 3, 29, 21, 59, 59, 999999, tzinfo=UTC)  # summer time began
+    assert Moment.parse("2026-02-10").time == datetime(2026, 2, 10, 23, 59, 59, 999999, tzinfo=UTC)
 
 
 def test_a_moment_is_a_position_or_a_time() -> None:
