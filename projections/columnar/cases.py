@@ -26,7 +26,7 @@ from projections.columnar.duckdb_tables import connect
 from projections.columnar.manifest import SPILL, FileEntry
 from projections.columnar.parquet_writer import TableWriter
 
-CASES_VERSION = 1
+CASES_VERSION = 2
 AT_ONCE = 100_000
 """Cases whose rows are made at once, so that memory does not grow with their number."""
 
@@ -69,6 +69,7 @@ CASES = _Table(
             ("cas_ReferredOrganisation", pa.string()),
             ("cas_ReasonForOutgoingReferral", pa.string()),
             ("cas_OutgoingReferralDate", MOMENT),
+            ("trafficking_status_kind", pa.string()),
             ("vic_TraffickingStatus", pa.string()),
             ("vic_TraffickingStatusDecisionMakingOrg", pa.string()),
             ("vic_AgreementToManagePersonalData", pa.bool_()),
@@ -80,8 +81,10 @@ CASES = _Table(
         ]
     ),
 )
-"""``home`` is the country that opened the case, ``corridor`` that with those named at the opening;
-``con_Consent`` lists the scopes in which consent stands."""
+"""``trafficking_status_kind`` is the kind of action that states the status; it is NULL where none
+does, and the person is taken for a possible victim. ``home`` is the country that opened the case,
+``corridor`` that with those named at the opening; ``con_Consent`` lists the scopes in which consent
+stands."""
 
 _DETAILS = {
     "case_opened": "age_group, countries, protected_as AS trafficking_status",
@@ -207,6 +210,8 @@ WITH standing AS MATERIALIZED (
         arg_max(s.acted_at, s.position) FILTER (s.kind = 'lead_transfer_offered') AS outgoing_at,
         arg_max(s.trafficking_status, s.position) FILTER (s.trafficking_status IS NOT NULL)
             AS trafficking_status,
+        arg_max(s.kind, s.position) FILTER (s.trafficking_status IS NOT NULL)
+            AS trafficking_status_kind,
         -- A person at risk and a potential victim are not decided on: no body is named.
         arg_max_null(s.decided_by, s.position) FILTER (s.trafficking_status IS NOT NULL)
             AS decided_by,
@@ -233,6 +238,7 @@ SELECT f.case_id, l.case_version, l.position, f.opened_position, f.opened_at, l.
     f.incoming_at AS "cas_IncomingReferralDate", r.referring AS "cas_ReferringOrganisation",
     f.referred AS "cas_ReferredOrganisation", f.referral_reason AS "cas_ReasonForOutgoingReferral",
     f.outgoing_at AS "cas_OutgoingReferralDate",
+    f.trafficking_status_kind,
     COALESCE(f.trafficking_status, 'PossibleVictimOfTrafficking') AS "vic_TraffickingStatus",
     f.decided_by AS "vic_TraffickingStatusDecisionMakingOrg",
     COALESCE(list_has_any(c.scopes, ['assistance', 'information_exchange']), false)

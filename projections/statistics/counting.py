@@ -28,13 +28,16 @@ from projections.statistics.cube import Cell, Cube
 
 OTHER = "other"
 NONE = "none"
+NOT_ASSESSED = "not_assessed"
+"""The trafficking status of a case in which no action states one."""
 MISSING = "-99"
 _FLAGS = ("0", "1")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CASES = """
 SELECT epoch_us(opened_at), home, countries, age_group, stage, "cas_Status",
-    "vic_TraffickingStatus", closure, return_destination
+    CASE WHEN trafficking_status_kind IS NULL THEN 'not_assessed' ELSE "vic_TraffickingStatus" END,
+    closure, return_destination
 FROM cases WHERE merged_into IS NULL AND closure IS DISTINCT FROM 'opened_in_error'
 """
 """A person whose cases were merged counts once, by the case that continues. A case that was opened
@@ -187,7 +190,7 @@ def _categories(known: Collection[str], years: Sequence[int]) -> dict[str, tuple
         "age_group": tuple(group.value for group in AgeGroup),
         "stage": _STAGES,
         "status": tuple(status.value for status in CaseStatus),
-        "trafficking_status": tuple(status.value for status in TraffickingStatus),
+        "trafficking_status": (NOT_ASSESSED, *(status.value for status in TraffickingStatus)),
         "closure": (NONE, *(one.value for one in ClosureReason if one is not _IN_ERROR)),
         "destination": (NONE, *parties, OTHER),
     }

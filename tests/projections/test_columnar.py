@@ -22,6 +22,7 @@ from ledger.log.checkpoint import Checkpoint
 from ledger.log.note import Note, SignatureType, SignerKey
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
+from ledger.procedure.case_fold import annulled_ids
 from ledger.signing import sd_jwt, signed_action
 from ledger.signing.keys import generate, key_id
 from ledger.system.version import program_version
@@ -184,6 +185,21 @@ def _encoded(text: str) -> str:
     return urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
 
+def stated_by(case: Case) -> str | None:
+    """Return the kind of the last action that states the trafficking status, if one does."""
+    annulled = annulled_ids(case.history.values())
+    stating = [
+        act.kind
+        for act in case.history.values()
+        if act.id not in annulled
+        and (
+            act.kind in ("victim_identified", "victim_status_changed", "not_a_victim")
+            or act.fields.get("protected_as") is not None
+        )
+    ]
+    return stating[-1] if stating else None
+
+
 def expected_case(case: Case) -> dict[str, Any]:
     """Return the fold's state of a case in the table's words."""
     state = case.state
@@ -202,6 +218,7 @@ def expected_case(case: Case) -> dict[str, Any]:
         "cas_Status": state.status,
         "cas_CaseOwner": state.lead_agency,
         "vic_TraffickingStatus": state.trafficking_status,
+        "trafficking_status_kind": stated_by(case),
     }
 
 
