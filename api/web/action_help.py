@@ -8,6 +8,7 @@ from api.paper.subject_access.wording import Wording
 from api.web import agreement
 from api.web.agreement import Deadline, Right
 from ledger.procedure.protocol import ActionRule, Protocol
+from ledger.procedure.protocol_changes import approvals_of
 from ledger.vocabulary import CASE_ACTIONS
 from ledger.vocabulary.picklists import Stage
 
@@ -31,6 +32,8 @@ class ActionHelp:
     """The facts that it ends."""
     status: str
     """The status that it gives to the case; empty if it leaves the status."""
+    approvals: tuple[str, ...]
+    """The sentences that say where a second member approves it, one for each part of the text."""
     standing: str
     """The authority of the action's rule, in words; empty where the text has no mark."""
     source: str
@@ -68,6 +71,9 @@ def action_help(kind: str, protocol: Protocol, words: Wording) -> ActionHelp:
             dict.fromkeys(protocol_changes.fact(one, words) for one in rule.ends if one not in made)
         ),
         status="" if status is None else words.picked(status),
+        approvals=tuple(
+            protocol_changes.sentence(one, words) for one in approvals_of(kind, protocol)
+        ),
         standing="" if rule.standing is None else words.picked(rule.standing),
         source=rule.source or "",
     )

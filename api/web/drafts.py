@@ -1,7 +1,10 @@
 """The content of the pages of drafts: what waits for a colleague, and one draft in whole."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from api.authentication.members import Member
@@ -11,7 +14,10 @@ from api.node.node import Node
 from api.paper.subject_access.wording import Wording
 from api.services.drafts import OpenedDraft
 from ledger.vault.drafts import Draft, DraftState
+from ledger.vocabulary.communication_forms import FormAcknowledged, FormSent
+from ledger.vocabulary.identification import CaseOpened
 from ledger.vocabulary.levels import Level
+from ledger.vocabulary.sharing import InformationReleased
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +42,24 @@ class DraftLists:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftField:
+    """A field of a draft in words, with the value that the browser compares with the signed one."""
+
+    name: str
+    label: str
+    lines: Sequence[str]
+    value: str
+    """As JSON."""
+    is_typed: bool
+    """Whether the words are the value itself, as a person typed it."""
+
+
+@dataclass(frozen=True, slots=True)
 class DraftPart:
-    """The fields of a draft at one level, each with its name and the lines of its value."""
+    """The fields of a draft at one level."""
 
     level: str
-    fields: Sequence[tuple[str, Sequence[str]]]
+    fields: Sequence[DraftField]
 
 
 def draft_lists(node: Node, caller: Caller) -> DraftLists:
@@ -55,6 +74,15 @@ def draft_lists(node: Node, caller: Caller) -> DraftLists:
         [one for one in others if one.may_approve],
         sorted(own, key=lambda one: one.draft.state is not DraftState.RETURNED),
         [one for one in others if not one.may_approve],
+    )
+
+
+def drafts_in(node: Node, caller: Caller, case_id: UUID) -> Sequence[DraftItem]:
+    """Return the drafts of a member's agency in one case, the oldest first."""
+    if not caller.protocol.approvals:
+        return ()
+    return draft_items(
+        node, caller, [one for one in drafts_seen(node, caller) if one.case_id == case_id]
     )
 
 
@@ -81,13 +109,45 @@ def draft_parts(
     action, found = opened.action, []
     for level in Level:
         fields = [
-            (words.field(name), words.value(action.kind, name, value, named))
+            _field(action.kind, name, value, words, named)
             for name, value in opened.fields.items()
             if action.model.level(name).level is level
         ]
         if fields:
             found.append(DraftPart(level.value, fields))
     return found
+
+
+def _field(
+    kind: str, name: str, value: Any, words: Wording, named: Mapping[str, str]
+) -> DraftField:
+    lines = words.value(kind, name, value, named)
+    told = json.dumps(value, ensure_ascii=False)
+    return DraftField(name, words.field(name), lines, told, is_typed=list(lines) == [value])
+
+
+def changing(opened: OpenedDraft) -> str:
+    """Return the address of the form in which the author changes a draft.
+
+    It has ids, and names of field groups for a release: no value of a person's field.
+    """
+    draft, fields = opened.draft, opened.fields
+    asked: dict[str, str | Sequence[str]] = {"change": str(draft.action_id)}
+    match draft.kind:
+        case CaseOpened.kind:
+            path = "/cases/new"
+        case FormSent.kind:
+            path = f"/cases/{draft.case_id}/forms/{fields['form_number']}"
+        case FormAcknowledged.kind:
+            path = f"/cases/{draft.case_id}/forms/sent/{fields['sent']}"
+        case InformationReleased.kind:
+            path = f"/cases/{draft.case_id}/personal"
+            asked["groups"] = [str(group) for group in fields["groups"]]
+        case kind:
+            path = f"/cases/{draft.case_id}/act/{kind}"
+            if other := fields.get("linked_case") or fields.get("continues_in"):
+                asked["other"] = str(other)
+    return f"{path}?{urlencode(asked, doseq=True)}"
 
 
 def _name(known: Mapping[UUID, Member], member: UUID | None) -> str:

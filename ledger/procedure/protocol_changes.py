@@ -321,18 +321,27 @@ def _member_approvals(before: Protocol, after: Protocol) -> Iterator[ProtocolCha
     old, new = _approved(before), _approved(after)
     for cell, days in new.items():
         if old.get(cell) != days:
-            action, roles, parties = cell
-            yield _change(
-                "member_approval",
-                action=action,
-                roles=roles or "-",
-                parties=parties or "-",
-                days=days,
-            )
+            yield _approval_asked(cell, days)
     for action, roles, parties in old.keys() - new.keys():
         yield _change(
             "member_approval_no_more", action=action, roles=roles or "-", parties=parties or "-"
         )
+
+
+def approvals_of(kind: str, protocol: Protocol) -> Iterator[ProtocolChange]:
+    """Yield where a second member approves an action of a kind, each as the change that asks it."""
+    for cell, days in _approved(protocol).items():
+        if cell[0] == kind:
+            yield _approval_asked(cell, days)
+
+
+def _approval_asked(
+    cell: tuple[str, tuple[str, ...], tuple[str, ...]], days: int
+) -> ProtocolChange:
+    action, roles, parties = cell
+    return _change(
+        "member_approval", action=action, roles=roles or "-", parties=parties or "-", days=days
+    )
 
 
 def _approved(

@@ -164,7 +164,6 @@ def _form(
         named |= names_of_acts(known.history.values(), words)
         named[str(one)] = case_reference(one)
     parties = case.state.parties if case else None
-    asked = protocol.approval_of(kind, caller.agency.id)
     made = form(kind, offer, named, protocol, words.things, parties, caller.agency.party)
     return page(
         request,
@@ -180,8 +179,7 @@ def _form(
         protocol=protocol.id,
         is_long=is_long,
         preset={**usual_values(made, caller.agency), **preset},
-        own=own_document(kind) if case is not None and asked is None else None,
-        asked=asked,
+        own=own_document(kind) if case is not None else None,
         change=change,
         files=files_of_form(node, caller, case, words) if case is not None else None,
     )

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -39,6 +39,7 @@ from api.web.case_text import (
     with_title,
 )
 from api.web.documents import case_level_documents, document_rows
+from api.web.drafts import drafts_in
 from api.web.errors import PageRoute
 from api.web.indicators import assessed_indicators
 from api.web.linked import linked
@@ -122,6 +123,7 @@ def show_case(
         linked=linked(node, caller, view, trail, held),
         managers=case_managers(trail, held, lanes(view, caller)),
         adds_documents=_may_take(caller, DocumentAdded.kind),
+        case_drafts=drafts_in(node, caller, case_id),
         names_manager=_may_take(caller, CaseManagerNamed.kind),
         shelter=of_fact("sheltered", view, trail, held),
         planned=of_fact("return_decided", view, trail, held),
@@ -136,11 +138,21 @@ def show_case(
 
 
 @router.get("/cases/{case_id}/personal")
-def personal(request: Request, node: TheNode, caller: TheCaller, case_id: CaseId) -> Response:
-    """Show the form that asks for personal fields, and the readings so far."""
+def personal(
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    case_id: CaseId,
+    change: UUID | None = None,
+    groups: Annotated[tuple[FieldGroup, ...], Query()] = (),
+) -> Response:
+    """Show the form that asks for personal fields, and the readings so far.
+
+    ``change`` is a returned draft of a release, which has fields of ``groups``.
+    """
     own_case(node, caller, case_id)
     opened_released(node, caller, case_id)
-    return _personal(request, node, caller, case_id)
+    return _personal(request, node, caller, case_id, change=change, chosen=groups)
 
 
 async def reading_form(request: Request) -> ReadingRequest:
@@ -169,6 +181,7 @@ async def open_personal(
     caller: TheCaller,
     case_id: CaseId,
     asked: Annotated[ReadingRequest, Depends(reading_form)],
+    change: UUID | None = None,
 ) -> Response:
     """Open personal fields for a purpose. Granted or refused, it is written down."""
 
@@ -180,7 +193,7 @@ async def open_personal(
         except Refusal as refusal:
             if refusal.rule not in ("access-matrix", "no-legal-basis"):
                 raise
-            return _personal(request, node, caller, case_id, refused=refusal.rule)
+            return _personal(request, node, caller, case_id, refused=refusal.rule, change=change)
         fields = personal_fields(opened)
         offered = releases(opened.case, caller.agency, caller.protocol, asked.groups, _now())
         return _personal(
@@ -194,6 +207,7 @@ async def open_personal(
             damaged=[one.field for one in opened.damaged],
             offered=offered,
             version=opened.case.version,
+            change=change,
             erased=node.erased_data(opened.case, caller.agency.party),
         )
 
@@ -308,6 +322,8 @@ def _personal(
     version: int = 0,
     erased: ErasedData | None = None,
     reviewed: Sequence[Held] = (),
+    change: UUID | None = None,
+    chosen: Sequence[FieldGroup] = (),
 ) -> Response:
     view = own_case(node, caller, case_id)
     trail, words = trail_of(node, caller, case_id), Words.of(request).things
@@ -339,6 +355,8 @@ def _personal(
         caller,
         case=view,
         groups=allowed,
+        chosen=chosen,
+        change=change,
         purposes=PURPOSES,
         opened=opened,
         fields=shown(fields),

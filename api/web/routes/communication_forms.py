@@ -115,9 +115,17 @@ def list_forms(
 
 @router.get("/cases/{case_id}/forms/{number}")
 def preview_form(
-    request: Request, node: TheNode, caller: TheCaller, case_id: CaseId, number: Number
+    request: Request,
+    node: TheNode,
+    caller: TheCaller,
+    case_id: CaseId,
+    number: Number,
+    change: UUID | None = None,
 ) -> Response:
-    """Show a form as it would be sent now, and send it."""
+    """Show a form as it would be sent now, and send it.
+
+    ``change`` is a draft of the member, to be changed.
+    """
     known, protocol, words = _Known.of(node, caller, case_id), caller.protocol, Words.of(request)
     chosen = _form(caller, number)
     case = recorded_case(node, case_id)
@@ -156,6 +164,7 @@ def preview_form(
         if one is not None and can_send
         else None,
         preset={} if one is None else presets(one),
+        change=change,
         own=own_document(FormSent.kind),
         files=files_of_form(node, caller, case, words),
         protocol=protocol.id,
@@ -172,8 +181,9 @@ def show_sent(
     case_id: CaseId,
     action: UUID,
     at_least: AtLeast = None,
+    change: UUID | None = None,
 ) -> Response:
-    """Show a form as it was sent, and acknowledge it."""
+    """Show a form as it was sent, and acknowledge it. ``change`` is a draft of the receipt."""
     known, protocol, words = (
         _Known.of(node, caller, case_id, at_least),
         caller.protocol,
@@ -211,6 +221,7 @@ def show_sent(
         code=_code(node, sent),
         form=form(kind, fixed, named, protocol, words.things) if acknowledges else None,
         preset={"sent": (str(action),)},
+        change=change,
         answer=answer if _answers(caller, answer, case.state.forms.get(action)) else None,
         beside=[one for one in offered(protocol) if one.code != words.things.language],
         protocol=protocol.id,

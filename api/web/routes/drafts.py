@@ -12,7 +12,7 @@ from api.http.draft_documents import draft_for
 from api.http.member_documents import own_member
 from api.node.node import Node
 from api.runtime.readiness import check_may_record
-from api.web.drafts import draft_items, draft_lists, draft_parts
+from api.web.drafts import changing, draft_items, draft_lists, draft_parts
 from api.web.errors import PageRoute
 from api.web.refusal_text import reason
 from api.web.rendering import PAGE_HEADERS, Words, page
@@ -107,7 +107,7 @@ def _look(
         wrong=reason(wrong, words) if wrong is not None else None,
         remark=remark,
         most=MOST_REMARK,
-        changing=f"/cases/{found.case_id}/act/{found.kind}" if case is not None else "/cases/new",
+        changing=changing(opened),
     )
 
 

@@ -16,6 +16,7 @@ from api.node.node import Node
 from api.paper.subject_access.wording import Wording
 from api.web.case_text import names, rows, urgency
 from api.web.document_form import files_of_form, own_document
+from api.web.drafts import drafts_in
 from api.web.errors import PageRoute
 from api.web.forms import is_long
 from api.web.meeting import CARRIED, address, draft, owing, recorded, recordings
@@ -200,6 +201,7 @@ def show_case(request: Request, meeting: TheMeeting, case_id: CaseId) -> Respons
         next_one=next_case(cases, case_id),
         owed=[(party, shared.owed_by(party)) for party in (sitting.own, sitting.other)],
         recorded=recorded(shared.recorded, named, words.things),
+        case_drafts=drafts_in(node, caller, case_id),
         rows=told[: -_LAST - 1 : -1],
         forms=recordings(sitting, offered, shared.discussed, protocol, words),
         case_id=case_id,

@@ -1,5 +1,6 @@
 // The forms of actions: show what will be signed, sign it here, send it, keep what is not sent.
 
+import { afterDraft, asDraft, returned } from "./approval_asked.js";
 import { begin as beginFiles } from "./document_files.js";
 import * as dates from "./date_fields.js";
 import * as drafts from "./drafts.js";
@@ -25,7 +26,6 @@ for (const form of document.querySelectorAll("form[data-kind]")) begin(form);
 function begin(form) {
   const { kind, agency, protocol, carry, zone } = form.dataset;
   const { change } = form.dataset; // a draft that waits for a colleague, or was returned
-  const asked = "approval" in form.dataset;
   const draft = `${agency}/${form.dataset.case || "new"}/${kind}${change ? `/${change}` : ""}`;
   const part = (name) => document.getElementById(form.dataset.id + name);
   // The version of the case that the person has seen: of a page that follows the ledger, and of the
@@ -189,7 +189,7 @@ function begin(form) {
     return {
       fields: keptFields(), caseId: ownCase, version: version(), text: issued.text,
       title: form.dataset.title, reference: form.dataset.reference, form: location.pathname + location.search,
-      ...(asked ? { draft: true, replaces: change } : {}),
+      ...asDraft(form),
     };
   }
 
@@ -197,7 +197,7 @@ function begin(form) {
   async function end({ state, told, status, kept }) {
     if (state === "unsigned") return;
     if (kept.draft && state === "recorded") {
-      location.assign("/drafts?done=sent");
+      location.assign(afterDraft(form.dataset.next));
     } else if (state === "recorded" || state === "waits") {
       const waits = state === "waits";
       if (waits) announce(text("act.waits"));
@@ -349,18 +349,12 @@ function begin(form) {
   }
   drafts.find(draft).then((found) => (found || !change ? offer(found) : changeReturned()));
 
-  /** Fill in what a colleague returned, with the remark. The access log has the look. */
+  /** Fill in what a colleague returned, with the remark. */
   async function changeReturned() {
-    const answer = await fetch(`/v1/drafts/${change}/reading`, { method: "POST" }).catch(() => null);
-    if (!answer?.ok) {
-      trouble(answer ? reason(await answer.json().catch(() => ({})), answer.status) : text("act.kept"));
-      return;
-    }
-    const told = await answer.json();
+    const { told, why } = await returned(change, part("returned"));
+    if (why) trouble(why);
+    if (!told) return;
     ownCase = told.draft.case_id;
     if (told.form) refill(told.form);
-    const place = document.getElementById("returned");
-    place.hidden = !told.remark;
-    place.lastElementChild.textContent = told.remark ?? "";
   }
 }

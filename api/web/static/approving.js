@@ -1,9 +1,11 @@
-// The page of a draft: signs the approval here, over the exact text that the author signed.
+// The page of a draft: signs the approval here, over the exact text that the author signed, and only if the page
+// shows what that text says.
 
 import { base64url, sha256, utf8 } from "./bytes.js";
 import * as keys from "./keys.js";
 import { serverNow } from "./server_time.js";
 import { signedInAgain } from "./session_over.js";
+import { showsWhatIsSigned } from "./signed_draft.js";
 import { announce, reason, text } from "./texts.js";
 
 const place = document.getElementById("approving");
@@ -31,11 +33,15 @@ function begin({ dataset }) {
       iat: Math.floor(serverNow() / 1000),
       protocol,
       action,
-      sd_hash: base64url(await sha256(utf8(`${signed}~`))),
+      sd_hash: base64url(await sha256(utf8(`${signed.split("~")[0]}~`))),
     });
   }
 
   async function send() {
+    if (!(await showsWhatIsSigned(signed, dataset, document.querySelectorAll("dd[data-field]")))) {
+      trouble(text("approval.other_text"));
+      return;
+    }
     approval ??= await made();
     if (!approval) {
       trouble(text("act.no_key"));

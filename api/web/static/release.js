@@ -1,5 +1,6 @@
 // Releases fields that were opened to another country: by their digests, never by their values.
 
+import { afterDraft, asDraft, returned } from "./approval_asked.js";
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
 import { signAndSend } from "./sending.js";
@@ -45,7 +46,11 @@ async function send(chosen, basis) {
     digests: 0,
   });
   const { state, told, status } = await signAndSend(`${agency}/${caseId}/released/${signed.id}`, () => ({
-    text: signed.text, caseId, version, title, reference, form: `/cases/${caseId}/personal`,
+    text: signed.text, caseId, version, title, reference, form: `/cases/${caseId}/personal`, ...asDraft(form),
+    filled: {
+      digests: chosen.map((one) => one.value), recipient: basis.recipient, basis: basis.basis,
+      action: basis.action, purpose: part("release-purpose").value, request,
+    },
   }));
   if (state === "unanswered") {
     // A second press would sign another release: what is signed is sent from the top of every page.
@@ -56,6 +61,7 @@ async function send(chosen, basis) {
   if (state === "moved-on") return say(text("release.stale"));
   if (state === "refused") return say(text("act.refused", { reason: reason(told, status) }));
   if (state === "waits") return say(text("act.waits"));
+  if ("approval" in form.dataset) return location.assign(afterDraft());
   const query = new URLSearchParams({ at_least: told.position, recorded: told.action_id });
   return location.assign(`/cases/${caseId}?${query}`);
 }
@@ -78,3 +84,21 @@ form?.addEventListener("submit", async (event) => {
     if (!part("release-purpose").disabled) button.disabled = false;
   }
 });
+
+/** Choose again what a colleague returned, as far as its fields are opened. */
+async function chooseReturned() {
+  const { told, why } = await returned(form.dataset.change, part("release-returned"));
+  const filled = told?.form;
+  if (why) say(why);
+  if (!filled) return;
+  const boxes = [...form.querySelectorAll("[data-action][data-group]")];
+  for (const one of boxes) one.checked = filled.digests.includes(one.value);
+  const basis = [...part("release-basis").options].find(({ dataset }) => dataset.recipient === filled.recipient
+    && dataset.basis === filled.basis && dataset.action === filled.action);
+  if (basis) basis.selected = true;
+  part("release-purpose").value = filled.purpose;
+  part("release-request").value = filled.request;
+  const shown = boxes.filter((one) => one.checked).length;
+  if (shown < filled.digests.length) say(text("release.others_returned"));
+}
+if (form?.dataset.change) chooseReturned();

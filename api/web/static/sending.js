@@ -16,10 +16,10 @@ const isOfSignature = ({ rule, field }) => rule === "signature" || field === "he
 
 /**
  * A draft goes to the country's node alone, and waits there for a colleague. With `replaces` it takes an
- * earlier draft of its author back.
+ * earlier draft of its author back. `filled` is what fills its form again, where that is not `fields`.
  */
-function draftRequest({ caseId, version, text, fields, replaces }) {
-  const body = JSON.stringify({ signed: text, case_version: Number(version), form: fields, replaces });
+function draftRequest({ caseId, version, text, fields, filled = fields, replaces }) {
+  const body = JSON.stringify({ signed: text, case_version: Number(version), form: filled, replaces });
   return [`/v1/cases/${caseId}/drafts`, {
     method: "POST", headers: { "Content-Type": "application/json" }, body,
   }];
