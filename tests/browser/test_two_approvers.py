@@ -17,8 +17,18 @@ from ledger.application import Ledger, environment
 from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import Protocol
 from ledger.signing.key_possession import grant_of
-from ledger.vocabulary.picklists import RiskLevel
-from ledger.vocabulary.protection import RiskAssessed
+from ledger.vocabulary.coordination import ConsentGiven, InformationRequested
+from ledger.vocabulary.levels import FieldGroup
+from ledger.vocabulary.picklists import (
+    ConsentForm,
+    ConsentGiver,
+    ConsentScope,
+    GuardianKind,
+    InformationTopic,
+    Purpose,
+    RiskLevel,
+)
+from ledger.vocabulary.protection import GuardianAppointed, RiskAssessed
 from ledger.vocabulary.registration import KeyRegistered, KeyRequest
 from tests.browser.conftest import Person
 from tests.support.actions import START, opening
@@ -27,7 +37,11 @@ from tests.support.databases import new_database
 from tests.support.serving import Server, running
 
 AGENCY, SOCIAL, COORDINATOR = "xk-dhtqnj", "xk-csw-prishtina", "xk-nac"
-ASKED = {"actions": ["risk_assessed"], "roles": ["police"], "within_days": 7}
+ASKED = {
+    "actions": ["risk_assessed", "form_sent", "information_released"],
+    "roles": ["police"],
+    "within_days": 7,
+}
 TYPED = "The uncle waits at the school."
 SEEN = os.environ.get("CASE_LEDGER_TEST_PICTURES_IN")
 
@@ -126,6 +140,18 @@ def test_a_colleague_returns_what_waits_and_approves_it_changed(
         second.goto("/drafts")
         desk.get_by_role("button", name="Look at it").click()
         expect(desk.get_by_text("the school of Peja")).to_be_visible()
+        # What the page shows is not what the author signed: nothing is approved.
+        expect(shown := desk.locator('dd[data-field="threats"]')).to_contain_text("Peja")
+        shown.evaluate("one => { one.textContent = one.textContent.replace('Peja', 'Prizren'); }")
+        desk.get_by_role("button", name="Approve and record").click()
+        expect(desk.locator("#approving-trouble")).to_contain_text("not show what the author")
+        desk.locator('dd[data-field="risk_level"]').evaluate("one => one.remove()")
+        shown.evaluate("one => { one.textContent = one.textContent.replace('Prizren', 'Peja'); }")
+        desk.get_by_role("button", name="Approve and record").click()
+        expect(desk.locator("#approving-trouble")).to_contain_text("not show what the author")
+        second.goto("/drafts")
+        desk.get_by_role("button", name="Look at it").click()
+        expect(desk.locator("#approve")).to_be_visible()
         with asking.client(SOCIAL) as social:
             social.append(RiskAssessed(acted_at=START, risk_level=RiskLevel.MEDIUM), case, 1)
         second.expected = author.expected = None
@@ -144,5 +170,93 @@ def test_a_colleague_returns_what_waits_and_approves_it_changed(
         expect(desk.locator("main")).to_contain_text("3")
         author.goto("/drafts")
         expect(page.get_by_role("button", name="Look at it")).to_have_count(0)
+        sends_a_form_and_a_release(author, second, asking)
         assert author.complained() == []
         assert second.complained() == []
+
+
+def sends_a_form_and_a_release(author: Colleague, second: Colleague, asking: Server) -> None:
+    """Forms of their own kind send drafts too, and a returned one fills its own form again."""
+    page, desk = author.page, second.page
+    with asking.client(AGENCY) as police:
+        case = police.open_case(opening(("XK", "ME"), first_name="zqEra")).case_id
+        police.append(
+            InformationRequested(
+                acted_at=START,
+                addressee="me-police-thb",
+                topics=(InformationTopic.IDENTITY,),
+                purpose=Purpose.IDENTIFICATION,
+            ),
+            case,
+            1,
+        )
+    with asking.client(SOCIAL) as social:
+        guardian = GuardianAppointed(acted_at=START, guardian_kind=GuardianKind.RELATIVE)
+        consent = ConsentGiven(
+            acted_at=START,
+            scopes=(ConsentScope.INFORMATION_EXCHANGE,),
+            given_by=ConsentGiver.GUARDIAN,
+            form=ConsentForm.WRITTEN,
+            groups=(FieldGroup.IDENTITY,),
+            recipients=("ME",),
+        )
+        social.append(guardian, case, 2)
+        social.append(consent, case, 3)
+
+    def returned() -> None:
+        page.wait_for_url("**/drafts?done=sent")
+        second.goto("/drafts")
+        desk.get_by_role("button", name="Look at it").click()
+        desk.get_by_label("what has to change").fill("Once more.")
+        desk.get_by_role("button", name="Return with the remark").click()
+        author.goto("/drafts")
+        page.get_by_role("button", name="Look at it").click()
+        page.get_by_role("link", name="Change and send again").click()
+
+    def approved() -> None:
+        page.wait_for_url("**/drafts?done=sent")
+        author.goto(f"/cases/{case}")
+        expect(page.locator("#case-drafts")).to_contain_text("Waits for approval")
+        second.goto("/drafts")
+        desk.get_by_role("button", name="Look at it").click()
+        desk.get_by_role("button", name="Approve and record").click()
+        desk.wait_for_url(f"**/cases/{case}?**")
+
+    def signs() -> None:
+        page.locator("[data-look]").click()
+        page.get_by_role("button", name="Sign and send to a colleague").click()
+
+    author.goto(f"/cases/{case}/forms/3")
+    expect(page.locator("#f-acted_at-day")).not_to_have_value("")  # the form's script has begun
+    expect(page.locator("#asked")).to_contain_text("waits for a colleague")
+    page.locator("#f-addressee").select_option(index=1)
+    page.locator("#f-remarks").fill(TYPED)
+    signs()
+    returned()
+    expect(page.locator("#returned")).to_contain_text("Once more.")
+    expect(page.locator("#f-remarks")).to_have_value(TYPED)
+    signs()
+    approved()
+
+    def opens() -> None:
+        page.get_by_label("Purpose").select_option("identification")
+        page.get_by_role("button", name="Open, and be written down").click()
+        expect(page.locator("#release-asked")).to_contain_text("waits for a colleague")
+
+    author.goto(f"/cases/{case}/personal")
+    page.get_by_label("Identity", exact=False).check()
+    opens()
+    page.get_by_label("First name", exact=False).check()
+    page.locator("#release-basis").select_option(index=1)
+    page.locator("#release-purpose").select_option("identification")
+    author.seen("release")
+    page.get_by_role("button", name="Sign and send to a colleague").click()
+    returned()
+    opens()
+    expect(page.locator("#release-returned")).to_contain_text("Once more.")
+    expect(page.get_by_label("First name", exact=False)).to_be_checked()
+    page.get_by_role("button", name="Sign and send to a colleague").click()
+    approved()
+    with asking.client(AGENCY) as police:
+        told = [(one.kind, one.approved_by is not None) for one in police.trail(case)][-2:]
+    assert told == [("form_sent", True), ("information_released", True)]
