@@ -8,6 +8,7 @@ again, and writes the mark.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import psycopg
 from psycopg import Connection
@@ -27,6 +28,10 @@ from ledger.replication.history_mark import HistoryMark, OperatorDecision, Reach
 from ledger.replication.rejoining import MovedError, RolledBack, last_rolled_back, roll_back
 from ledger.store.database import Database
 from projections.upkeep.emptying import empty_views
+
+_WEBHOOKS_GO_BACK = """
+UPDATE notifications.case_hooks SET position = %(size)s WHERE position > %(size)s
+"""
 
 
 class NothingToRejoinError(ValueError):
@@ -95,6 +100,7 @@ class Rejoining:
                     why=why,
                 )
                 empty_views(connection)
+                webhooks_go_back(connection, found.checkpoint)
             done.append(rolled_back)
             decision = rolled_back.decision
             return with_decision(before, decision, decision.goes_on_from)
@@ -199,3 +205,11 @@ def _tail_event(row: DictRow) -> TailEvent:
         recorded_again=row["again"],
         event=bytes(row["state"]).decode("ascii", "backslashreplace"),
     )
+
+
+def webhooks_go_back(connection: Connection[Any], size: int) -> None:
+    """Let each webhook for cases go on from a size at most.
+
+    The positions beyond have other events by then, which no webhook has received.
+    """
+    connection.execute(_WEBHOOKS_GO_BACK, {"size": size})

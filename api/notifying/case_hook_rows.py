@@ -48,12 +48,16 @@ UPDATE notifications.case_hooks SET position = %(after)s, attempts = 0, next_att
 WHERE subscription = %(subscription)s AND agency = %(agency)s
 RETURNING *
 """
-# As far as the views of the trail and of the cases have both come: need-to-know is asked of them.
-_NEXT = """
-WITH bounds AS (
-    SELECT least(%(after)s + %(page)s, coalesce(min(t.notification_id), %(after)s)) AS upto
-    FROM views.tracking t
-    WHERE t.projection IN ('audit_trail', 'case_views') AND t.slot = views.live_slot(t.projection))
+# As far as the views of the trail and of the cases have both come: need-to-know is asked of them. A
+# view that was emptied stands nowhere until its first event is folded again.
+_UPTO = """
+SELECT CASE WHEN count(*) = 2 THEN least(%(after)s + %(page)s, min(t.notification_id))
+    ELSE %(after)s END AS upto
+FROM views.tracking t
+WHERE t.projection IN ('audit_trail', 'case_views') AND t.slot = views.live_slot(t.projection)
+"""
+_NEXT = f"""
+WITH bounds AS ({_UPTO})
 SELECT e.notification_id AS position, e.originator_id AS case_id, e.originator_version AS version,
     e.action_id, e.topic AS kind, e.recorded_at, t.document ->> 'agency' AS agency,
     t.document ->> 'party' AS party
@@ -67,12 +71,7 @@ WHERE EXISTS (
       AND v.case_id = e.originator_id
       AND (%(bound_to)s::text IS NULL OR v.agencies @> ARRAY[%(bound_to)s::text]))
 ORDER BY e.notification_id
-"""
-_UPTO = """
-SELECT least(%(after)s + %(page)s, coalesce(min(t.notification_id), %(after)s)) AS upto
-FROM views.tracking t
-WHERE t.projection IN ('audit_trail', 'case_views') AND t.slot = views.live_slot(t.projection)
-"""
+"""  # noqa: S608  # of constants alone
 _LONGEST = timedelta(hours=12)
 
 

@@ -149,6 +149,13 @@ def _compare(directory: Path, manifest: Manifest, place: Path, again: Manifest) 
                     if table == "cases"
                     else whole
                 )
+            columns, known = (
+                connection.execute(f"DESCRIBE {name}").fetchall() for name in ("given", "made")
+            )
+            if columns != known:
+                raise ColumnarError(
+                    f"the table {table} has columns of other names or types than the ledger gives"
+                )
             found = connection.execute(
                 "SELECT (SELECT count(*) FROM given), (SELECT count(*) FROM made),"
                 " (SELECT count(*) FROM (FROM given EXCEPT ALL FROM made))"

@@ -7,25 +7,30 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from psycopg.rows import dict_row
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 
 from api.client import RefusedError
+from api.exchange.rejoining import webhooks_go_back
+from api.notifying.case_hook_rows import CaseHookRows
 from api.notifying.case_hooks import CaseHooks
 from api.notifying.channels import signatures
 from api.notifying.subscriptions import Events, Subscription, read_subscriptions
 from ledger.procedure.protocol import shipped_protocol
+from ledger.store.database import Database
 from ledger.vocabulary.person import IdentityRecorded
 from ledger.vocabulary.picklists import Certainty, StatementGround, StatementSource
 from tests.support.actions import START, opening
@@ -201,6 +206,39 @@ def test_an_agency_that_need_not_know_of_a_case_is_sent_nothing_of_it(
     ids = hooked.case()
     acting.send()
     assert [one["action_id"] for one in came.events] == [*map(str, ids)]
+
+
+def test_no_event_is_passed_over_while_a_view_is_folded_anew_or_the_ledger_is_another(
+    hooked: Hooked,
+) -> None:
+    hooked.case()
+    conninfo = hooked.node.node.conninfo
+    with psycopg.connect(conninfo, row_factory=dict_row) as owner:
+        owner.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        rows = CaseHookRows(cast("Database", OneConnection(owner)))
+        events, upto = rows.next_events(0, "ME", None)
+        assert events
+        assert upto > 0
+        owner.execute("DELETE FROM views.tracking WHERE projection = 'case_views'")
+        assert rows.next_events(0, "ME", None) == ([], 0)
+        hook = uuid4()
+        rows.begin([(hook, "me-nac")])
+        webhooks_go_back(owner, 1)
+        assert [one.position for one in rows.of_agency("me-nac")] == [1]
+        owner.rollback()
+
+
+@dataclass
+class OneConnection:
+    """A database whose every transaction is the one of a test."""
+
+    of_test: psycopg.Connection[Any]
+
+    @contextmanager
+    def transaction(self) -> Iterator[psycopg.Connection[Any]]:
+        yield self.of_test
+
+    connection = transaction
 
 
 def signed(**more: Any) -> tuple[dict[str, str], str]:

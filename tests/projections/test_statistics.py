@@ -24,7 +24,12 @@ from typer.testing import CliRunner
 from api.cli.main import app
 from api.cli.steps import column_sources
 from projections.columnar.duckdb_tables import connect, put_tables
-from projections.columnar.manifest import ColumnarError, existing_manifest, write_manifest
+from projections.columnar.manifest import (
+    ColumnarError,
+    FileEntry,
+    existing_manifest,
+    write_manifest,
+)
 from projections.columnar.parquet_export import export
 from projections.columnar.proof import prove
 from projections.statistics import ctdc, differential_privacy
@@ -415,17 +420,28 @@ def test_what_is_not_proven_is_not_published(
     manifest = existing_manifest(columns)
     forged = Path(shutil.copytree(columns, tmp_path / "forged"))
     entry = manifest.of_table("cases")[-1]
+    alone = next(one for one in manifest.files if len(manifest.of_table(one.table)) == 1)
+
+    def forge(entry: FileEntry, table: pa.Table) -> None:
+        parquet.write_table(table, forged / entry.path)
+        content = (forged / entry.path).read_bytes()
+        told = {"sha256": sha256(content).hexdigest(), "bytes": len(content)}
+        changed = entry.model_copy(update=told)
+        held = existing_manifest(forged)
+        files = tuple(changed if one.path == entry.path else one for one in held.files)
+        write_manifest(forged, held.model_copy(update={"files": files}))
+
+    rows = parquet.read_table(forged / alone.path)
+    swapped = {"agency": "party", "party": "agency"}
+    forge(alone, rows.rename_columns([swapped.get(name, name) for name in rows.column_names]))
+    with pytest.raises(ColumnarError, match="columns of other names"):
+        prove(forged, recorded, None, lambda _done, _of: None)
+    forge(alone, rows)
     rows = parquet.read_table(forged / entry.path)
     invented = rows.slice(0, 1).set_column(
         rows.column_names.index("case_id"), rows.schema.field("case_id"), pa.array([str(uuid4())])
     )
-    parquet.write_table(pa.concat_tables([rows, invented]), forged / entry.path)
-    content = (forged / entry.path).read_bytes()
-    changed = entry.model_copy(
-        update={"sha256": sha256(content).hexdigest(), "bytes": len(content)}
-    )
-    files = tuple(changed if one == entry else one for one in manifest.files)
-    write_manifest(forged, manifest.model_copy(update={"files": files}))
+    forge(entry, pa.concat_tables([rows, invented]))
     monkeypatch.setattr(column_sources, "source_of", lambda _: nullcontext(recorded))
     published = CliRunner().invoke(
         app,
