@@ -2,12 +2,13 @@
 
 import csv
 import io
-import zipfile
+import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, time
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,17 @@ _LONGEST_ROW = 4 << 20
 """Characters of a row; a case with every field takes some hundreds of thousands."""
 _HEAD_BYTES = 256 * 1024
 _HEAD_LINES = 40
-_MOST_UNPACKED_BYTES = 1 << 30
-"""A spreadsheet is a ZIP of XML: one that unpacks to more is not opened."""
-
-_ROUNDED_FROM = 1e15
-"""A spreadsheet keeps 15 digits of a number: of a longer one the last digits are lost."""
+_LONGEST_LINE_BYTES = 6 * _LONGEST_ROW
+"""A row as JSON, in which a character takes six bytes at most."""
+_COMMAND = (sys.executable, "-P", "-s", "-m", "api.importing.sheet_process")
+_WRONG = {
+    "password": "this spreadsheet has a password; save it without one",
+    "no-spreadsheet": "this is no spreadsheet that can be read",
+    "no-such-sheet": "the spreadsheet has no sheet of the name that the map says",
+    "empty": "the spreadsheet has no sheet with any value",
+    "too-large": "this spreadsheet needs too much memory, or is damaged; save the sheet of the"
+    " cases alone, without empty rows and columns, or as CSV",
+}
 
 
 class ImportFileError(ValueError):
@@ -63,19 +70,18 @@ def is_spreadsheet(path: Path) -> bool:
 def form_of(path: Path, import_map: ImportMap) -> TableForm:
     """Return the form of a table, by the map and by the file's head. Raises ``ImportFileError``."""
     if is_spreadsheet(path):
-        with _workbook(path) as book:
-            sheet = _chosen_sheet(book, import_map.sheet)
-        return TableForm(sheet=sheet, guessed=() if import_map.sheet else ("sheet",))
+        with _sheet(path, import_map.sheet) as (head, _):
+            return TableForm(sheet=head.sheet, guessed=() if import_map.sheet else ("sheet",))
     with open_ordinary(path) as file:
-        head = file.read(_HEAD_BYTES)
+        begins = file.read(_HEAD_BYTES)
     guessed = []
     encoding = import_map.encoding
     if encoding is None:
-        encoding = guessed_encoding(head)
+        encoding = guessed_encoding(begins)
         guessed.append("encoding")
     delimiter = import_map.delimiter
     if delimiter is None:
-        delimiter = _guessed_delimiter(head.decode(encoding, errors="ignore"))
+        delimiter = _guessed_delimiter(begins.decode(encoding, errors="ignore"))
         guessed.append("delimiter")
     return TableForm(encoding, delimiter, None, tuple(guessed))
 
@@ -170,71 +176,70 @@ class BoundedLines:
 
 def _of_sheet(path: Path, form: TableForm) -> Iterator[Line]:
     total = path.stat().st_size
-    with _workbook(path) as book:
-        sheet = book.get_sheet_by_name(form.sheet)
-        rows = sheet.to_python(skip_empty_area=False)
-    for number, cells in enumerate(rows, 1):
-        yield Line(number, [_text(cell) for cell in cells], total * number // len(rows))
+    with _sheet(path, form.sheet) as (head, told):
+        for number, cells in enumerate(told, 1):
+            yield Line(number, cells, total * number // max(number, head.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class _SheetHead:
+    """The name of a sheet, and how many rows it has."""
+
+    sheet: str
+    rows: int
 
 
 @contextmanager
-def _workbook(path: Path) -> Iterator[Any]:
-    """Open a spreadsheet. Raises ``ImportFileError`` if it is none, or unpacks to too much."""
-    from python_calamine import CalamineError, CalamineWorkbook, PasswordError
-
+def _sheet(path: Path, named: str | None) -> Iterator[tuple[_SheetHead, Iterator[list[str]]]]:
+    """Read a sheet in a locked process. Raises ``ImportFileError`` if it cannot be read."""
     try:
         with open_ordinary(path) as file:
-            _check_size(file)
-            file.seek(0)
-            yield CalamineWorkbook.from_filelike(file)
+            process = subprocess.Popen(  # noqa: S603  # this program itself
+                _COMMAND,
+                stdin=file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                # Not as a word of the command, which every user of the machine can read.
+                env={} if named is None else {"SHEET": named},
+            )
     except NotReadableError as error:
         raise ImportFileError(str(error)) from None
-    except PasswordError:
-        raise ImportFileError("this spreadsheet has a password; save it without one") from None
-    except CalamineError:
-        raise ImportFileError("this is no spreadsheet that can be read") from None
+    except (OSError, ValueError):
+        raise ImportFileError(_WRONG["no-such-sheet"]) from None
+    try:
+        told = _told(process)
+        match next(told, None):
+            case {"error": str(wrong)} if wrong in _WRONG:
+                raise ImportFileError(_WRONG[wrong])
+            case {"sheet": str(sheet), "rows": int(rows)}:
+                yield _SheetHead(sheet=sheet, rows=rows), _rows(told)
+            case _:
+                raise ImportFileError(_WRONG["too-large"])
+    finally:
+        process.kill()
+        if process.stdout is not None:
+            process.stdout.close()
+        process.wait()
 
 
-def _check_size(file: Any) -> None:
-    if not zipfile.is_zipfile(file):
+def _rows(told: Iterator[Any]) -> Iterator[list[str]]:
+    for row in told:
+        if row is None:
+            return
+        if not isinstance(row, list) or not all(isinstance(cell, str) for cell in row):
+            break
+        yield row
+    raise ImportFileError(_WRONG["too-large"])
+
+
+def _told(process: "subprocess.Popen[bytes]") -> Iterator[Any]:
+    """Yield what a process writes. What it writes counts as hostile: it has read the file."""
+    if process.stdout is None:
         return
-    with zipfile.ZipFile(file) as packed:
-        if sum(part.file_size for part in packed.infolist()) > _MOST_UNPACKED_BYTES:
-            raise ImportFileError(
-                f"this spreadsheet unpacks to more than {_MOST_UNPACKED_BYTES >> 20} MiB; save the "
-                "sheet of the cases alone, or as CSV"
-            )
-
-
-def _chosen_sheet(book: Any, named: str | None) -> str:
-    names: list[str] = book.sheet_names
-    if named is not None:
-        if named not in names:
-            raise ImportFileError("the spreadsheet has no sheet of the name that the map says")
-        return named
-    for name in names:
-        if any(
-            any(cell != "" for cell in row)
-            for row in book.get_sheet_by_name(name).to_python(skip_empty_area=True)[:_HEAD_LINES]
-        ):
-            return name
-    raise ImportFileError("the spreadsheet has no sheet with any value")
-
-
-def _text(cell: Any) -> str:
-    """Return a cell as a person types it: a day as 2024-03-01, a whole number without a point.
-
-    A number that lost digits is written with an exponent, as a spreadsheet shows it.
-    """
-    match cell:
-        case bool():
-            return "true" if cell else "false"
-        case float() if abs(cell) >= _ROUNDED_FROM:
-            return f"{cell:E}"
-        case float() if cell.is_integer():
-            return str(int(cell))
-        case datetime() if cell.time() == time():
-            return cell.date().isoformat()
-        case datetime() | date() | time():
-            return cell.isoformat()
-    return str(cell)
+    while line := process.stdout.readline(_LONGEST_LINE_BYTES + 1):
+        if len(line) > _LONGEST_LINE_BYTES:
+            raise ImportFileError(f"a row has more than {_LONGEST_ROW} characters")
+        try:
+            yield json.loads(line)
+        except (ValueError, RecursionError):
+            return

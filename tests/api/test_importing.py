@@ -446,6 +446,7 @@ def test_a_journal_that_is_none_is_not_believed(machine: Machine) -> None:
         machine.run(machine.order(source))
 
 
+@pytest.mark.process
 def test_a_spreadsheet_becomes_cases_and_a_rehearsal_shows_its_first_persons_to_a_terminal(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from tests.support.agencies import Agencies
 from tests.support.messy_files import PEOPLE, TOLD, MessyFile, messy_files
 
 FILES = messy_files()
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,16 @@ def test_a_long_number_of_a_spreadsheet_has_an_exponent_and_is_refused(tmp_path:
     rows = list(read_rows(path, ImportMap(), file_form(path, ImportMap())))
     assert rows[0].row.values == {"prs_IdentityNumber": "123456789012345"}
     assert [one.fault and one.fault.rule for one in rows] == [None, "lost-digits"]
+
+
+def test_a_spreadsheet_that_asks_for_all_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cases.xlsx"
+    with xlsxwriter.Workbook(path, {"constant_memory": True}) as book:
+        sheet = book.add_worksheet()
+        for row, column in ((0, 0), (1_048_575, 16_383)):
+            sheet.write(row, column, "x")
+    with pytest.raises(ImportFileError, match="too much memory"):
+        file_form(path, ImportMap())
 
 
 @pytest.mark.parametrize(
