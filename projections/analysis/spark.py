@@ -4,7 +4,6 @@ Spark is not installed with the ledger. Where it is, the session is the one that
 or the notebook made, or else a new one by Spark's own settings.
 """
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +13,12 @@ from projections.analysis.definition import Definition
 from projections.analysis.view_class import ViewError
 from projections.columnar.cases import CASES
 from projections.columnar.decoding import COMMON, KINDS, schema_of
-from projections.columnar.duckdb_tables import LATEST_CASES
+from projections.columnar.duckdb_tables import LATEST_CASES, TAKEN_BACK, with_their_tables
 from projections.columnar.manifest import FileEntry, Manifest, checked_manifest
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-_WORD = re.compile(r"\w+")
 _TYPES = (
     (pa.types.is_string, "STRING"),
     (pa.types.is_boolean, "BOOLEAN"),
@@ -62,7 +60,7 @@ def put_tables(
     last: int | None = None,
 ) -> None:
     """Make a view of each table that ``text`` names, as DuckDB's connection has it."""
-    named = set(_WORD.findall(text))
+    named = with_their_tables(text)
     whole = first <= 1 and (last is None or last >= manifest.upto)
     upto = manifest.upto if last is None else last
 
@@ -76,6 +74,9 @@ def put_tables(
         # One scan of the common columns: a plan with each kind's table takes seconds to make.
         files = [file for kind in KINDS for file in manifest.of_table(f"events/{kind}")]
         within(_frame(session, directory, files, COMMON)).createOrReplaceTempView("events")
+    for name, statement in TAKEN_BACK.items():
+        if name in named:
+            session.sql(f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {statement}")
     if "cases" in named and whole:
         frame = _frame(session, directory, manifest.of_table("cases"), CASES.schema)
         frame.createOrReplaceTempView("cases_as_written")

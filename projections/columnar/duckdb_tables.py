@@ -68,7 +68,9 @@ def put_tables(
     With a statement's ``text``, only the tables that the statement may read get views: a view takes
     about 2 ms, and there are more than a hundred kinds of actions.
 
-    ``events`` has the columns that all actions have in common. With a range of positions, the views
+    ``events`` has the columns that all actions have in common, ``annulled`` the actions that a
+    correction or the undoing of a merge took back, and ``standing`` all events but these. With a
+    range of positions, the views
     are of that range, and there is no view ``cases``, because that table is of the whole ledger.
     """
     for macro in _SPARKS_NAMES:
@@ -94,6 +96,9 @@ def put_tables(
             parts.append(f"SELECT {common} FROM {kind}")  # noqa: S608
     if needs("events"):
         connection.execute(f"CREATE VIEW events AS {' UNION ALL '.join(parts)}")
+    for name, statement in TAKEN_BACK.items():
+        if needs(name):
+            connection.execute(f"CREATE VIEW {name} AS {statement}")
     cases = [str(directory / file.path) for file in manifest.of_table("cases")]
     if whole and cases and needs("cases"):
         connection.read_parquet(cases, hive_partitioning=False).create_view("cases_as_written")
@@ -107,8 +112,18 @@ def _needs(text: str | None) -> Callable[[str], bool]:
     """
     if text is None or _READS_NAMES.search(text):
         return lambda _: True
-    named = {word.lower() for word in _WORD.findall(text)}
+    named = with_their_tables(text)
     return lambda table: table in named or (table == "cases" and "cases_as_written" in named)
+
+
+def with_their_tables(text: str) -> frozenset[str]:
+    """Return the words of a statement in small letters, and the tables that those views read."""
+    named = {word.lower() for word in _WORD.findall(text)}
+    if "standing" in named:
+        named |= {"events", "annulled"}
+    if "annulled" in named:
+        named |= {"correction", "merge_undone"}
+    return frozenset(named)
 
 
 def read_only_these(connection: DuckDBPyConnection, files: Iterable[Path]) -> None:
@@ -135,6 +150,19 @@ def parties_of(directory: Path, manifest: Manifest) -> frozenset[str]:
             return Protocol.model_validate_json(text.as_py()).party_codes
     raise ColumnarError(f"{directory} does not begin with the adoption of a protocol")
 
+
+TAKEN_BACK = {
+    "annulled": """
+SELECT case_id, corrects AS action_id, position FROM correction WHERE effect = 'annulled'
+UNION ALL SELECT case_id, merge AS action_id, position FROM merge_undone
+""",
+    "standing": """
+SELECT e.* FROM events e WHERE NOT EXISTS (
+    SELECT 1 FROM annulled a WHERE a.case_id = e.case_id AND a.action_id = e.action_id)
+""",
+}
+"""The views of actions that were taken back, and of those that count; for DuckDB and Spark. Of an
+annulled action ``position`` is that of the event that took it back."""
 
 LATEST_CASES = """
 CREATE VIEW cases AS SELECT w.* FROM cases_as_written w

@@ -24,6 +24,7 @@ MORE = {
     "of_lists": "SELECT case_id, array_join(countries, '+') AS joined, size(countries) AS n,"
     " array_contains(countries, 'XK') AS here FROM case_opened ORDER BY case_id",
     "of_cases": "SELECT * FROM cases ORDER BY case_id",
+    "of_what_stands": "SELECT kind, count(*) AS n FROM standing GROUP BY kind ORDER BY kind",
     "of_nothing": "SELECT position, released FROM information_released ORDER BY position",
 }
 

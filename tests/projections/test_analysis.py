@@ -363,3 +363,25 @@ def test_what_is_kept_comes_back(value: Any) -> None:
 def test_what_is_not_plain_is_named() -> None:
     with pytest.raises(NotPlainError, match=r"state\['a'\]\[0\] is a object"):
         dumps({"a": [object()]})
+
+
+def test_annulled_actions_are_told_from_those_that_stand(
+    told: MemoryLedger, columns: Path, tmp_path: Path
+) -> None:
+    def asked(query: str) -> set[tuple[Any, ...]]:
+        file = tmp_path / "asked.sql"
+        file.write_text(f"-- name: asked\n-- version: 1\n{query}\n")
+        return {tuple(row.values()) for row in run_view(file, parquet=columns).table.to_pylist()}
+
+    acts = [row.event() for row in told.recorded]
+    taken = {
+        str(act.action.fields.get("corrects") or act.action.fields.get("merge"))
+        for act in acts
+        if act.action.kind == "merge_undone"
+        or (act.action.kind == "correction" and act.action.fields["effect"] == "annulled")
+    }
+    assert taken
+    every = {str(act.action.id) for act in acts}
+    assert {one for (one,) in asked("SELECT action_id FROM annulled ORDER BY 1")} == taken
+    standing = asked("SELECT action_id FROM standing ORDER BY 1")
+    assert {one for (one,) in standing} == every - taken
