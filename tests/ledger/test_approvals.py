@@ -32,7 +32,7 @@ from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies, adopted_protocol
 from tests.support.amending import amended
 from tests.support.auditor import auditor_names
-from tests.support.event_readers import HAS_NODE, by_browser
+from tests.support.event_readers import HAS_NODE, by_browser, signatures_by_browser
 from tests.support.recorded import BEGAN, MemoryLedger
 
 POLICE, COORDINATOR, THEIRS, SOCIAL = "xk-dhtqnj", "xk-nac", "me-csw-niksic", "xk-csw-prishtina"
@@ -243,6 +243,28 @@ def test_copies_and_the_auditor_refuse_what_the_rules_refuse(office: Office) -> 
         else:
             with pytest.raises(names["Failed"]):
                 audited.take(last.position, names["event_of"](last.state))
+
+
+@pytest.mark.skipif(not HAS_NODE, reason="needs Node")
+def test_a_browser_calls_an_event_signed_only_with_an_approval_of_it(office: Office) -> None:
+    """A ledger node that records past the rules does not get a page to call the event signed."""
+    signed, other = office.signed(), office.signed()
+    ledger = MemoryLedger(office.ledger.agencies, list(office.ledger.recorded))
+    ledger.now, ledger.versions = office.ledger.now, dict(office.ledger.versions)
+    given = {
+        "a colleague": office.approve(signed, office.colleague),
+        "of another action": office.approve(other, office.colleague),
+        "of another text": office.approve(signed, office.colleague, sd_hash="A" * 43),
+        "the author": office.approve(signed, office.author),
+        "the author's second key": office.approve(signed, office.second),
+        "a system": office.approve(signed, office.ledger.agencies.keys[POLICE]),
+    }
+    for one in given.values():
+        ledger.put(without_disclosures(approval.approved(str(signed), one)), uuid4())
+    ends = signatures_by_browser([row.state for row in ledger.recorded])[-len(given) :]
+    assert dict(zip(given, ends, strict=True)) == dict.fromkeys(given, "does not verify") | {
+        "a colleague": "valid"
+    }
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,39 @@ for await (const line of createInterface({ input: process.stdin })) {
 """
 
 
+_SIGNATURES = """
+import { createInterface } from "node:readline";
+const { eventAt, keysOf, readRegistry, signatureOf } = await import("./static/proven_event.js");
+const { withWholeText } = await import("./static/packed_text.js");
+const events = [];
+for await (const line of createInterface({ input: process.stdin })) {
+  events.push(await withWholeText(eventAt(Buffer.from(line, "base64"), events.length + 1)));
+}
+const keys = await keysOf(readRegistry(events.filter((one) => !one.caseId)));
+for (const one of events) console.log(await signatureOf(one, keys));
+process.exit(0);
+"""
+
+
+def signatures_by_browser(entries: Sequence[bytes]) -> list[str]:
+    """The pages' own code, run in Node: how the signatures of each event of a ledger stand."""
+    with tempfile.TemporaryDirectory() as directory:
+        static = Path(directory) / "static"
+        shutil.copytree(
+            ROOT / "api" / "web" / "static", static, ignore=shutil.ignore_patterns("vendor", "*.png")
+        )
+        (Path(directory) / "read.mjs").write_text(_SIGNATURES)
+        (Path(directory) / "package.json").write_text('{"type": "module"}')
+        made = subprocess.run(
+            ["node", str(Path(directory) / "read.mjs")],
+            input=b"\n".join(map(base64.b64encode, entries)) + b"\n",
+            capture_output=True,
+            timeout=120,
+        )
+    assert not made.returncode, made.stderr.decode()
+    return made.stdout.decode().splitlines()
+
+
 def by_browser(entries: Sequence[bytes]) -> dict[int, tuple[Fact, bool] | None]:
     """The pages' own code, run in Node: facts, and whether it calls the form canonical."""
     with tempfile.TemporaryDirectory() as directory:

@@ -116,7 +116,11 @@ function approvalOf(jwt) {
     && typeof claims.protocol === "string" && typeof claims.action === "string"
     && UUID.test(claims.action) && typeof claims.sd_hash === "string" && KEY.test(claims.sd_hash);
   if (!isSo) throw new Error("no approval");
-  return { keyId: kid, signed: `${head}.${payload}`, signature: fromBase64url(signature) };
+  const { iss: agency, protocol, action, sd_hash: digest } = claims;
+  return {
+    keyId: kid, agency, protocol, action, digest, signed: `${head}.${payload}`,
+    signature: fromBase64url(signature),
+  };
 }
 
 function reading(jwt, approval, header, claims, canonical, recordedAt) {

@@ -1,7 +1,7 @@
 // Events at their places in the log, and how their signatures stand by acts on the protocol.
 // Every value here comes from bytes that a proof covers: nothing is the server's word.
 
-import { fromBase64url, utf8 } from "./bytes.js";
+import { base64url, fromBase64url, sha256, utf8 } from "./bytes.js";
 import { moment, readEvent } from "./event.js";
 import { thumbprint } from "./keys.js";
 
@@ -47,6 +47,8 @@ export function eventAt(bytes, position) {
     actedAt: found.actedAt,
     act: found.fields,
     digests: found.digests,
+    protocol: found.protocol,
+    jwt: found.jwt,
     signed: utf8(`${head}.${body}`),
     signature: fromBase64url(signature),
     approval: found.approval && { ...found.approval, signed: utf8(found.approval.signed) },
@@ -73,7 +75,7 @@ export function readRegistry(acts) {
       for (const agency of registry.protocol.agencies) registry.agencies.set(agency.id, agency);
       for (const content of one.act.keys) grant(content, one.position);
     } else if (one.kind === "key_registered") {
-      grant(one.act.grant, one.position);
+      grant({ ...one.act.grant, member: one.act.member ?? null }, one.position);
     } else if (one.kind === "key_revoked" || one.kind === "key_compromised") {
       registry.ended.push({
         keyId: one.act.key_id, position: one.position, since: instant(one.act.since ?? null),
@@ -123,8 +125,17 @@ export async function signatureOf(event, keys) {
   if (!event.signature) return null;
   const own = await stateOf(event, event, keys);
   if (!event.approval || ![SIGNATURE.valid, SIGNATURE.sinceRevoked].includes(own)) return own;
+  if (!(await isApproved(event, keys))) return SIGNATURE.broken;
   const second = await stateOf(event, event.approval, keys);
   return second === SIGNATURE.valid ? own : second;
+}
+
+/** Whether the approval of an event is of its exact text, and with a key of a second member. */
+async function isApproved({ agency, action, protocol, jwt, keyId, approval }, keys) {
+  const [author, second] = [keys.get(keyId)?.member, keys.get(approval.keyId)?.member];
+  return approval.agency === agency && approval.action === action && approval.protocol === protocol
+    && approval.digest === base64url(await sha256(utf8(`${jwt}~`)))
+    && Boolean(author && second && author !== second);
 }
 
 /** How one signature of an event stands: of its author, or of the member who approved it. */
