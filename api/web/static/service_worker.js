@@ -19,9 +19,11 @@ const offlinePage = (language) => `/offline/${language}`;
 async function fill() {
   const cache = await caches.open(CACHE);
   const pages = RELEASE.languages.map(offlinePage);
-  await cache.addAll([...pages, ...RELEASE.files].map(
-    (path) => new Request(path, { credentials: "omit", cache: "no-cache" }),
-  ));
+  await Promise.all([...pages, ...RELEASE.files].map(async (path) => {
+    const answer = await fetch(path, { credentials: "omit", cache: "no-cache", redirect: "error" });
+    if (!isFile(answer)) throw new Error("no file of this release");
+    await cache.put(path, answer);
+  }));
 }
 
 /** Remove what earlier releases kept, and have the browser ask for a page while this worker starts. */
@@ -31,13 +33,16 @@ async function begin() {
   await registration.navigationPreload?.enable();
 }
 
+/** Whether an answer is the file itself, and no page of a proxy or a network that asks somebody to sign in. */
+const isFile = ({ status, redirected, type }) => status === 200 && !redirected && type === "basic";
+
 /** A static file of this release: kept the first time, since its address never has another content. */
 async function file({ request }) {
   const cache = await caches.open(CACHE);
   const kept = await cache.match(request, { ignoreVary: true });
   if (kept) return kept;
   const answer = await fetch(request);
-  if (answer.ok) await cache.put(request, answer.clone());
+  if (isFile(answer)) await cache.put(request, answer.clone());
   return answer;
 }
 
