@@ -14,7 +14,7 @@ from api.client.schemas.drafts import (
     NewDraft,
     OpenedDraft,
 )
-from ledger.signing import approval
+from ledger.signing import approval, signed_action
 from ledger.signing.sd_jwt import SdJwt
 
 _JSON = {"Content-Type": "application/json"}
@@ -48,8 +48,11 @@ class DraftsClient(ActionsClient):
     def approve_draft(self, draft: UUID, signed: str, case_version: int) -> Receipt | Outcome:
         """Approve a draft: sign over its exact text with this client's key, and record it.
 
-        ``signed`` is the text that was read. Raises ``RefusedError``.
+        ``signed`` is the text that was read. Raises ``RefusedError``, and ``ValueError`` if the
+        text is of another action than the draft.
         """
+        if signed_action.read(signed_action.parse(signed)).id != draft:
+            raise ValueError("the signed text is of another action than the draft")
         given = approval.sign(signed, agency=self.agency, key=self._key)
         return self.send_approval(draft, given, case_version)
 

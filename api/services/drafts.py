@@ -141,6 +141,10 @@ class Drafts:
             and len(self._active(draft.agency, {member, draft.author})) == 2
         )
 
+    def is_orphan(self, draft: Draft) -> bool:
+        """Return whether the author of a draft works for the agency no more."""
+        return draft.author not in self._active(draft.agency, {draft.author})
+
     def open(self, reader: Reader, action_id: UUID) -> OpenedDraft:
         """Open a draft of the reader's agency; the access log has it first. Raises ``Refusal``."""
         draft = self.found(reader.agency, action_id)
@@ -218,8 +222,12 @@ class Drafts:
         return self.found(agency, action_id)
 
     def withdraw(self, agency: Agency, member: UUID, action_id: UUID) -> None:
-        """Take a draft back for ever, as its author. Raises ``Refusal``."""
-        self._own(agency, member, action_id)
+        """Take a draft back for ever, as its author, or as a colleague of an author who left.
+
+        Raises ``Refusal``.
+        """
+        if not self.is_orphan(self.found(agency, action_id)):
+            self._own(agency, member, action_id)
         self._vault(agency).drafts.take_back(action_id)
         if self._outcomes.of(action_id) is not None:  # approved past the draft, just before
             raise draft_over()
@@ -300,7 +308,7 @@ class Drafts:
                 "The author of an action does not approve it; a colleague does.",
                 "approval",
             )
-        if draft.author not in self._active(draft.agency, {draft.author}):
+        if self.is_orphan(draft):
             raise _author_gone()
 
     def _settled(self, vault: Vault, draft: Draft, *, is_recorded: bool) -> Draft | None:
@@ -336,7 +344,8 @@ class Drafts:
             raise Refusal(
                 Ground.NOT_ALLOWED,
                 "draft-of-author",
-                "The member who wrote a draft changes and withdraws it.",
+                "The member who wrote a draft changes and withdraws it; a colleague withdraws it"
+                " once that member left.",
             )
         return draft
 

@@ -22,6 +22,8 @@ _PUT = """
 INSERT INTO {schema}.assignments AS a (agency, case_id, member, deputy, by_member)
 SELECT %(agency)s, %(case)s, %(member)s, %(deputy)s, %(by)s
 WHERE NOT EXISTS (SELECT FROM {schema}.erased WHERE case_id = %(case)s)
+    AND (%(known_member)s::uuid IS NULL OR EXISTS (SELECT FROM {schema}.assignments
+        WHERE agency = %(agency)s AND case_id = %(case)s))
 ON CONFLICT (agency, case_id) DO UPDATE SET
     member = EXCLUDED.member, deputy = EXCLUDED.deputy, by_member = EXCLUDED.by_member,
     assigned_at = now()

@@ -32,6 +32,8 @@ from ledger.vault.inventory import key_id
 
 MOST_OF_AGENCY = 200
 """Drafts of one agency that wait or were returned."""
+MOST_OF_AUTHOR = 50
+"""Of these, drafts of one member: nobody alone keeps the colleagues from sending theirs."""
 MOST_REMARK = 1_000
 """Characters of a remark."""
 KEPT = timedelta(days=91)
@@ -49,7 +51,10 @@ SELECT EXISTS (SELECT FROM {schema}.erased WHERE case_id = %(case)s) AS erased,
     EXISTS (SELECT FROM {schema}.replaced_keys
         WHERE case_id = %(case)s AND key_id = %(key_id)s) AS replaced
 """
-_COUNT = "SELECT count(*) AS drafts FROM {schema}.drafts WHERE agency = %(agency)s"
+_COUNT = """
+SELECT count(*) AS drafts, count(*) FILTER (WHERE author = %(author)s) AS own
+FROM {schema}.drafts WHERE agency = %(agency)s
+"""
 _PUT = """
 INSERT INTO {schema}.drafts (action_id, case_id, agency, author, kind, case_version, sealed)
 VALUES (%(action)s, %(case)s, %(agency)s, %(author)s, %(kind)s, %(version)s, %(sealed)s)
@@ -277,11 +282,14 @@ class Drafts:
             found = connection.execute(self._sql(_COUNT), asked).fetchone()
             if replaces is not None:
                 self._remove(connection, replaces)
-            elif found is None or found["drafts"] >= MOST_OF_AGENCY:
+            elif (
+                found is None or found["drafts"] >= MOST_OF_AGENCY or found["own"] >= MOST_OF_AUTHOR
+            ):
                 raise Refusal(
                     Ground.OUT_OF_PROCEDURE,
                     "too-many-drafts",
-                    f"At most {MOST_OF_AGENCY} drafts of an agency wait. Approve or withdraw some.",
+                    f"At most {MOST_OF_AGENCY} drafts of an agency wait, and at most"
+                    f" {MOST_OF_AUTHOR} of one member. Approve or withdraw some.",
                 )
             if not connection.execute(self._sql(_PUT), asked).rowcount:
                 raise Refusal(

@@ -5,25 +5,30 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from joserfc.jwk import OKPKey
+from rich.console import Console
 from typer.testing import CliRunner
 
 from api.cli.main import app
+from api.cli.steps.draft_tables import content_table
 from api.client import LedgerClient, RefusedError
 from api.client.schemas import Outcome, Receipt
+from api.client.schemas.drafts import OpenedDraft
 from api.client.schemas.members import NewMember
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import Operation, Protocol
 from ledger.procedure.registry import SignatureState
+from ledger.refusals import Refusal
 from ledger.signing import approval, keys
-from ledger.signing.sd_jwt import SdJwt
+from ledger.signing.sd_jwt import SdJwt, parse, with_disclosures
 from ledger.store.migrate import reader_role
 from ledger.verification.revalidation import Revalidation, inspect
 from ledger.vocabulary.documents import CaseDocument
@@ -163,16 +168,20 @@ def test_an_action_is_recorded_once_a_colleague_approved_it_as_it_is(office: Off
     assert refused(lambda: author.approve_draft(changed.action_id, str(again), 1)) == (
         403, "approval-by-author",
     )  # fmt: skip
-    assert refused(lambda: colleague.approve_draft(changed.action_id, str(signed), 1)) == (
+    other_text = approval.sign(str(signed), agency=POLICE, key=office.known[second])
+    assert refused(lambda: colleague.send_approval(changed.action_id, other_text, 1)) == (
         403, "approval-of-another-action",
     )  # fmt: skip
+    with pytest.raises(ValueError, match="another action"):
+        colleague.approve_draft(changed.action_id, str(signed), 1)
     with office.server.client(SOCIAL) as social:
         social.append(risk(), case, 1)  # the case moves on meanwhile
     assert refused(lambda: colleague.approve_draft(changed.action_id, str(again), 1)) == (
         412, "case-version",
     )  # fmt: skip
     assert [one.state for one in author.drafts().drafts] == ["waiting"]
-    receipt = colleague.approve_draft(changed.action_id, str(again), 2)
+    given = approval.sign(str(again), agency=POLICE, key=office.known[second])
+    receipt = colleague.send_approval(changed.action_id, given, 2)
     assert isinstance(receipt, Receipt)
     assert receipt.action_id == changed.action_id
     assert author.drafts().drafts == ()
@@ -182,7 +191,6 @@ def test_an_action_is_recorded_once_a_colleague_approved_it_as_it_is(office: Off
 
     # The approval counts for no second action, and the same one is recorded once.
     other = author.sign(risk(), case)
-    given = approval.sign(str(again), agency=POLICE, key=office.known[second])
     replayed = approval.approved(str(other), given)
     assert refused(lambda: author.send(replayed, case, 3)) == (403, "approval-of-another-action")
     assert author.send(approval.approved(str(again), given), case, 3) == receipt
@@ -237,6 +245,8 @@ def test_what_is_withdrawn_or_of_a_member_who_left_is_not_recorded(office: Offic
     assert refused(lambda: colleague.send(office.approved(waiting, second), case, 1)) == (
         403, "draft-author-gone",
     )  # fmt: skip
+    colleague.withdraw_draft(action)  # nobody else can: it would fill the list until it is too old
+    assert colleague.drafts().drafts == ()
 
 
 def test_a_case_is_opened_by_two_members_and_a_document_comes_later(office: Office) -> None:
@@ -290,6 +300,28 @@ def test_members_work_with_drafts_by_commands(office: Office, tmp_path: Path) ->
     assert "draft-over" in run(second, "drafts", "approve", draft, "--yes", code=2)
     assert "Withdrew" in run(first, "drafts", "withdraw", draft, "--yes")
     assert "Recorded" in run(second, "drafts", "approve", drafted(), "--yes")
+
+
+def test_a_command_shows_what_is_signed_and_no_word_of_the_node(office: Office) -> None:
+    """An operator's changed program cannot show another text than the approval is signed over."""
+    author, _ = office.member()
+    case = office.case()
+    signed = author.sign(risk(), case)
+    opened = OpenedDraft(
+        draft=author.send_draft(signed, case, 1).model_copy(update={"kind": "case_closed"}),
+        signed=str(signed), fields={"threats": "zqNone."}, form=None, remark=None,
+    )  # fmt: skip
+    told = StringIO()
+    console = Console(width=120, file=told)
+    console.print(content_table(opened))
+    shown = told.getvalue()
+    assert SECRET in shown
+    assert "zqNone." not in shown
+    assert ("risk_assessed" in shown, "case_closed" in shown) == (True, False)
+    foreign = parse(str(author.sign(risk(), case))).disclosures
+    mixed = with_disclosures(str(signed), [one.encoded for one in foreign])
+    with pytest.raises(Refusal):
+        content_table(opened.model_copy(update={"signed": mixed}))
 
 
 def test_of_an_approval_a_second_one_and_a_withdrawal_at_once_one_succeeds(office: Office) -> None:

@@ -482,6 +482,10 @@ def test_two_who_take_a_case_at_once_do_not_both_have_it(
             alert = answer.text.partition('bad" role="alert">')[2].partition("</p>")[0]
             assert "zqTaker 1" in alert
             assert kept.of_cases(POLICE, [case])[case].member == one
+        known = kept.of_cases(POLICE, [case])[case]
+        assert kept.remove(POLICE, known)  # taken back while somebody gives it away
+        assert not kept.put(POLICE, case, other, None, one, known)
+        assert kept.of_cases(POLICE, [case]) == {}
 
 
 def test_the_list_has_a_members_own_cases(place: Place) -> None:

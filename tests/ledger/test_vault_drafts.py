@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -127,6 +128,12 @@ def test_a_draft_is_bounded_and_cleaned_up(
     vault: Vault, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draft = added(vault)
+    with monkeypatch.context() as one_alone:
+        one_alone.setattr(module, "MOST_OF_AUTHOR", 1)
+        again = replace(a_draft(uuid4()), author=draft.author)
+        with pytest.raises(Refusal, match="1 of one member"):
+            vault.drafts.add(again, DraftContent(SECRET, None, None))
+        added(vault)  # a colleague's
     monkeypatch.setattr(module, "MOST_OF_AGENCY", len(vault.drafts.of_agency(AGENCY)))
     with pytest.raises(Refusal, match="drafts of an agency wait"):
         added(vault)

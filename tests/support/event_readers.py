@@ -177,7 +177,9 @@ def signatures_by_browser(entries: Sequence[bytes]) -> list[str]:
     with tempfile.TemporaryDirectory() as directory:
         static = Path(directory) / "static"
         shutil.copytree(
-            ROOT / "api" / "web" / "static", static, ignore=shutil.ignore_patterns("vendor", "*.png")
+            ROOT / "api" / "web" / "static",
+            static,
+            ignore=shutil.ignore_patterns("vendor", "*.png"),
         )
         (Path(directory) / "read.mjs").write_text(_SIGNATURES)
         (Path(directory) / "package.json").write_text('{"type": "module"}')

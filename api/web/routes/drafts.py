@@ -103,6 +103,7 @@ def _look(
         returned=opened.content.remark,
         version=case.version if case is not None else 0,
         is_author=caller.member == found.author,
+        is_orphan=node.drafts.is_orphan(found),
         protocol=caller.protocol.id,
         wrong=reason(wrong, words) if wrong is not None else None,
         remark=remark,

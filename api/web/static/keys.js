@@ -16,6 +16,8 @@ import * as tabSecret from "./tab_secret.js";
  * of space removes the keys. */
 const COOKIE = "case-ledger-keys";
 const NAMED_SIGNS = 8;
+/** Another server of the same domain can set cookies for this one: what is no beginning of an id is not shown. */
+const SIGNS = /^[\w-]{8}$/;
 const YEAR_SECONDS = 365 * 24 * 3600;
 
 /** The RFC 7638 thumbprint of an Ed25519 public key. */
@@ -95,7 +97,7 @@ export const next = async (key) =>
 
 const inCookie = () =>
   document.cookie.split("; ").find((one) => one.startsWith(`${COOKIE}=`))?.slice(COOKIE.length + 1)
-    .split(".").filter(Boolean) ?? [];
+    .split(".").filter((one) => SIGNS.test(one)) ?? [];
 
 /** Note which keys lie here, by the beginnings of their ids. `without` is one that was removed. */
 async function note({ isNew = false, without = null } = {}) {

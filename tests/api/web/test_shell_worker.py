@@ -28,7 +28,9 @@ globalThis.fetch = async (_, { redirect } = {}) => {
 };
 (0, eval)(await readFile(process.argv[2], "utf8"));
 const told = {};
-const sorts = { own: {}, signIn: { redirected: true }, another: { type: "cors" }, part: { status: 206 } };
+const sorts = {
+  own: {}, signIn: { redirected: true }, another: { type: "cors" }, part: { status: 206 },
+};
 for (const [name, how] of Object.entries(sorts)) {
   sort = how;
   kept.length = 0;
