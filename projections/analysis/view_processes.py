@@ -30,6 +30,10 @@ _COMMAND: Final = (sys.executable, "-P", "-s", "-m", "projections.analysis.locke
 _AT_ONCE: Final = 500
 """Events in one message."""
 _MOST_ANSWER_BYTES: Final = 1024**3
+_NOT_ENCODED: Final = (
+    NotPlainError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError,
+)  # fmt: skip
+"""The errors of reading an answer that :func:`projections.analysis.plain.encode` did not make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +75,12 @@ def run_twice(
         raise NotDeterministicError(
             f"{definition.name} works in one run, and not in parts in another process: {error}"
         )
-    found = difference(one["rows"], other["rows"], "rows") or difference(
-        one["state"], other["state"], "state"
-    )
+    try:
+        found = difference(one["rows"], other["rows"], "rows") or difference(
+            one["state"], other["state"], "state"
+        )
+    except _NOT_ENCODED:
+        raise ViewError(f"{definition.name}: its processes answer what is no table") from None
     if found is not None:
         raise NotDeterministicError(f"{definition.name} is not told by its events alone: {found}")
     return Folded(one["state"], decoded_rows(definition.name, one["rows"]), str(one["printed"]))
@@ -83,7 +90,7 @@ def decoded_rows(name: str, rows: Encoded) -> list[dict[str, Any]]:
     """Return the rows that a view encoded. Raises ``ViewError`` if they are no rows."""
     try:
         told = decode(rows)
-    except (NotPlainError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
+    except _NOT_ENCODED:
         told = None
     if not isinstance(told, list) or not all(
         isinstance(row, dict) and all(isinstance(column, str) for column in row) for row in told

@@ -214,5 +214,7 @@ def _upto(found: Events, first: int, last: int | None) -> int:
 def _table(name: str, told: list[dict[str, Any]]) -> Any:
     try:
         return pa.Table.from_pylist(told)
+    except UnicodeEncodeError:
+        raise ViewError(f"{name}: a text has half of a character (a surrogate)") from None
     except (pa.ArrowException, OverflowError) as error:
         raise ViewError(f"{name}: a column has values of several types: {error}") from error

@@ -78,6 +78,17 @@ class Counted:
 """
 
 
+FORGED = """
+import json
+def forged():
+    stream = json.codecs.sys.__stdout__.buffer
+    told = {"state": ["dict", "a".__hash__()], "rows": ["list"], "printed": ""}
+    stream.write(json.dumps(told).encode())
+    stream.close()
+"""
+"""A view that answers by itself, and differently in each process."""
+
+
 def written(
     directory: Path,
     fold: str,
@@ -220,6 +231,8 @@ def test_a_changed_definition_is_folded_beside_the_old_one(columns: Path, tmp_pa
         ({"fold": "event.fields.get('keys', [{}])[0]['agency'] = 1"}, "it changes the event"),
         ({"fold": "state[event.kind] = event"}, r"state\['protocol_adopted'\] is a Event"),
         ({"fold": "pass", "rows": "[{'x': 1 / 0}]"}, "its rows fail: ZeroDivisionError"),
+        ({"fold": "pass", "rows": r"[{'x': '\ud800'}]"}, "half of a character"),
+        ({"fold": "pass", "rows": "forged()", "before": FORGED}, "answer what is no table"),
         ({"fold": "pass", "before": "kinds = 1 /"}, "line 2: invalid syntax"),
         ({"fold": "pass", "version": 0}, "version must be 1 or more"),
     ],
