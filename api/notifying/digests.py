@@ -26,6 +26,8 @@ _LISTED = 10
 _MOST_COUNTED = 200
 Reminders = Callable[[Agency, date], int]
 """Returns how many reminders of an agency are due by a day."""
+DraftNumbers = Callable[[Agency], Mapping[str, int]]
+"""Returns how many drafts of an agency wait, were returned, and were recorded in a day."""
 
 
 def urgent_notices(
@@ -75,6 +77,7 @@ def digest_notices(
     duties: DutyLists,
     arrived: ArrivedLists,
     reminders: Reminders,
+    drafts: DraftNumbers,
     due: Mapping[UUID, UUID],
     now: datetime,
 ) -> Iterator[Notice]:
@@ -88,7 +91,14 @@ def digest_notices(
             continue
         day = now.astimezone(zone_of(protocol, agency.party)).date()
         data = _digest(
-            agency, duties, arrived, reminders, day, now, bound=is_bound(agency, protocol)
+            agency,
+            duties,
+            arrived,
+            reminders,
+            drafts(agency),
+            day,
+            now,
+            bound=is_bound(agency, protocol),
         )
         if data is not None:
             yield Notice(
@@ -121,6 +131,7 @@ def _digest(
     duties: DutyLists,
     arrived: ArrivedLists,
     reminders: Reminders,
+    drafts: Mapping[str, int],
     day: date,
     now: datetime,
     *,
@@ -136,7 +147,8 @@ def _digest(
         arrived.unread(Desk(agency.id), agency, viewer, limit=_MOST_COUNTED, is_bound=bound)
     )
     remembered = reminders(agency, day)
-    if not (mine.number or unread or remembered or (country is not None and country.overdue)):
+    counts = (mine.number, unread, remembered, *drafts.values())
+    if not (any(counts) or (country is not None and country.overdue)):
         return None
     return {
         "day": day.isoformat(),
@@ -146,6 +158,7 @@ def _digest(
         "overdue_in_country": country.overdue if country is not None else 0,
         "unread": unread,
         "reminders": remembered,
+        **drafts,
         "first": [
             {
                 "case_id": str(one.case_id),

@@ -71,6 +71,8 @@ def _said(message: Mapping[str, Any], words: Wording) -> Said:
             return _of_digest(data, words)
         case "case.danger" | "case.handover" as kind:
             return _of_urgent(kind, data, words)
+        case "draft.waiting" | "draft.returned" | "draft.ending" | "draft.recorded" as kind:
+            return _of_draft(kind, data, words)
         case kind:
             return _of_obligation(kind, data, words)
 
@@ -124,7 +126,8 @@ def _of_waiting(data: Mapping[str, Any], words: Wording) -> Said:
 
 def _of_digest(data: Mapping[str, Any], words: Wording) -> Said:
     text = words.text
-    counts = ("due", "overdue", "overdue_in_country", "unread", "reminders")
+    counts = ("due", "overdue", "overdue_in_country", "unread", "reminders",
+              "drafts_waiting", "drafts_returned", "drafts_recorded")  # fmt: skip
     listed = [_line(one, words) for one in data["first"]]
     if listed:
         listed.insert(0, text("mail.digest.first"))
@@ -132,7 +135,7 @@ def _of_digest(data: Mapping[str, Any], words: Wording) -> Said:
     return (
         text("mail.digest.subject", day=day),
         [text("mail.digest.what", agency=words.agency_name(data["agency"])), *listed],
-        [(text(f"mail.digest.{name}"), str(data[name])) for name in counts if data[name]],
+        [(text(f"mail.digest.{name}"), str(data[name])) for name in counts if data.get(name)],
         text("mail.digest.do"),
     )
 
@@ -158,6 +161,20 @@ def _of_urgent(kind: str, data: Mapping[str, Any], words: Wording) -> Said:
             (text("mail.recorded"), words.moment(datetime.fromisoformat(data["recorded_at"]))),
         ],
         text("mail.urgent.do"),
+    )
+
+
+def _of_draft(kind: str, data: Mapping[str, Any], words: Wording) -> Said:
+    text, what = words.text, words.kind(data["kind"])
+    reference = case_reference(UUID(data["case_id"])) if "case_id" in data else ""
+    is_recorded = kind == "draft.recorded"
+    moment = datetime.fromisoformat(data["recorded_at" if is_recorded else "until"])
+    values = [(text("mail.recorded" if is_recorded else "mail.draft.until"), words.moment(moment))]
+    return (
+        ", ".join(filter(None, (f"{text(f'mail.{kind}')}: {what}", reference))),
+        [f"{text(f'mail.{kind}')}: {what}"],
+        [(text("mail.case"), reference), *values] if reference else values,
+        text("mail.draft.recorded.do" if is_recorded else "mail.draft.do"),
     )
 
 

@@ -19,6 +19,7 @@ from api.notifying.channels import (
     WebhookChannel,
 )
 from api.notifying.digests import Reminders, digest_ids, digest_notices, urgent_notices
+from api.notifying.draft_notices import OpenDrafts, draft_counts, draft_notices
 from api.notifying.mail_choices import Begun, MailChoice, MailChoices, choice_of, in_language
 from api.notifying.mail_choices import Duties as ToldOf
 from api.notifying.notice_outbox import NoticeOutbox, TakenNotice
@@ -69,6 +70,7 @@ class Notifier(PeriodicWorker):
         waiting: Callable[[], Iterable[Notice]] = tuple,
         reminders: Reminders = lambda _, __: 0,
         digest_hour: int = 7,
+        drafts: OpenDrafts = lambda _: (),
     ) -> None:
         """Prepare the notifier.
 
@@ -76,6 +78,8 @@ class Notifier(PeriodicWorker):
         ``waiting`` returns the notices of this country's actions that wait. ``digest_hour`` is the
         hour of local time from which on a day's digest is sent.
         """
+        self._database = database
+        self._drafts = drafts
         self._outbox = NoticeOutbox(database)
         self._choices = MailChoices(database)
         self._duties = DutyLists(database)
@@ -100,6 +104,7 @@ class Notifier(PeriodicWorker):
         registry: Callable[[], Registry | None],
         waiting: Callable[[], WaitingTimes] | None = None,
         reminders: Reminders = lambda _, __: 0,
+        drafts: OpenDrafts = lambda _: (),
     ) -> Self | None:
         """Return the notifier of the settings, or ``None`` if nobody is told.
 
@@ -131,6 +136,7 @@ class Notifier(PeriodicWorker):
             waiting=of_waiting,
             reminders=reminders,
             digest_hour=settings.digest_hour,
+            drafts=drafts,
         )
 
     @staticmethod
@@ -159,7 +165,11 @@ class Notifier(PeriodicWorker):
         daily = [one for one in subscriptions if choice_of(one, choices).duties is ToldOf.DIGEST]
         today = digest_ids(daily, protocol, self._digest_hour, now)
         made = self._outbox.known(today.values())
+        of_drafts = draft_notices(
+            subscriptions, choices, begun, protocol, self._drafts, self._database, now
+        )
         of_choice = [
+            *of_drafts,
             *self._urgent(subscriptions, choices, begun, protocol, now),
             *self._digests(daily, {s: n for s, n in today.items() if n not in made}, protocol, now),
         ]
@@ -195,7 +205,14 @@ class Notifier(PeriodicWorker):
         now: datetime,
     ) -> Iterator[Notice]:
         return digest_notices(
-            daily, protocol, self._duties, self._arrived, self._reminders, due, now
+            daily,
+            protocol,
+            self._duties,
+            self._arrived,
+            self._reminders,
+            lambda agency: draft_counts(agency, self._drafts, self._database, now),
+            due,
+            now,
         )
 
     def send(self) -> int:

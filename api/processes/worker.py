@@ -8,6 +8,7 @@ it goes on where it was whenever it ends.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import date, datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -60,6 +61,7 @@ from api.node.newer_events import newer_troubles, uncopied_troubles
 from api.node.node import Node, node_client
 from api.node.other_nodes import other_nodes
 from api.notifying.case_hooks import CaseHooks
+from api.notifying.draft_notices import open_drafts
 from api.notifying.notifier import Notifier
 from api.runtime import status
 from api.runtime.readiness import Checks
@@ -205,6 +207,7 @@ class NodeWorker:
                 node.ledger.registry,
                 node.waiting.now,
                 self._reminders,
+                partial(open_drafts, node.drafts),
             )
         ) is not None:
             start(notifier)

@@ -1,10 +1,11 @@
 """Drafts: an action waits at its country's node until another member of the agency approved it."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -21,14 +22,19 @@ from api.client import LedgerClient, RefusedError
 from api.client.schemas import Outcome, Receipt
 from api.client.schemas.drafts import OpenedDraft
 from api.client.schemas.members import NewMember
+from api.notifying.draft_notices import ToldDraft, draft_counts, open_drafts
+from api.notifying.letters import email_of, words_for
+from api.notifying.notifier import Notifier
+from api.notifying.subscriptions import Send, Subscription
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.procedure.amendments import text_of
-from ledger.procedure.protocol import Operation, Protocol
+from ledger.procedure.protocol import Agency, Operation, Protocol
 from ledger.procedure.registry import SignatureState
 from ledger.refusals import Refusal
 from ledger.signing import approval, keys
 from ledger.signing.sd_jwt import SdJwt, parse, with_disclosures
+from ledger.store.database import Database
 from ledger.store.migrate import reader_role
 from ledger.verification.revalidation import Revalidation, inspect
 from ledger.vocabulary.documents import CaseDocument
@@ -36,6 +42,7 @@ from ledger.vocabulary.picklists import DocumentKind, RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from ledger.vocabulary.registration import KeyRegistered
 from tests.api.test_country_node import two_nodes
+from tests.api.test_notifications import Recorded
 from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies, adopted_protocol
 from tests.support.auditor import auditor_names
@@ -398,3 +405,57 @@ def test_an_approved_action_waits_at_the_countrys_node_and_comes_back_if_it_is_r
             told = colleague.approve_draft(replaced.action_id, str(again), 2)
             assert isinstance(told, Receipt)
             assert told.case_version == 3
+
+
+def test_an_agency_is_told_what_became_of_its_drafts_and_nothing_that_they_say(
+    office: Office,
+) -> None:
+    """At once, or as numbers in its digest. A draft that ends is told of at once to both."""
+    (author, _), (colleague, _) = office.member(), office.member()
+    case = office.case()
+    each, daily = (
+        Subscription(POLICE, email=f"{send.value}@example.org", send=send)
+        for send in (Send.EACH, Send.DIGEST)
+    )
+    drafts, ahead, came = office.server.node.drafts, timedelta(), Recorded()
+
+    def told(agency: Agency) -> Sequence[ToldDraft]:
+        own = [one for one in open_drafts(drafts, agency) if one.case_id == case]
+        return [replace(one, at=one.at - ahead) for one in own]
+
+    with Database(office.database) as database:
+        notifier = Notifier(
+            database, office.server.agencies.protocol, (each, daily), {"email": came},
+            timedelta(days=2), digest_hour=0, drafts=told,
+        )  # fmt: skip
+
+        def news() -> list[tuple[str, str]]:
+            came.came.clear()
+            notifier.look()
+            notifier.send()
+            told = [one for one in came.came if one["type"].startswith("draft.")]
+            return sorted((str(one["to"].send), one["type"]) for one in told)
+
+        news()  # begun from here
+        first, second = (author.sign(risk(), case) for _ in range(2))
+        for signed in (first, second):
+            author.send_draft(signed, case, 1)
+        assert news() == [("each", "draft.waiting")] * 2
+        assert news() == []
+        colleague.return_draft(UUID(first.payload["jti"]), SECRET)
+        assert news() == [("each", "draft.returned")]
+        for one in came.came:
+            assert one["data"]["case_id"] == str(case)
+            words = words_for(one["to"], office.server.agencies.protocol)
+            letter = str(email_of("ledger@example.org", "d@example.org", one["id"], one, words))
+            assert SECRET not in letter + str(one)
+        ahead = timedelta(days=6, hours=1)
+        assert news() == [("digest", "draft.ending")] * 2 + [("each", "draft.ending")] * 2
+        receipt = colleague.approve_draft(UUID(second.payload["jti"]), str(second), 1)
+        assert isinstance(receipt, Receipt)
+        colleague.case(case, at_least=receipt.position)
+        until(lambda: ("each", "draft.recorded") in news())
+        police = office.server.agencies.protocol.agencies_by_id[POLICE]
+        counts = draft_counts(police, told, database, datetime.now(UTC))
+        assert counts["drafts_returned"] == 1
+        assert counts["drafts_recorded"] >= 1

@@ -677,6 +677,7 @@ def test_a_digest_is_sent_once_a_day_in_the_readers_language(case: Case) -> None
     assert digest["data"] | {"first": [], "day": ""} == {
         "agency": "me-nac", "due": 2, "overdue": 2, "overdue_in_country": 0, "unread": 2,
         "reminders": 3, "first": [], "day": "",
+        "drafts_waiting": 0, "drafts_returned": 0, "drafts_recorded": 0,
     }  # fmt: skip
     MailChoices(case.pool).choose("me-nac", MailChoice(Duties.DIGEST, True, "sq"))
     with psycopg.connect(case.database) as connection:
