@@ -5,7 +5,7 @@ import pytest
 from api.paper.subject_access.wording import wording
 from api.web.action_help import ActionHelp, action_help, kinds_by_stage
 from ledger.procedure.conditions import Standing
-from ledger.procedure.protocol import Protocol, shipped_protocol
+from ledger.procedure.protocol import MemberApproval, Protocol, shipped_protocol
 from tests.support.serving import Server
 from tests.support.web import signed_in
 
@@ -35,6 +35,11 @@ def test_another_protocol_has_its_own_help() -> None:
     )
     other = protocol.model_copy(update={"expected": expected})
     assert [one.days for one in told("return_accepted", other).expected] == [3]
+    assert told("return_accepted").approvals == ()
+    asked = MemberApproval(actions=("return_accepted",), roles=("coordinator",), within_days=5)
+    (said,) = told("return_accepted", protocol.model_copy(update={"approvals": (asked,)})).approvals
+    assert "second colleague of the same agency" in said
+    assert "within 5 days" in said
 
 
 @pytest.mark.parametrize("language", ["en", "sq", "cnr"])
