@@ -26,7 +26,7 @@ from ledger.vault.vault import Vaults
 
 _EVERY_SECONDS = 3600.0
 _BEHIND = timedelta(days=14)
-"""What ends for good ends so much after its period: that end was cosigned for a while by then."""
+"""The time from the end of a period until its data ends for good: witnesses cosigned that end."""
 _COSIGNED_FOR = timedelta(days=3)
 _END_CHANGES = "DELETE FROM access.member_changes WHERE at < %(before)s"
 _END_INVITATIONS = "DELETE FROM access.invitations WHERE expires_at < %(before)s"
