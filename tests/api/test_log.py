@@ -121,6 +121,24 @@ def test_a_receipt_verifies_offline(served: Server) -> None:
     assert get(served, "/log/proof/99999", "me-nac").status_code == 404
 
 
+def test_a_receipt_waits_for_the_view_that_says_who_sees_the_event(
+    served: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipt = served.client("xk-dhtqnj").open_case(opening(("XK",)))
+    published(served, receipt.position)
+    path = f"/log/proof/{receipt.position}"
+    until(lambda: get(served, path, "xk-dhtqnj").status_code == 200)
+    views = served.node.views
+    behind = [receipt.position - 1] * 3
+    real, seen = views.position, views.positions_seen_by
+    monkeypatch.setattr(views, "position", lambda name: behind.pop() if behind else real(name))
+    monkeypatch.setattr(
+        views, "positions_seen_by", lambda *of, **more: [] if behind else seen(*of, **more)
+    )
+    assert get(served, path, "xk-dhtqnj").status_code == 200
+    assert not behind
+
+
 @pytest.mark.parametrize(
     ("path", "agency", "status"),
     [

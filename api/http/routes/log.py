@@ -15,7 +15,7 @@ from api.exchange.zone_comparison import HEADER as ZONES
 from api.http.access import TheCaller, TheNode, bearer, caller, session_cookie
 from api.http.declared_parameters import DeclaredParametersRoute
 from api.http.error_handlers import responses
-from api.http.parameters import MAX_POSITION
+from api.http.parameters import MAX_POSITION, wait_for
 from api.keys.log_keys import trusted_policy
 from api.node.node import Node
 from api.runtime.rate_limit import Places, Rate, asking_network
@@ -298,6 +298,8 @@ def _published(node: Node) -> tuple[Note, Checkpoint]:
 def _sees(node: Node, caller: TheCaller, position: int) -> bool:
     if caller.sees_every_event:
         return True
+    # A receipt of what was just recorded must not look like one of another's case.
+    wait_for(node, "case_views", position)
     ledger_id = caller.registry.ledger_id
     seen = node.views.positions_seen_by(
         caller.viewer,
