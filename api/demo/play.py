@@ -1,5 +1,6 @@
 """Plays the story through the real API, and prints what each country then sees."""
 
+import shlex
 import signal
 import sys
 from collections.abc import Mapping
@@ -104,7 +105,9 @@ def play(
                 save(console, picture, "make demo")
             if keep_running:
                 enrolment.open(partial(_enrol, players, protocol))
-                _stay(console, url, directory, enrolment.links(url), protocol)
+                # A connection string that a person named may have a password: it is not printed.
+                private = store.conninfo if settings.database_url is None else None
+                _stay(console, url, directory, enrolment.links(url), protocol, private)
             elif not as_json:
                 console.print("`make serve` shows all this in a browser, as each role sees it.")
         finally:
@@ -245,10 +248,15 @@ def _check_address(settings: Settings) -> None:
 
 
 def _stay(
-    console: Console, url: str, directory: Path, links: Mapping[str, str], protocol: Protocol
+    console: Console,
+    url: str,
+    directory: Path,
+    links: Mapping[str, str],
+    protocol: Protocol,
+    private: str | None,
 ) -> None:
     started = Path(sys.argv[0])
-    command = started if started.name == "case-ledger" else "case-ledger"
+    command = started if started.name == "case-ledger" else Path("case-ledger")
     first, last = coordinators_of(protocol)[:2]
     # Without a frame, and not broken into lines: these commands are copied.
     console.print(
@@ -256,7 +264,14 @@ def _stay(
         f"  export CASE_LEDGER_URL={url}\n"
         f"  {command} case -a {last} -k {directory / f'{last}.jwk'}\n"
         f"  {command} events -a {first} -k {directory / f'{first}.jwk'} -f\n"
-        "Stop it with Ctrl-C.",
+        + (
+            f"For commands that read the node's database, such as {command.name} export:\n"
+            f"  export CASE_LEDGER_DATABASE_URL={shlex.quote(private)}\n"
+            f"  export CASE_LEDGER_DATA_DIRECTORY={shlex.quote(str(directory.parent))}\n"
+            if private is not None
+            else ""
+        )
+        + "Stop it with Ctrl-C.",
         soft_wrap=True,
         highlight=False,
     )

@@ -31,7 +31,7 @@ for (const schema of Object.values(bundle.$defs)) {
     .map(([name]) => name);
   kinds[own] = { version: told.version, digests: told.digests, ledger };
 }
-schemas.languages = { type: 'string', description: 'ISO 639-3' }; // 7,900 of them as types help nobody
+schemas.languages = { type: 'string', description: 'ISO 639-3, such as sqi' }; // 7,900 of them as types help nobody
 const info = { title: 'Actions', version: '1' };
 const actions = { openapi: '3.1.0', info, paths: {}, components: { schemas } };
 const named = Object.keys(kinds).map((kind) => `  ${kind}: components['schemas']['${kind}'];`);

@@ -81,7 +81,9 @@ class World:
     def drill(self, *words: object) -> tuple[int, dict[str, Any]]:
         """Run the drill, and return its exit code and its report."""
         asked = ("backup", "drill", *map(str, words), "--programs", str(BINARIES), "--json")
-        done = run(asked, {**self.node.environment(), "CASE_LEDGER_PORT": str(self.node.port)})
+        # PGPORT is that of the node's own server, as on a machine that backs up too.
+        ports = {"CASE_LEDGER_PORT": str(self.node.port), "PGPORT": "5499"}
+        done = run(asked, {**self.node.environment(), **ports})
         assert done.stdout, done.stderr
         assert NAME not in done.stdout + done.stderr
         report: dict[str, Any] = json.loads(done.stdout)

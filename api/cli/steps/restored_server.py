@@ -24,6 +24,7 @@ _BASES = "base-*"
 _SOCKET_BYTES = 90
 _REPLAYS = re.compile("starting up|not accepting|not yet accepting|recovery|No such file")
 _START_SECONDS = 3600
+_PORT = 5432
 """So long the server may take to replay its log: a week of it takes minutes."""
 _CONFIGURATION = """\
 # Of this drill alone: nothing of the node's own configuration is read, and nobody outside comes in.
@@ -165,7 +166,10 @@ class RestoredServer:
 
     def conninfo(self, database: str) -> str:
         """Return the connection string of one of its databases."""
-        return make_conninfo("", host=str(self.socket), user=self.superuser, dbname=database)
+        # The port names the socket's file. Without it, PGPORT of the environment would count.
+        return make_conninfo(
+            "", host=str(self.socket), port=_PORT, user=self.superuser, dbname=database
+        )
 
 
 @contextmanager
@@ -242,6 +246,7 @@ class _Server:
             "config_file": str(run / "configuration"),
             "hba_file": str(run / "hba"),
             "unix_socket_directories": str(run),
+            "port": str(_PORT),
             "restore_command": self._restore_command,
             **_OVERRIDDEN,
         }
