@@ -78,7 +78,7 @@ def server() -> Iterator[str]:
     if named:
         yield named
         return
-    with tempfile.TemporaryDirectory(prefix="case-ledger-test-", dir=_in_memory()) as directory:
+    with tempfile.TemporaryDirectory(prefix="case-ledger-test-", dir=in_memory()) as directory:
         Path(directory).chmod(0o755)
         embedded = EmbeddedServer(Path(directory) / "postgresql")
         # What a test kills are processes; only a machine that loses power loses unsynced pages.
@@ -96,7 +96,7 @@ def server() -> Iterator[str]:
             embedded.stop()
 
 
-def _in_memory() -> Path | None:
+def in_memory() -> Path | None:
     """Return a directory in memory with room for databases, if there is one."""
     if not _MEMORY.is_dir() or not os.access(_MEMORY, os.W_OK):
         return None
@@ -134,8 +134,11 @@ def root_certificates_are_read_once() -> Iterator[None]:
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory that the user of an embedded server may enter too."""
-    with tempfile.TemporaryDirectory(prefix="case-ledger-test-") as name:
+    """A directory that the user of an embedded server may enter too.
+
+    It is in memory where there is room: servers that are set up in it write hundreds of files.
+    """
+    with tempfile.TemporaryDirectory(prefix="case-ledger-test-", dir=in_memory()) as name:
         Path(name).chmod(0o755)
         yield Path(name)
 

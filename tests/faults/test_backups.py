@@ -28,6 +28,7 @@ from api.demo.forked import run
 from api.demo.machines import Machine
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
+from tests.conftest import in_memory
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 from tests.support.clusters import (
@@ -93,7 +94,8 @@ class World:
 @pytest.fixture
 def world(agencies: Agencies) -> Iterator[World]:
     with ExitStack() as stack:
-        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="case-ledger-backups-"))
+        made = tempfile.TemporaryDirectory(prefix="case-ledger-backups-", dir=in_memory())
+        name = stack.enter_context(made)
         directory = Path(name)
         directory.chmod(0o755)
         archive = make_directory(directory / "archive")

@@ -22,6 +22,7 @@ from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
 from ledger.signing import keys
+from tests.conftest import in_memory
 from tests.support import process
 from tests.support.agencies import Agencies
 from tests.support.waiting import until
@@ -91,7 +92,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(agencies: Agencies) -> Iterator[Place]:
-    with tempfile.TemporaryDirectory(prefix="case-ledger-test-") as name:
+    with tempfile.TemporaryDirectory(prefix="case-ledger-test-", dir=in_memory()) as name:
         directory = Path(name)
         directory.chmod(0o755)
         with open_store(Settings(data_directory=directory, database_url=None)) as store:
