@@ -459,7 +459,7 @@ def test_the_node_makes_papers_that_an_agency_files(served: Server, tmp_path: Pa
     assert refused.value.problem.rule == "access-matrix"
     with served.client("xk-ombudsperson") as body, pytest.raises(RefusedError) as refused:
         body.make_documents(case, MadeKind.SUMMARY, "en")
-    assert refused.value.problem.rule == "no-uploads"
+    assert refused.value.problem.rule == "no-documents"
 
 
 def test_an_annulled_document_does_not_open_and_a_lost_one_is_found(

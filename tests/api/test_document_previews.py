@@ -47,10 +47,10 @@ def test_a_document_is_shown_by_the_rules_of_its_content(served: Server, tmp_pat
         with pytest.raises(RefusedError) as refused:
             client.preview(case, receipt.action_id, 3, purpose=purpose)
         assert refused.value.problem.rule == "document-page"
-    for agency in ("me-csw-podgorica", "xk-ombudsperson"):
+    for agency, status in (("me-csw-podgorica", 404), ("xk-ombudsperson", 403)):
         with served.client(agency) as client, pytest.raises(RefusedError) as refused:
             client.preview(case, receipt.action_id, purpose=purpose)
-        assert refused.value.problem.status == 404
+        assert refused.value.problem.status == status
 
 
 def test_an_upload_is_shown_to_its_agency_alone(served: Server) -> None:

@@ -193,7 +193,7 @@ class Person:
             # The driver would have the page compile it as a text: that takes a fifth more.
             session = self.context.new_cdp_session(self.page)
             session.send("Runtime.evaluate", {"expression": AXE})
-            session.detach()
+            # Not detached: that would also end a page's virtual authenticator of another session.
         options = {
             "runOnly": list(rules) or every,
             # To describe every element that passes costs more than to look at it.
