@@ -108,7 +108,7 @@ def test_what_a_party_misses_is_listed_by_command(
             assert client.absence("ME").announced == ()
             with pytest.raises(RefusedError, match="no party"):
                 client.absence("RS")
-        with served.client("xk-dhtqnj") as client, pytest.raises(RefusedError, match="whole-ledger"):
+        with served.client("xk-dhtqnj") as client, pytest.raises(RefusedError, match="403 whole"):
             client.absence("AL")
         run("al-nac", "end")
         with served.client("xk-ombudsperson") as client:
