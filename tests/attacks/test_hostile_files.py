@@ -13,8 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
-from api.importing.files import ImportFileError, digest, read_rows
+from api.importing.files import ImportFileError, digest, file_form, read_rows
 from api.importing.journal import ImportSource, Journal, JournalError
+from api.importing.tables import TableForm
 from ledger.export.static_export import ExportError, read_checkpoint, read_export
 from ledger.importing.import_map import ImportMap, load_map
 from ledger.log.note import SignatureType, SignerKey
@@ -231,7 +232,7 @@ def test_a_map_that_asks_too_much(which: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("date_format", ["%d.%m.%Y", "%d/%m/%y", "%Y%m%d", "%d %B %Y", "%m-%d-%Y"])
 def test_days_as_they_are_written(date_format: str) -> None:
-    assert ImportMap(date_format=date_format).date_format == date_format
+    assert ImportMap(date_format=date_format).date_format == (date_format,)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf-8-sig", "cp1250", "latin-1", "utf-16"])
@@ -240,11 +241,11 @@ def test_encodings_that_are_read(encoding: str) -> None:
 
 
 def rows_of(path: Path) -> Iterator[object]:
-    return read_rows(path, ImportMap())
+    return read_rows(path, ImportMap(), file_form(path, ImportMap()))
 
 
 def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.importing.files._LONGEST_ROW", 10_000)
+    monkeypatch.setattr("api.importing.tables._LONGEST_ROW", 10_000)
     row = {"hte_Description": "a"}
     for name, good, bad in (
         ("a.jsonl", json.dumps(row) + "\n", '{"hte_Description": "' + "a" * 20_000 + '"}\n'),
@@ -274,7 +275,7 @@ def test_a_source_or_journal_that_is_a_pipe(tmp_path: Path) -> None:
     pipe = tmp_path / "a.csv"
     os.mkfifo(pipe)
     with pytest.raises(NotReadableError):
-        digest(pipe, "utf-8")
+        digest(pipe, TableForm(encoding="utf-8"))
     with pytest.raises(NotReadableError):
         list(rows_of(pipe))
     with pytest.raises(JournalError, match="no ordinary file"):
@@ -284,7 +285,8 @@ def test_a_source_or_journal_that_is_a_pipe(tmp_path: Path) -> None:
 def test_lines_of_json_in_another_encoding(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"hte_Description": "ë"}\n{"hte_Description": "č"}\n', encoding="utf-16")
-    rows = list(read_rows(path, ImportMap(encoding="utf-16")))
+    utf16 = ImportMap(encoding="utf-16")
+    rows = list(read_rows(path, utf16, file_form(path, utf16)))
     assert [row.row.values for row in rows] == [{"hte_Description": "ë"}, {"hte_Description": "č"}]
 
 
