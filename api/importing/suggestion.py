@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from anyascii import anyascii
+from babel import Locale
 
 from api.importing.cases_table import cell
 from api.importing.tables import ImportFileError, Line, TableForm, form_of, lines
@@ -42,7 +43,7 @@ _OF_PERSON = tuple(
         ("number_of_children", "number of children;broj djece;broj dece;numri i femijeve"),
         ("phone", "phone;telephone;mobile;telefon;mobilni;kontakt telefon;telefoni;celulari"),
         ("address", "address;current address;adresa;boraviste;adresa e vendbanimit"),
-        ("age_group", "age group;child or adult;starosna grupa;grupmosha"),
+        ("age_group", "age group;child or adult;starosna grupa;grupmosha;grupi i moshes"),
         ("acted_at", "opened;opened on;registration date;date of registration;otvoren;"
             "datum otvaranja;datum prijave;datum registracije;data e hapjes;data e regjistrimit"),
         ("ground", "referred by;source of referral;nacin prijave;burimi i referimit"),
@@ -175,15 +176,19 @@ def _meanings(field: str | None, column: _Column) -> Iterator[str]:
     at = None if field is None else CARRIED.get(field) or _place(field)
     if field is None or at is None:
         return
-    known = choices(CASE_ACTIONS[at.kind], at.field)
-    if known is None:
+    names: Mapping[str, str]
+    if (known := choices(CASE_ACTIONS[at.kind], at.field)) is not None:
+        names, right = _names_of(known), {*known}
+    elif at.field == "citizenship":
+        names = _countries()
+        right = {*names.values()}
+    else:
         return
-    given = [v for v in column.values if v not in set(known)][:_MOST_VALUES]
+    given = [v for v in column.values if v not in right][:_MOST_VALUES]
     if not given:
         return
     yield ""
     yield f"[values.{_quoted(field)}]  # an empty text leaves a value out"
-    names = _names_of(known)
     for value in given:
         meant = names.get(_plain(value), "")
         yield f"{_quoted(value)} = {_quoted(meant)}" + ("" if meant else "  # unknown")
@@ -202,6 +207,17 @@ def _names_of(known: type[StrEnum]) -> Mapping[str, str]:
         for value in known:
             label = told.get(f"value.{known.__name__}.{value.value}", "")
             found[_plain(label)] = found[_plain(value.value)] = value.value
+    return found
+
+
+@cache
+def _countries() -> Mapping[str, str]:
+    """Return the countries' codes by their names in the languages that ship, and in English."""
+    found: dict[str, str] = {}
+    for locale in (Locale("en"), *(one.locale for one in languages().values())):
+        for country, name in locale.territories.items():
+            if len(country) == 2 and country.isalpha():
+                found.setdefault(_plain(name), country)
     return found
 
 

@@ -108,6 +108,13 @@ def _fields(model: type[Action]) -> Mapping[str, Any]:
     return {name: resolved(part) for name, part in schema["properties"].items()}
 
 
+_PATTERNS = {
+    "^[A-Z]{2}$": "a country in two letters, such as XK",
+    "^[a-z]{3}$": "a language in three letters, such as sqi",
+}
+"""The values that a pattern of the vocabulary stands for, for people."""
+
+
 def _alternatives(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
 
@@ -120,5 +127,6 @@ def _values(schema: Mapping[str, Any]) -> str:
         elif "enum" in part:
             described.append(", ".join(map(str, part["enum"])))
         else:
-            described.append(str(part.get("format") or part.get("type") or ""))
+            told = _PATTERNS.get(part.get("pattern", ""))
+            described.append(told or str(part.get("format") or part.get("type") or ""))
     return " or ".join(described)
