@@ -371,7 +371,7 @@ _OF_AUDIENCE = {
     ),
     Audience.WHOLE_LEDGER: (
         "whole-ledger",
-        "The whole ledger is for coordinators, oversight bodies and nodes.",
+        "This is of the whole ledger: coordinators, oversight bodies and nodes may ask for it.",
     ),
     Audience.NODES: ("nodes-only", "This is for countries' nodes."),
 }
