@@ -521,7 +521,7 @@ def test_an_analyst_sees_rounded_figures_and_no_case(world: World) -> None:
 
 def test_rounded_figures_tell_no_small_count() -> None:
     counts = (0, 1, 4, 5, 9, 10, 23)
-    times = [TimeToReturn("ME", n, 3, Decimal(4), Decimal(5), Decimal(6), 90) for n in (19, 20)]
+    times = [TimeToReturn("ME", n, 3, Decimal(4), Decimal(12), Decimal(40), 90) for n in (19, 20)]
     found = rounded(
         Figures(
             tuple(Caseload(Stage.RETURN, "XK", n) for n in counts),
@@ -534,3 +534,4 @@ def test_rounded_figures_tell_no_small_count() -> None:
     assert [one.cases for one in found.flows] == [5, 5, 10, 20]
     assert (found.returned, [one.cases for one in found.times]) == ((), [20])
     assert {(one.shortest, one.longest) for one in found.times} == {(None, None)}
+    assert [(one.lower, one.median, one.upper) for one in found.times] == [(7, 14, 42)]
