@@ -183,7 +183,10 @@ def show_sent(
     at_least: AtLeast = None,
     change: UUID | None = None,
 ) -> Response:
-    """Show a form as it was sent, and acknowledge it. ``change`` is a draft of the receipt."""
+    """Show a form as it was sent, and acknowledge it.
+
+    ``change`` is a draft of the receipt.
+    """
     known, protocol, words = (
         _Known.of(node, caller, case_id, at_least),
         caller.protocol,
