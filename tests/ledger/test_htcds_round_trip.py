@@ -10,7 +10,7 @@ from uuid import UUID, uuid4, uuid5
 
 import pytest
 
-from api.importing.files import read_rows
+from api.importing.files import file_form, read_rows
 from api.importing.htcds_writer import write_rows
 from ledger.importing.fields import STANDARD, place
 from ledger.importing.import_map import ImportMap, load_map
@@ -54,7 +54,7 @@ def test_an_exported_file_imports_as_the_same_actions(tmp_path: Path, form: str)
     assert write_rows(path, [values for _, values in pairs]) == 200
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     plain = ImportMap()
-    again = list(read_rows(path, plain))
+    again = list(read_rows(path, plain, file_form(path, plain)))
     assert len(again) == 200
     kinds = set()
     for (actions, _), one in zip(pairs, again, strict=True):
@@ -129,5 +129,5 @@ def test_any_text_survives_a_csv(tmp_path: Path) -> None:
     with path.open(newline="") as file:
         cell = next(csv.DictReader(file))["hte_Description"]
     assert cell.startswith("'=")  # no spreadsheet computes it
-    (row,) = read_rows(path, ImportMap())
+    (row,) = read_rows(path, ImportMap(), file_form(path, ImportMap()))
     assert row.row.values == {"hte_Description": '=HYPERLINK("x")\n"quoted"'}
