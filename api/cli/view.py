@@ -26,29 +26,33 @@ class Engine(StrEnum):
 
 
 ViewFile = Annotated[Path, typer.Argument(help="A Python file with a fold, or a file of SQL.")]
+First = Annotated[
+    int | None, typer.Option("--from", min=1, help="The first position.", show_default="1")
+]
+Last = Annotated[
+    int | None, typer.Option("--to", min=1, help="The last position.", show_default="the head")
+]
+Static = Annotated[
+    Path | None,
+    typer.Option("--export", help="Read a directory that `case-ledger log export` wrote."),
+]
+Columns = Annotated[
+    Path | None, typer.Option(help="Read a directory that `case-ledger export --parquet` wrote.")
+]
+EngineOfSql = Annotated[Engine, typer.Option(help="The engine that runs SQL.")]
 
 
 @app.command()
 def run(
     file: ViewFile,
-    first: Annotated[
-        int | None, typer.Option("--from", min=1, help="The first position.", show_default="1")
-    ] = None,
-    last: Annotated[
-        int | None, typer.Option("--to", min=1, help="The last position.", show_default="the head")
-    ] = None,
+    first: First = None,
+    last: Last = None,
     database: Annotated[
         bool, typer.Option("--database", help="Read this node's database (the default).")
     ] = False,
-    static: Annotated[
-        Path | None,
-        typer.Option("--export", help="Read a directory that `case-ledger log export` wrote."),
-    ] = None,
-    parquet: Annotated[
-        Path | None,
-        typer.Option(help="Read a directory that `case-ledger export --parquet` wrote."),
-    ] = None,
-    engine: Annotated[Engine, typer.Option(help="The engine that runs SQL.")] = Engine.DUCKDB,
+    static: Static = None,
+    parquet: Columns = None,
+    engine: EngineOfSql = Engine.DUCKDB,
     unlocked: Annotated[
         bool,
         typer.Option(help="Run Python with your own rights: only a view that you trust."),
@@ -107,21 +111,11 @@ def compare(
         Path,
         typer.Option(help="The rows as they must be: JSON as `view run --json` prints, or CSV."),
     ],
-    first: Annotated[
-        int | None, typer.Option("--from", min=1, help="The first position.", show_default="1")
-    ] = None,
-    last: Annotated[
-        int | None, typer.Option("--to", min=1, help="The last position.", show_default="the head")
-    ] = None,
-    static: Annotated[
-        Path | None,
-        typer.Option("--export", help="Read a directory that `case-ledger log export` wrote."),
-    ] = None,
-    parquet: Annotated[
-        Path | None,
-        typer.Option(help="Read a directory that `case-ledger export --parquet` wrote."),
-    ] = None,
-    engine: Annotated[Engine, typer.Option(help="The engine that runs SQL.")] = Engine.DUCKDB,
+    first: First = None,
+    last: Last = None,
+    static: Static = None,
+    parquet: Columns = None,
+    engine: EngineOfSql = Engine.DUCKDB,
     as_json: AsJson = False,
 ) -> None:
     """Run a view, and compare its rows with those of a file. Nothing is kept.

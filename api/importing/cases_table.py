@@ -43,7 +43,7 @@ class CasesTable:
 
     header_row: int
     names: Sequence[str]
-    """As the file has them, normalised."""
+    """The names of the columns in the file, normalised."""
     width: int
     """The cells of the row with the names, empty ones too."""
     rows: Iterator[TableRow]

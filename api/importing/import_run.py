@@ -92,7 +92,7 @@ class Order:
     dry_run: bool = False
     workers: int | None = None
     skip_known: bool = False
-    """Whether a row with the file number of a recorded case is passed over, and not refused."""
+    """True if a row with the file number of a recorded case is passed over, and not refused."""
     chunk: int = 2000
     """A transaction ends with the batch that brings it to so many events."""
 

@@ -63,7 +63,7 @@ class OperationLine:
     name: str
     said: Sequence[str]
     is_open: bool
-    """Whether anyone may ask."""
+    """True if anyone may ask."""
     parameters: Sequence[tuple[str, str, bool, str]]
     """Name, place, whether it is required, and description."""
     body: str

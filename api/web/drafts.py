@@ -51,7 +51,7 @@ class DraftField:
     value: str
     """As JSON."""
     is_typed: bool
-    """Whether the words are the value itself, as a person typed it."""
+    """True if the words are the value itself, as a person typed it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,14 +74,14 @@ class KnownSize(LedgerModel):
     """``node``, ``mark``, or the name of a witness."""
     size: int
     agrees: bool | None
-    """Whether the restored events are those of the source; ``None`` if there are too few."""
+    """True if the restored events are those of the source; ``None`` if there are too few."""
 
 
 class DrillReport(LedgerModel):
     """The result of a drill."""
 
     holds: bool
-    """Whether the backup restores, verifies, opens, and lacks nothing that a source knows."""
+    """True if the backup restores, verifies, opens, and lacks nothing that a source knows."""
     began_at: datetime
     seconds: float
     """The time from the beginning of the restoring to the last comparison."""

@@ -96,7 +96,7 @@ class Reach(Document):
     groups: tuple[FieldGroup, ...]
     """Groups of personal fields that the role may ever read; each reading is in the log."""
     every_event: bool
-    """Whether the agency follows the whole ledger."""
+    """True if the agency follows the whole ledger."""
 
 
 class BreachReport(Document):
@@ -129,4 +129,4 @@ class BreachReport(Document):
     log_begins_at: UtcDatetime | None
     """The time of the first entry that is still kept, where earlier ones have ended."""
     is_cut: bool
-    """Whether there is more than this report has: ask for shorter spans."""
+    """True if there is more than this report has: ask for shorter spans."""

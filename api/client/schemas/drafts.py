@@ -31,7 +31,7 @@ class DraftDocument(Document):
     refused_by: str | None
     """The rule by which the approved action was refused."""
     may_approve: bool
-    """Whether the member who asks may approve it."""
+    """True if the member who asks may approve it."""
 
 
 class DraftPage(Document):

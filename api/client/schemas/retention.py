@@ -45,7 +45,7 @@ class RetentionObstacle(Document):
 
     kind: ObstacleKind
     blocks: bool
-    """Whether nothing is erased while it stands. Otherwise it only should be settled before."""
+    """True if nothing is erased while it stands. Otherwise it only should be settled before."""
     party: Country | None = None
     """The country that placed the hold, or that owes."""
     agency: AgencyId | None = None

@@ -16,7 +16,7 @@ class WebhookDocument(Document):
     position: int
     """Everything up to this position of the ledger was received."""
     attempts: int
-    """How often the next message was not received."""
+    """The number of times that the next message was not received."""
     next_attempt_at: UtcDatetime
     failing_since: UtcDatetime | None
     disabled_at: UtcDatetime | None
