@@ -7,7 +7,7 @@ only for an entry of the access log that names it.
 
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,17 +18,15 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 from psycopg.rows import DictRow
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Composed
 
 from ledger.procedure.readings import Reading
 from ledger.refusals import Ground, Refusal
 from ledger.signing.country_key import SealError
-from ledger.store.database import Database
-from ledger.store.migrate import reader_role, vault_role, vault_schema
 from ledger.vault.access_log import open_for
-from ledger.vault.data_keys import DataKeys
 from ledger.vault.erasures import erased_case
 from ledger.vault.inventory import key_id
+from ledger.vault.under_data_keys import UnderDataKeys
 
 MOST_OF_AGENCY = 200
 """Drafts of one agency that wait or were returned."""
@@ -137,22 +135,8 @@ class DraftContent:
     """The remark with which a colleague returned the draft."""
 
 
-class Drafts:
+class Drafts(UnderDataKeys):
     """The table of drafts in one country's vault."""
-
-    def __init__(
-        self,
-        database: Database,
-        party: str,
-        keys: DataKeys,
-        data_key: Callable[[UUID], bytes],
-    ) -> None:
-        """Prepare the table. ``data_key`` returns the key of a person, and makes the first one."""
-        self._database = database
-        self._keys = keys
-        self._data_key = data_key
-        self._role, self._reader = vault_role(party), reader_role(party)
-        self._schema = Identifier(vault_schema(party))
 
     def add(self, draft: Draft, content: DraftContent, *, replaces: UUID | None = None) -> None:
         """Keep a draft durably, in the place of another one that is taken back with it.

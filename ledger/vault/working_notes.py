@@ -5,7 +5,7 @@ an erasure closes it, in backups too. Nothing of it is in the ledger or in a par
 """
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, LiteralString
@@ -15,15 +15,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 from psycopg.rows import DictRow
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Composed
 
 from ledger.refusals import Ground, Refusal
 from ledger.signing.country_key import SealError
-from ledger.store.database import Database
-from ledger.store.migrate import reader_role, vault_role, vault_schema
-from ledger.vault.data_keys import DataKeys
 from ledger.vault.erasures import erased_case
 from ledger.vault.inventory import key_id
+from ledger.vault.under_data_keys import UnderDataKeys
 
 MOST_CHARACTERS = 2_000
 """Of one note."""
@@ -113,22 +111,8 @@ class WorkingNote:
     done_at: datetime | None = None
 
 
-class WorkingNotes:
+class WorkingNotes(UnderDataKeys):
     """The tables of notes and flags in one country's vault."""
-
-    def __init__(
-        self,
-        database: Database,
-        party: str,
-        keys: DataKeys,
-        data_key: Callable[[UUID], bytes],
-    ) -> None:
-        """Prepare the tables. ``data_key`` returns the key of a person, and makes the first one."""
-        self._database = database
-        self._keys = keys
-        self._data_key = data_key
-        self._role, self._reader = vault_role(party), reader_role(party)
-        self._schema = Identifier(vault_schema(party))
 
     def add(self, desk: Desk, case_id: UUID, text: str, day: date | None = None) -> WorkingNote:
         """Store a note, or the reminder of a day, durably.
