@@ -226,6 +226,35 @@ def test_two_clicks_whose_answer_is_lost_open_one_case(person: People, node: Ser
         assert len(list(client.cases())) == before + 1
 
 
+def test_what_is_recorded_does_not_come_back_as_a_draft(person: People, node: Server) -> None:
+    """What was typed is still being kept when it is signed, and is kept after it was recorded."""
+    police = person(POLICE)
+    page = police.goto("/cases/new")
+    show_whole(page)
+    page.locator("#f-age_group").select_option("child")
+    page.get_by_label("Kosovo").check()
+    page.locator("#f-ground").select_option("helpline")
+    until(lambda: "helpline" in str(draft(page, f"{POLICE}/new/case_opened")))
+    # Another tab is about to read the draft: each change waits for it, and the signature too.
+    page.evaluate(
+        """name => new Promise((holds) => navigator.locks.request(name, () => {
+            holds();
+            return new Promise((end) => { globalThis.endOfOtherTab = end; });
+        }))""",
+        f"sign {POLICE}/new/case_opened",
+    )
+    page.get_by_label("Out of school").check()
+    page.locator("#f-ground").select_option("border_control")
+    page.get_by_role("button", name="See what will be signed").click()
+    page.get_by_role("button", name="Sign and record").click()
+    page.evaluate("endOfOtherTab()")
+    page.wait_for_url(re.compile(r"at_least="))
+    assert kept(page) == []
+    with node.client(POLICE) as client:
+        case = UUID(page.url.split("/cases/")[1][:36])
+        assert client.case(case).view.version == 1
+
+
 def test_a_form_that_was_signed_in_another_tab_opens_no_second_case(
     person: People, node: Server
 ) -> None:

@@ -47,6 +47,7 @@ function begin(form) {
   const carried = carry ? form.dataset.carried.split(" ") : [];
   const ofCase = (kept) => Object.fromEntries(Object.entries(kept).filter(([name]) => !carried.includes(name)));
   let busy = false;
+  let isOver = false;
   let typing = 0;
   let keeping = Promise.resolve();
 
@@ -125,7 +126,7 @@ function begin(form) {
 
   /** What is signed under this draft, in another tab too, is not written over. */
   const keepNow = () => navigator.locks.request(`sign ${draft}`, async () => {
-    if (busy) return;
+    if (busy) return; // or recorded meanwhile: what is typed until the next page opens is of no form
     const found = await drafts.find(draft);
     if (found?.text) {
       await offer(found);
@@ -155,9 +156,9 @@ function begin(form) {
     try {
       trouble("");
       announce(text("act.sending"));
-      await end(await send());
+      isOver = await end(await send());
     } finally {
-      hold(false);
+      if (!isOver) hold(false);
     }
   }
 
@@ -193,12 +194,14 @@ function begin(form) {
     };
   }
 
-  /** Go on as the outcome of sending says. */
+  /** Go on as the outcome of sending says. Gives whether this form has ended: another page opens. */
   async function end({ state, told, status, kept }) {
-    if (state === "unsigned") return;
+    if (state === "unsigned") return false;
     if (kept.draft && state === "recorded") {
       location.assign(afterDraft(form.dataset.next));
-    } else if (state === "recorded" || state === "waits") {
+      return true;
+    }
+    if (state === "recorded" || state === "waits") {
       const waits = state === "waits";
       if (waits) announce(text("act.waits"));
       const isKnown = form.dataset.case || !waits; // a new case that waits has no page yet
@@ -207,7 +210,9 @@ function begin(form) {
       if (told.position && !waits) next.searchParams.set("at_least", told.position);
       if (told.action_id && !waits && next.pathname.startsWith("/cases/")) next.searchParams.set("recorded", told.action_id);
       location.assign(next);
-    } else if (state === "unanswered") {
+      return true;
+    }
+    if (state === "unanswered") {
       await keepForLater(kept);
     } else {
       part("draft").hidden = true;
@@ -218,6 +223,7 @@ function begin(form) {
       person.showConfirmation(form, told.rule);
       if (told.rule === "document-not-uploaded") files?.list().forEach(files.again);
     }
+    return false;
   }
 
   /** Say why an action was refused, and at the field too if the refusal is about one. */
@@ -337,6 +343,8 @@ function begin(form) {
     const found = await drafts.find(draft);
     if (found?.text) sendKept(found);
   });
+
+  addEventListener("pageshow", ({ persisted }) => persisted && isOver && location.reload());
 
   telephones.begin(fields);
   person.begin(form);

@@ -78,11 +78,23 @@ async function firstSecret() {
   return key;
 }
 
+/** What is asked last of each place. Sealing takes a while: what is dropped must not come back. */
+const last = new Map();
+
+/** Change a place after what was asked of it before. */
+function inOrder(place, change) {
+  const done = (last.get(place) ?? Promise.resolve()).catch(() => {}).then(change);
+  last.set(place, done);
+  return done;
+}
+
 /** Keep bytes under an id, which they are bound to. */
 export async function keepBytes(id, bytes, at = Date.now()) {
   if (tabSecret.isSignedOut()) return; // what is typed in a page that goes blank is not kept again
   const place = placeOf(id);
-  await store.put("drafts", { id: place, ...await sealing.seal(await secret(), place, bytes), at });
+  await inOrder(place, async () => {
+    await store.put("drafts", { id: place, ...await sealing.seal(await secret(), place, bytes), at });
+  });
 }
 
 /** The content of a row with the time it was kept, or undefined. */
@@ -111,11 +123,16 @@ export async function find(id) {
   return row && { at: row.at, ...JSON.parse(new TextDecoder().decode(row.bytes)) };
 }
 
-export const drop = (id) => store.remove("drafts", placeOf(id));
+/** Drop what is kept under an id, and what is about to be. */
+export async function drop(id) {
+  const place = placeOf(id);
+  await inOrder(place, () => store.remove("drafts", place));
+}
 
 /** The ids of all drafts of the person who is signed in. */
 export async function ids() {
   await settled();
+  await Promise.allSettled(last.values()); // what is about to be kept counts
   return (await store.keys("drafts")).map(idOf).filter((id) => id !== undefined);
 }
 
@@ -138,7 +155,7 @@ export async function dropEarlier(id) {
 export async function dropOf(agency, of) {
   const places = await store.keys("drafts");
   for (const place of places.filter((one) => one.startsWith(`${whole(agency, of)}/`))) {
-    await store.remove("drafts", place);
+    await inOrder(place, () => store.remove("drafts", place));
   }
   await dropSecret();
 }
