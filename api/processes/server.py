@@ -1,5 +1,6 @@
 """Runs the HTTP server of a node."""
 
+import errno
 import io
 import logging
 import os
@@ -27,12 +28,14 @@ from api.processes.worker import NodeWorker
 from api.runtime.settings import Settings
 from api.runtime.trace_context import in_log
 from ledger.system.gc_tuning import SERVING, collect_seldom
+from ledger.system.polling import Polling
 from ledger.vocabulary import build_models
 
 _NICE = 10
 _LOOK_SECONDS = 0.5
 MAX_CONNECTIONS = 1000
 """Besides those that streams are sent on."""
+_PORT_SECONDS = 5.0
 
 
 def log_as_json() -> None:
@@ -84,7 +87,7 @@ def serve(
     parts: dict[str, Callable[[], None]] = {}
     with ExitStack() as stack:
         if "api" in settings.roles:
-            listening = stack.enter_context(listen(settings))
+            listening = stack.enter_context(listen_when_free(settings))
             parts["api"] = partial(_answer, settings, conninfo, listening)
         if "work" in settings.roles:
             parts["work"] = partial(work, settings, conninfo)
@@ -189,6 +192,28 @@ def listen(settings: Settings) -> socket.socket:
         listening.close()
         raise
     return listening
+
+
+def listen_when_free(settings: Settings, seconds: float = _PORT_SECONDS) -> socket.socket:
+    """Return a bound socket, as soon as the address is free.
+
+    The processes of a node that was killed hold its address for a moment more. Raises ``OSError``
+    if the address is taken still after so many seconds.
+    """
+    polling = Polling(shortest=0.05)
+    while True:
+        try:
+            return listen(settings)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            if polling.waited >= seconds:
+                said = (
+                    f"another program listens at {settings.host} on port {settings.port}: end it,"
+                    " or name another by --port or CASE_LEDGER_PORT"
+                )
+                raise OSError(error.errno, said) from None
+        polling.pause()
 
 
 def base_url(listening: socket.socket, settings: Settings) -> str:

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +17,9 @@ import pytest
 
 from api.client import LedgerClient
 from api.demo.node_process import NodeProcess, is_alive
+from api.processes.server import listen_when_free
 from api.runtime.node_database import DATABASE
+from api.runtime.settings import Settings
 from api.runtime.status import CHANNEL, NodeStatus, StatusCache, StatusReporter, notify
 from ledger.application import Ledger, environment
 from ledger.store.database import Database
@@ -49,6 +53,21 @@ def program(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 
 Program = Callable[..., subprocess.Popen[bytes]]
+
+
+def test_a_node_waits_for_the_address_of_the_one_before_it() -> None:
+    """The processes of a node that was killed end a moment after it."""
+    with socket.socket() as before:
+        before.bind(("127.0.0.1", 0))
+        before.listen()
+        settings = Settings(host="127.0.0.1", port=before.getsockname()[1])
+        with pytest.raises(OSError, match="name another by --port"):
+            listen_when_free(settings, seconds=0.0)
+        ends = threading.Timer(0.2, before.close)
+        ends.start()
+        with listen_when_free(settings) as bound:
+            assert bound.getsockname()[1] == settings.port
+        ends.join()
 
 
 def test_who_is_killed_is_started_again(program: Program, tmp_path: Path) -> None:
