@@ -31,7 +31,8 @@ class GroupCommit(Generic[T, R]):
     """Calls ``work`` with the items of concurrent callers, one group at a time.
 
     ``work`` gives for each item its outcome, or the exception to raise to that caller alone. An
-    exception that ``work`` itself raises is raised to every caller of the group.
+    exception that ``work`` itself raises is raised to every caller of the group. ``work`` may call
+    :meth:`gather` after it waited for a lock: the items that came in meanwhile join the group.
     """
 
     def __init__(
@@ -42,6 +43,19 @@ class GroupCommit(Generic[T, R]):
         self._lock = threading.Lock()
         self._queue: list[_Waiting[T, R]] = []
         self._is_led = False
+        self._group: list[_Waiting[T, R]] = []
+        """The group under way; the caller that leads it has it alone."""
+
+    def gather(self) -> Sequence[T]:
+        """Let the items that came in since the group began join it, and return them.
+
+        Only ``work`` may call this, and its outcomes end with those of these items, in their order.
+        """
+        with self._lock:
+            more = self._queue[: self._at_most - len(self._group)]
+            del self._queue[: len(more)]
+        self._group += more
+        return [waiting.item for waiting in more]
 
     def call(self, item: T) -> R:
         """Return the outcome of ``item``, after its group is done.
@@ -62,9 +76,7 @@ class GroupCommit(Generic[T, R]):
         return own.outcome  # type: ignore[return-value]
 
     def _lead(self, own: _Waiting[T, R]) -> None:
-        with self._lock:
-            group = self._queue[: self._at_most]
-            del self._queue[: self._at_most]
+        group = self._group = []
         try:
             self._settle(group)
         finally:
@@ -78,9 +90,9 @@ class GroupCommit(Generic[T, R]):
             if successor is not None:
                 successor.wake.release()
 
-    def _settle(self, group: Sequence[_Waiting[T, R]]) -> None:
+    def _settle(self, group: list[_Waiting[T, R]]) -> None:
         try:
-            outcomes = self._work([waiting.item for waiting in group])
+            outcomes = self._work(self.gather())
             for waiting, outcome in zip(group, outcomes, strict=True):
                 if isinstance(outcome, Exception):
                     waiting.error = outcome

@@ -48,8 +48,9 @@ from ledger.system.telemetry import span
 TABLE = "events"
 _AT_MOST = 256
 """Appends that share a transaction; what comes in meanwhile is the next group."""
-_DETOURS = 16
-"""Groups that ask where the head is, after it was found to be elsewhere."""
+_ALONE_AFTER = 4
+"""So many groups in a row must find the head where this process left it, until it appends without
+the lock again."""
 
 # Asked once the lock is held, in a statement of its own snapshot: a key revoked meanwhile
 # cannot slip an action past its revocation.
@@ -121,7 +122,10 @@ class LedgerRecorder(EventReader):
         self._appends = GroupCommit(self._append_together, at_most=_AT_MOST)
         self._head: Head | None = None
         """Where the ledger ends, as far as is known; whoever leads a group has it alone."""
-        self._detours = 0
+        self._found_own = _ALONE_AFTER
+        """Groups in a row that found the head where this process left it."""
+        self.groups = self.misses = 0
+        """Groups that were written, and attempts that another process's append made vain."""
         self._last_at = datetime.fromtimestamp(0, UTC)
         """The time of the last event that this process saw at the head."""
         self.noted_size = 0
@@ -173,84 +177,94 @@ class LedgerRecorder(EventReader):
         return self._appends.call(AppendRequest(events, guard, holds_at, since, others or {}))
 
     def _append_together(self, proposals: Sequence[AppendRequest]) -> Sequence[Placed | Exception]:
+        """Append a group by the first of three ways that applies.
+
+        A process that appends alone needs one statement, without the head's lock. Where another
+        process appends too, this one takes the lock first. If some of the proposals cannot be
+        appended, they are judged one by one under the lock.
+        """
         with (
             span("ledger.append", {"actions": len(proposals)}),
             self._appending() as connection,
             connection.cursor() as curs,
         ):
-            outcomes: dict[int, Placed | Exception] = {}
-            standing: list[AppendRequest] = []
-            for place, proposal in enumerate(proposals):
+            group = _Group(connection)
+            group.take(proposals)
+            if not self._append_at_once(curs, group):
                 try:
-                    check_since(connection, proposal.since)
-                    standing.append(proposal)
-                except ReconnectedError as error:
-                    outcomes[place] = error
-            if not outcomes:
-                return self._append_standing(curs, proposals)
-            rest = iter(self._append_standing(curs, standing) if standing else ())
-            return [
-                outcomes[place] if place in outcomes else next(rest)
-                for place in range(len(proposals))
-            ]
+                    self._append_locked(curs, group)
+                except psycopg.errors.UniqueViolation:
+                    self._append_locked(curs, group, one_by_one=True)
+            return group.outcomes()
 
-    def _append_standing(
-        self, curs: Cursor[DictRow], proposals: Sequence[AppendRequest]
-    ) -> Sequence[Placed | Exception]:
-        if (rows := self._append_at_once(curs, proposals)) is not None:
-            return rows
-        return self._append_one_by_one(curs, proposals)
-
-    def _append_at_once(
-        self, curs: Cursor[DictRow], proposals: Sequence[AppendRequest]
-    ) -> Sequence[Placed] | None:
+    def _append_at_once(self, curs: Cursor[DictRow], group: "_Group") -> bool:
         """Append all proposals after the head that this process saw last.
 
-        The result is ``None`` if something is in the way.
+        Return whether they are appended: nothing is written if something is in the way.
         """
-        head, self._head = self._head, None
-        if any(proposal.others for proposal in proposals):
-            return None  # the versions of other cases are read under the head's lock
-        if self._detours > 0 or head is None:
-            self._detours -= 1
-            return None
-        # The statement finds out whether the guard holds; where there are two, one does not.
-        guards = _guards(proposals)
-        verdict = _Verdict({guard.originator_id: guard.version for guard in guards})
-        rows = _placed(proposals, head, verdict)
-        if rows is None or len(guards) > 1:
-            return None
+        if self._found_own < _ALONE_AFTER or (head := self._head) is None:
+            return False
+        self._head = None
+        if (rows := _placed_plainly(group.standing, head)) is None:
+            return False
         try:
-            self._head = insert_rows(curs, head, _flat(rows), next(iter(guards), None))
+            moved = _insert_plainly(curs, head, rows, group.standing)
         except psycopg.errors.UniqueViolation:
-            return None
-        if self._head is None:
-            self._detours = _DETOURS  # another process appends too: do not guess for a while
-            return None
-        self._last_at = self._head.recorded_at
-        self.note_size(self._head.position)
-        return rows
+            return False
+        if moved is None:
+            self._found_own = 0  # another process appends too, or the registry changed
+            self.misses += 1
+            return False
+        self._saw(moved)
+        group.settle(rows)
+        return True
 
-    def _append_one_by_one(
-        self, curs: Cursor[DictRow], proposals: Sequence[AppendRequest]
-    ) -> Sequence[Placed | Exception]:
-        """Append the proposals that can be, under the head's lock.
+    def _append_locked(
+        self, curs: Cursor[DictRow], group: "_Group", *, one_by_one: bool = False
+    ) -> None:
+        """Append under the head's lock the proposals that can be, and note the errors of others.
 
-        Return the error of each other proposal in its place.
+        PostgreSQL gives the lock to processes in the order in which they asked for it. What came
+        in while this process waited joins the group. Raises ``psycopg.errors.UniqueViolation`` if
+        an id or a version is taken and the proposals were not judged ``one_by_one``.
         """
+        known, self._head = self._head, None
         with curs.connection.transaction():
             head = lock_head(curs)
             if head.position < self.noted_size:
                 raise HistoryWentBackError(
                     f"the ledger has {head.position} events, and had {self.noted_size}"
                 )
-            verdict = _Verdict(self._versions(curs, proposals), *self._taken(curs, proposals))
-            outcomes = _place(proposals, head, verdict)
-            rows = _flat(outcomes)
-            moved = insert_locked(curs, head, rows) if rows else head
-        self._head, self._last_at = moved, moved.recorded_at
-        self.note_size(moved.position)
-        return outcomes
+            group.take(self._appends.gather())
+            moved = None
+            rows = None if one_by_one else _placed_plainly(group.standing, head)
+            if rows is not None:
+                moved = _insert_plainly(curs, head, rows, group.standing)
+            if rows is not None and moved is not None:
+                group.settle(rows)
+            else:
+                moved = self._append_one_by_one(curs, head, group)
+        if known is not None:
+            self._found_own = self._found_own + 1 if known.position == head.position else 0
+        self._saw(moved)
+
+    def _append_one_by_one(self, curs: Cursor[DictRow], head: Head, group: "_Group") -> Head:
+        """Append the proposals that can be, and note the errors of the others; return the new head.
+
+        The head is locked.
+        """
+        proposals = group.standing
+        verdict = _Verdict(self._versions(curs, proposals), *self._taken(curs, proposals))
+        outcomes = _place(proposals, head, verdict)
+        group.settle(outcomes)
+        rows = _flat(outcomes)
+        return insert_locked(curs, head, rows) if rows else head
+
+    def _saw(self, head: Head) -> None:
+        """Note where the ledger ends after a group of this process."""
+        self._head, self._last_at = head, head.recorded_at
+        self.note_size(head.position)
+        self.groups += 1
 
     def _versions(
         self, curs: Cursor[DictRow], proposals: Sequence[AppendRequest]
@@ -354,6 +368,58 @@ class _Verdict:
             if originator in self.versions:
                 self.versions[originator] = max(version, self.versions[originator])
         return None
+
+
+class _Group:
+    """The proposals of a group, and what became of each."""
+
+    def __init__(self, connection: Connection[Any]) -> None:
+        self._connection = connection
+        self.standing: list[AppendRequest] = []
+        """The proposals that may be appended on this connection."""
+        self._outcomes: list[Exception | None] = []
+        """In the order of all proposals; ``None`` for one that stands."""
+        self._settled: Sequence[Placed | Exception] = ()
+
+    def take(self, proposals: Sequence[AppendRequest]) -> None:
+        """Let proposals join, unless a crash may have taken back what they stand on."""
+        for proposal in proposals:
+            try:
+                check_since(self._connection, proposal.since)
+            except ReconnectedError as error:
+                self._outcomes.append(error)
+            else:
+                self._outcomes.append(None)
+                self.standing.append(proposal)
+
+    def settle(self, outcomes: Sequence[Placed | Exception]) -> None:
+        """Note what became of the proposals that stood, in their order."""
+        self._settled = outcomes
+
+    def outcomes(self) -> Sequence[Placed | Exception]:
+        """Return what became of each proposal, in the order in which they joined."""
+        settled = iter(self._settled)
+        return [next(settled) if error is None else error for error in self._outcomes]
+
+
+def _placed_plainly(proposals: Sequence[AppendRequest], head: Head) -> list[Placed] | None:
+    """Place the proposals after ``head`` as far as no question to the database is needed.
+
+    The result is ``None`` if a proposal is refused, if two of them name different versions of the
+    registry, or if the versions of other cases are to be read.
+    """
+    guards = _guards(proposals)
+    if not proposals or len(guards) > 1 or any(proposal.others for proposal in proposals):
+        return None
+    # The statement finds out whether the guard holds.
+    return _placed(proposals, head, _Verdict({g.originator_id: g.version for g in guards}))
+
+
+def _insert_plainly(
+    curs: Cursor[DictRow], head: Head, rows: Sequence[Placed], proposals: Sequence[AppendRequest]
+) -> Head | None:
+    """Insert as :func:`insert_rows` does, with the one guard that the proposals have."""
+    return insert_rows(curs, head, _flat(rows), next(iter(_guards(proposals)), None))
 
 
 def _place(

@@ -156,8 +156,9 @@ def test_appends_share_transactions(ledger: Ledger, agencies: Agencies) -> None:
     whole = LedgerRecorder._append_together
 
     def counted(recorder: LedgerRecorder, proposals: Sequence[AppendRequest]) -> object:
-        groups.append(len(proposals))
-        return whole(recorder, proposals)
+        outcomes = whole(recorder, proposals)
+        groups.append(len(outcomes))
+        return outcomes
 
     with (
         patch.object(ledger.rows._appends, "_work", lambda p: counted(ledger.rows, p)),
@@ -350,6 +351,49 @@ def test_processes_append_at_once_in_one_order(
     check_whole(ledger)
 
 
+def test_what_comes_while_a_process_waits_for_the_head_joins_its_group(
+    ledger: Ledger, database: str, agencies: Agencies, held: Callable[[], None]
+) -> None:
+    """Two processes wait for the head, each with ten appends: each has one group."""
+    with ExitStack() as stack:
+        nodes = [ledger, stack.enter_context(Ledger(environment(database)))]
+        pool = stack.enter_context(ThreadPoolExecutor(20))
+        waiting = []
+        for node in nodes:
+            node.rows._found_own = 0  # as where another process appended last
+            before = node.rows.groups
+            actions = [opened(agencies, uuid4()) for _ in range(10)]
+            waiting += [pool.submit(recorded, node, action) for action in actions]
+            until(lambda rows=node.rows: len(rows._appends._queue) == 9)
+        held()
+        receipts = [one.result() for one in waiting]
+        assert [node.rows.groups for node in nodes] == [before + 1, 1]
+        # A group stands together in the order, and has one time.
+        assert len({receipt.recorded_at for receipt in receipts}) == 2
+    check_whole(ledger)
+
+
+def test_two_processes_that_append_in_turn_guess_wrong_once(
+    ledger: Ledger, database: str, agencies: Agencies
+) -> None:
+    def take_turns(nodes: Sequence[Ledger], number: int) -> None:
+        for place in range(number):
+            recorded(nodes[place % len(nodes)], opened(agencies, uuid4()))
+
+    with Ledger(environment(database)) as other:
+        take_turns([other, ledger], 40)
+        assert ledger.rows.misses + other.rows.misses <= 2
+        misses = ledger.rows.misses
+        groups = ledger.rows.groups
+        take_turns([ledger], 10)  # the other process is silent
+        with patch("ledger.store.recorder.lock_head") as locking:
+            take_turns([ledger], 10)
+        assert not locking.called
+        assert ledger.rows.misses == misses
+        assert ledger.rows.groups == groups + 20
+    check_whole(ledger)
+
+
 def test_the_same_action_sent_by_many_at_once_is_recorded_once(
     ledger: Ledger, agencies: Agencies
 ) -> None:
@@ -417,7 +461,7 @@ def test_a_key_that_ends_while_its_action_waits_signs_no_event(
     registered = agencies.sign("me-nac", KeyRegistered(acted_at=PAST, grant=grant), None)
     ledger.append_to_registry(signed_action.read(registered))
     action = opened(short, uuid4(), "me-border")
-    ledger.rows._detours = 9  # so that it takes the head's lock before it looks at the time
+    ledger.rows._found_own = 0  # so that it takes the head's lock before it looks at the time
     with psycopg.connect(database) as connection, ThreadPoolExecutor(1) as pool:
         connection.execute("SELECT FROM ledger.head FOR UPDATE")
         waiting = pool.submit(recorded, ledger, action)
