@@ -23,8 +23,17 @@ app = typer.Typer()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            help="The number of request processes.",
+            show_default="one for each core",
+        ),
+    ] = None,
 ) -> None:
-    """Run a node: a request process, a worker process, and a supervisor that restarts them."""
+    """Run a node: request processes, a worker process, and a supervisor that restarts them."""
 
     import structlog
     from psycopg.conninfo import conninfo_to_dict
@@ -46,7 +55,7 @@ def serve(
     log_as_json()
     leave_when_told()
     with failures():
-        settings = Settings().listening_on(host, port)
+        settings = Settings().listening_on(host, port, processes)
         check_settings(settings)
         tls_context(settings)
     with failures(), open_store(settings, watch=False) as store:

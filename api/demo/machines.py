@@ -97,4 +97,5 @@ class Machine(NodeProcess):
         """Return the environment of its commands: the settings, and nothing of another node."""
         others = {k: v for k, v in os.environ.items() if not k.startswith("CASE_LEDGER_")}
         own = {f"CASE_LEDGER_{name.upper()}": value for name, value in self.settings.items()}
-        return others | own | {"CASE_LEDGER_DATA_DIRECTORY": str(self.home)}
+        few = {"CASE_LEDGER_PROCESSES": "1"}  # several nodes share this computer
+        return others | few | own | {"CASE_LEDGER_DATA_DIRECTORY": str(self.home)}

@@ -3,13 +3,12 @@
 import asyncio
 import ipaddress
 import os
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.runtime.rate_limit import network
+from api.runtime.rate_limit import OpenPlaces, network
 
 HEAD_BYTES = 16 * 1024
 _FULL = (
@@ -52,29 +51,17 @@ class ConnectionsOfAddresses:
     """The number of open connections of each address; ``most`` is the bound."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
         self._forwarders = Forwarders()
-        self._open: Counter[str] = Counter()
+        self._open = OpenPlaces(most, "connections")
 
     def enter(self, address: str) -> bool:
         """Count one more. Returns whether it may stay."""
-        if address in self._forwarders:
-            return True
-        key = network(address)
-        if self._open[key] >= self._most:
-            return False
-        self._open[key] += 1
-        return True
+        return address in self._forwarders or self._open.enter(network(address))
 
     def leave(self, address: str) -> None:
         """Count one open connection of an address less."""
-        if address in self._forwarders:
-            return
-        key = network(address)
-        if self._open[key] > 1:
-            self._open[key] -= 1
-        else:
-            del self._open[key]
+        if address not in self._forwarders:
+            self._open.leave(network(address))
 
 
 def _parsed(name: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

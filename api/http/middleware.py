@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import unquote_plus
 
@@ -23,7 +22,7 @@ from api.http.error_handlers import (
 )
 from api.http.http_protocol import Forwarders
 from api.runtime.problem import problem
-from api.runtime.rate_limit import STATUS, TITLE, Rate, asking_network
+from api.runtime.rate_limit import STATUS, TITLE, OpenPlaces, Rate, asking_network
 from api.runtime.rate_limit_fields import collecting, fields
 from ledger.vocabulary.characters import is_plain
 
@@ -195,10 +194,9 @@ class RequestsOfAddresses:
 
     def __init__(self, app: ASGIApp, most: int, in_language: InLanguage = in_english) -> None:
         self._app = app
-        self._most = most
         self._in_language = in_language
         self._forwarders = Forwarders()
-        self._under_way: Counter[str] = Counter()
+        self._under_way = OpenPlaces(most, "requests of address")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = scope.get("client")
@@ -207,7 +205,7 @@ class RequestsOfAddresses:
             await self._app(scope, receive, send)
             return
         asks = asking_network(scope)
-        if self._under_way[asks] >= self._most:
+        if not self._under_way.enter(asks):
             refusal = problem(
                 STATUS,
                 TITLE,
@@ -217,13 +215,10 @@ class RequestsOfAddresses:
             )
             await refusing(refusal, scope, self._in_language)(scope, receive, send)
             return
-        self._under_way[asks] += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._under_way[asks] -= 1
-            if not self._under_way[asks]:
-                del self._under_way[asks]
+            self._under_way.leave(asks)
 
 
 class Contained:

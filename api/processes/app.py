@@ -24,7 +24,7 @@ from api.http.middleware import (
 )
 from api.http.openapi import openapi
 from api.http.request_connections import RequestConnections
-from api.http.request_metrics import Requests
+from api.http.request_metrics import OwnDurations, Requests
 from api.http.routes import (
     accountability,
     audit,
@@ -51,8 +51,10 @@ from api.http.routes import (
     submissions,
     webhooks,
 )
+from api.http.shared_durations import SharedDurations
 from api.node.node import Node
 from api.processes.worker import NodeWorker
+from api.runtime.counts import processes
 from api.runtime.rate_limit import Places, Rate
 from api.runtime.readiness import HEADER, of_effect
 from api.runtime.settings import Settings
@@ -82,11 +84,18 @@ and version: see [/v1/schemas](/v1/schemas). [/docs](/docs) has all of this for 
 """
 
 
-def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> FastAPI:
+def create_app(
+    settings: Settings,
+    conninfo: str,
+    *,
+    works: bool = True,
+    durations: SharedDurations | None = None,
+) -> FastAPI:
     """Create the application that serves the ledger in this database.
 
     If it ``works``, it also runs the node's background jobs. Else another process runs them
-    (:mod:`api.processes.worker`).
+    (:mod:`api.processes.worker`). ``durations`` are those of all request processes; unset, this
+    process counts its own.
     """
 
     @asynccontextmanager
@@ -99,22 +108,25 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
                 app.state.node = node
                 app.state.lanes = lanes
                 app.state.feed = feed
-                app.state.streams = _places(settings)
-                app.state.waits = _places(settings)
+                app.state.streams = _places(settings, "streams")
+                app.state.waits = _places(settings, "waits")
                 app.state.submissions = Rate(settings.submissions_per_minute, "submissions")
                 app.state.signing_in = Rate(settings.sign_ins_per_minute, "sign-ins")
-                app.state.setting_out = Costly(*_SIGN_INS)
-                app.state.coming_back = Costly(*_SIGN_INS)
-                app.state.storing = CapacityLimiter(_STORED_AT_ONCE)
-                app.state.opening = CapacityLimiter(_OPENED_AT_ONCE)
-                app.state.chunk_places = ChunkPlaces(_CHUNKS_AT_ONCE)
-                app.state.sent_chunks = ChunkPlaces(_CHUNKS_AT_ONCE)
+                app.state.setting_out = Costly("sign-ins", *_SIGN_INS)
+                app.state.coming_back = Costly("returns", *_SIGN_INS)
+                app.state.storing = CapacityLimiter(_share(_STORED_AT_ONCE))
+                app.state.opening = CapacityLimiter(_share(_OPENED_AT_ONCE))
+                app.state.chunk_places = ChunkPlaces(_share(_CHUNKS_AT_ONCE, 4))
+                app.state.sent_chunks = ChunkPlaces(_share(_CHUNKS_AT_ONCE, 4))
                 app.state.costly = Costly(
-                    settings.prints, settings.prints_per_agency, _PRINT_WAIT_SECONDS
+                    "prints", settings.prints, settings.prints_per_agency, _PRINT_WAIT_SECONDS
                 )
-                app.state.copies = Costly(*_MARKED_COPIES)
+                app.state.copies = Costly("marked copies", *_MARKED_COPIES)
                 app.state.previews = Costly(
-                    settings.previews, settings.previews_per_agency, _PREVIEW_WAIT_SECONDS
+                    "previews",
+                    settings.previews,
+                    settings.previews_per_agency,
+                    _PREVIEW_WAIT_SECONDS,
                 )
                 yield
 
@@ -149,7 +161,10 @@ def create_app(settings: Settings, conninfo: str, *, works: bool = True) -> Fast
     app.add_middleware(RequestsOfAddresses, most=settings.connections_per_address, in_language=said)
     app.add_middleware(AnswerHeaders, added=lambda: _trouble_headers(app))
     app.state.requests = CollectorRegistry()
-    app.add_middleware(Requests, registry=app.state.requests)
+    if durations is not None:
+        app.state.requests.register(durations)
+    counted = durations or OwnDurations(app.state.requests)
+    app.add_middleware(Requests, durations=counted)
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -161,5 +176,10 @@ def _trouble_headers(app: FastAPI) -> list[tuple[bytes, bytes]]:
     return [(HEADER.lower().encode(), ", ".join(t.rule for t in grave).encode())] if grave else []
 
 
-def _places(settings: Settings) -> Places:
-    return Places(settings.streams, settings.streams_per_agency, settings.streams_reserved)
+def _places(settings: Settings, name: str) -> Places:
+    return Places(settings.streams, settings.streams_per_agency, name, settings.streams_reserved)
+
+
+def _share(number: int, least: int = 1) -> int:
+    """Return this process's share of what all request processes hold in memory at once."""
+    return max(least, number // processes())

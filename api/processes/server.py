@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import NoReturn, TextIO, cast
 
+import psycopg
 import structlog
 import uvicorn
 from fastapi import FastAPI
@@ -21,20 +23,31 @@ from fastapi import FastAPI
 from api.http.http_protocol import bounded_protocol
 from api.http.middleware import Contained
 from api.http.request_id import RequestId
+from api.http.request_metrics import shared_durations
+from api.http.shared_durations import SharedDurations
 from api.node.node import Node
 from api.processes.app import create_app
 from api.processes.supervisor import AGAIN, EndedError, run_together
 from api.processes.worker import NodeWorker
+from api.runtime.counts import SharedCounts, share
 from api.runtime.settings import Settings
 from api.runtime.trace_context import in_log
+from ledger.system.cores import usable_cores
 from ledger.system.gc_tuning import SERVING, collect_seldom
 from ledger.system.polling import Polling
 from ledger.vocabulary import build_models
 
 _NICE = 10
+_LEAST_POOL = 3
+"""Connections that each pool of a request process has at least."""
+_CONNECTIONS_BESIDE_POOLS = 8
+"""Connections of a process for appends, shared questions and notices, besides two of each party."""
+_SPARE_CONNECTIONS = 8
+"""Connections that are left to operators, backups and commands."""
 _LOOK_SECONDS = 0.5
 MAX_CONNECTIONS = 1000
 """Besides those that streams are sent on."""
+_log = structlog.get_logger(__name__)
 _PORT_SECONDS = 5.0
 
 
@@ -81,21 +94,45 @@ def serve(
 ) -> NoReturn:
     """Run a node until a signal stops it: a process for each role that the settings give it.
 
-    ``meanwhile`` is called now and then. Raises ``SystemExit``.
+    The role ``api`` has as many request processes as :func:`plan_processes` says. ``meanwhile`` is
+    called now and then. Raises ``SystemExit``.
     """
     prepare()
     parts: dict[str, Callable[[], None]] = {}
     with ExitStack() as stack:
         if "api" in settings.roles:
             listening = stack.enter_context(listen_when_free(settings))
-            parts["api"] = partial(_answer, settings, conninfo, listening)
+            plan = plan_processes(settings, conninfo)
+            _log.info("request processes", **asdict(plan))
+            parts |= _answering(settings, conninfo, listening, plan)
         if "work" in settings.roles:
             parts["work"] = partial(work, settings, conninfo)
         try:
             run_together(parts, meanwhile)
         except EndedError as error:
-            structlog.get_logger(__name__).error("the node stops", why=str(error))
+            _log.error("the node stops", why=str(error))
             raise SystemExit(error.code or 1) from None
+
+
+def _answering(
+    settings: Settings, conninfo: str, listening: socket.socket, plan: "ProcessPlan"
+) -> dict[str, Callable[[], None]]:
+    """Return the request processes by name.
+
+    They accept connections from one socket, so that an idle process takes the next connection.
+    """
+    settings = settings.model_copy(update={"pool_size": plan.pool_size})
+    if plan.processes == 1:
+        return {"api": partial(_answer, settings, conninfo, listening)}
+    counts, durations = SharedCounts(plan.processes), shared_durations(plan.processes)
+
+    def answer(place: int) -> None:
+        counts.begin(place)
+        share(counts, plan.processes)
+        durations.begin(place)
+        _answer(settings, conninfo, listening, durations)
+
+    return {f"api-{place + 1}": partial(answer, place) for place in range(plan.processes)}
 
 
 def prepare() -> None:
@@ -120,9 +157,43 @@ def work(settings: Settings, conninfo: str) -> None:
     raise SystemExit(AGAIN)
 
 
-def _answer(settings: Settings, conninfo: str, listening: socket.socket) -> None:
+@dataclass(frozen=True, slots=True)
+class ProcessPlan:
+    """How many request processes run, and why so many."""
+
+    processes: int
+    pool_size: int
+    """Connections of each pool of a request process."""
+    cores: int
+    max_connections: int
+    """Connections that the database takes."""
+
+
+def plan_processes(settings: Settings, conninfo: str) -> ProcessPlan:
+    """Return how many request processes to run: one for each core unless the settings say.
+
+    Without a setting they are fewer if the database does not take the connections of so many.
+    """
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        found = connection.execute("SHOW max_connections").fetchone()
+    most, cores = int(found[0]) if found else 0, usable_cores()
+    fixed = _CONNECTIONS_BESIDE_POOLS + 2 * len(settings.load_protocol().every_party_code)
+    each = 2 * _LEAST_POOL + fixed
+    room = (most - _SPARE_CONNECTIONS - 2 * settings.pool_size - fixed) // each
+    processes = settings.processes or max(1, min(cores, room))
+    pool = settings.pool_size if processes == 1 else (room * each // processes - fixed) // 2
+    pool = max(_LEAST_POOL, min(settings.pool_size, pool))
+    return ProcessPlan(processes, pool, cores, most)
+
+
+def _answer(
+    settings: Settings,
+    conninfo: str,
+    listening: socket.socket,
+    durations: SharedDurations | None = None,
+) -> None:
     """Answer requests until a signal stops the process, or until the history is another."""
-    app = create_app(settings, conninfo, works=False)
+    app = create_app(settings, conninfo, works=False, durations=durations)
     running = server(app, settings)
     outdated = threading.Event()
 

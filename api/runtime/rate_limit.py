@@ -1,17 +1,16 @@
-"""Bounds of requests and of open connections, counted in this process alone."""
+"""Bounds of requests and of open connections, of all request processes of a node together."""
 
 import ipaddress
 import math
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any
 
 from rfc9457 import Problem
 
+from api.runtime.counts import counts
 from api.runtime.problem import problem
 from api.runtime.rate_limit_fields import Standing, note
 from ledger.procedure.protocol import NODE, OVERSIGHT, Agency
@@ -28,23 +27,16 @@ class Rate:
         """Prepare the limit. ``name`` is its name in the answers' fields ``RateLimit``."""
         self._most = per_minute
         self._name = name
-        self._lock = threading.Lock()
-        self._counts: dict[str, int] = {}
-        self._over_at: dict[str, float] = {}
-        self._look_again = 0.0
+        self._counts = counts()
 
     def count(self, key: str) -> bool:
         """Count one more. Returns whether it is still within the limit."""
-        now = time.monotonic()
-        with self._lock:
-            if now >= self._over_at.get(key, 0.0):
-                self._forget(now)
-                self._over_at[key] = now + _WINDOW_SECONDS
-                self._counts[key] = 0
-            self._counts[key] += 1
-            counted, over_at = self._counts[key], self._over_at[key]
-        self._note(counted, over_at - now)
+        counted, until = self._counts.add(self._key(key), _WINDOW_SECONDS)
+        self._note(counted, until - time.monotonic())
         return counted <= self._most
+
+    def _key(self, key: str) -> str:
+        return f"{self._name} {key}"
 
     def _note(self, counted: int, seconds: float) -> None:
         remaining, resets = max(0, self._most - counted), max(1, math.ceil(seconds))
@@ -52,23 +44,11 @@ class Rate:
 
     def is_met(self, key: str) -> bool:
         """Return whether the next request would be too many."""
-        with self._lock:
-            if time.monotonic() >= self._over_at.get(key, 0.0):
-                return False
-            return self._counts[key] >= self._most
+        return self._counts.look(self._key(key))[0] >= self._most
 
     def seconds(self, key: str) -> int:
         """Return the seconds until counting begins anew."""
-        with self._lock:
-            return max(1, math.ceil(self._over_at.get(key, 0.0) - time.monotonic()))
-
-    def _forget(self, now: float) -> None:
-        """Forget, once a minute, the addresses that did not ask again, to free their memory."""
-        if now < self._look_again:
-            return
-        self._look_again = now + _WINDOW_SECONDS
-        for key in [key for key, over_at in self._over_at.items() if over_at <= now]:
-            del self._over_at[key], self._counts[key]
+        return max(1, math.ceil(self._counts.look(self._key(key))[1] - time.monotonic()))
 
     def check(self, key: str) -> None:
         """Count one more. Raises a problem (429) where it is past the limit."""
@@ -88,46 +68,60 @@ class Rate:
         )
 
 
+class OpenPlaces:
+    """Open places of each key; ``most`` is the bound of a key."""
+
+    def __init__(self, most: int, name: str) -> None:
+        """Prepare the limit. ``name`` tells its keys from those of other limits."""
+        self._most = most
+        self._name = name
+        self._counts = counts()
+
+    def enter(self, key: str) -> bool:
+        """Take a place. Returns whether there is one; else none is taken."""
+        counted, _ = self._counts.add(f"{self._name} {key}")
+        if counted > self._most:
+            self.leave(key)
+            return False
+        return True
+
+    def leave(self, key: str) -> None:
+        """Give a place back."""
+        self._counts.remove(f"{self._name} {key}")
+
+
 class Places:
     """Open places: at most ``total``, and ``each`` of one agency.
 
     The last ``reserve`` places, half of all at most, are for oversight bodies and nodes alone: no
     number of other agencies keeps these from following the ledger.
-    It is used from the event loop alone, so that nothing needs a lock.
     """
 
-    def __init__(self, total: int, each: int, reserve: int = 0) -> None:
-        self._total = total
-        self._each = each
-        self._reserve = min(reserve, total // 2)
-        self._taken: Counter[str] = Counter()
-        self._taken_by_others = 0
+    def __init__(self, total: int, each: int, name: str, reserve: int = 0) -> None:
+        """Prepare the limit. ``name`` tells its keys from those of other limits."""
+        self._all = OpenPlaces(total, name)
+        self._each = OpenPlaces(each, f"{name} of")
+        self._others = OpenPlaces(total - min(reserve, total // 2), f"{name} of others")
 
     @contextmanager
     def taken(self, agency: Agency) -> Iterator[None]:
         """Take a place while the block runs. Raises a problem (429) where none is left."""
-        is_other = agency.role not in (OVERSIGHT, NODE)
-        if (
-            self._taken[agency.id] >= self._each
-            or self._taken.total() >= self._total
-            or (is_other and self._taken_by_others >= self._total - self._reserve)
-        ):
-            raise problem(
-                STATUS,
-                TITLE,
-                "too-many-streams",
-                "Too many streams or waiting requests are open; end some, and then ask again.",
-                {"Retry-After": "5"},
-            )
-        self._taken[agency.id] += 1
-        self._taken_by_others += is_other
-        try:
+        needed = [(self._each, agency.id), (self._all, "")]
+        if agency.role not in (OVERSIGHT, NODE):
+            needed.append((self._others, ""))
+        with ExitStack() as stack:
+            for places, key in needed:
+                if not places.enter(key):
+                    raise problem(
+                        STATUS,
+                        TITLE,
+                        "too-many-streams",
+                        "Too many streams or waiting requests are open; end some, and then ask "
+                        "again.",
+                        {"Retry-After": "5"},
+                    )
+                stack.callback(places.leave, key)
             yield
-        finally:
-            self._taken_by_others -= is_other
-            self._taken[agency.id] -= 1
-            if not self._taken[agency.id]:
-                del self._taken[agency.id]
 
 
 def asking_network(scope: Mapping[str, Any]) -> str:

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """The parties whose vaults and witnesses are here. Unset: every party's; ``[]``: none's."""
     roles: Annotated[tuple[Literal["api", "work"], ...], Field(min_length=1)] = ("api", "work")
     """The roles of ``serve`` here: answer requests, and all the rest. Each has its own process."""
+    processes: Annotated[int | None, Field(ge=1, le=64)] = None
+    """Request processes of ``serve`` here. Unset: one for each core."""
     audience: str = "case-ledger"
     """The ``aud`` that an agency's assertion must name: this ledger, and no other."""
     host: str = "127.0.0.1"
@@ -105,7 +107,7 @@ class Settings(BaseSettings):
     tls_client_roots: Path | None = None
     """Root certificates of clients, a PEM bundle. Set: nobody is heard without one of theirs."""
     requests_per_minute: Annotated[int, Field(ge=1)] = 30_000
-    """The requests of one agency that one process answers in a minute."""
+    """The requests of one agency that the request processes here answer in a minute."""
     failures_per_minute: Annotated[int, Field(ge=1)] = 3_000
     """Requests from one address whose assertion is refused, before all of its are for a while."""
     submissions_per_minute: Annotated[int, Field(ge=1)] = 600
@@ -168,9 +170,11 @@ class Settings(BaseSettings):
         """Return the sources of values: no files, which would take as long to look for."""
         return init_settings, env_settings
 
-    def listening_on(self, host: str | None, port: int | None) -> Self:
-        """Return the same settings with another address, if one is given."""
-        given = {"host": host, "port": port}
+    def listening_on(
+        self, host: str | None, port: int | None, processes: int | None = None
+    ) -> Self:
+        """Return the same settings with another address, or number of processes, if given."""
+        given = {"host": host, "port": port, "processes": processes}
         return self.model_copy(update={k: v for k, v in given.items() if v is not None})
 
     @property

@@ -21,7 +21,7 @@ async def nothing() -> MutableMapping[str, Any]:
 
 def test_a_caller_leaves_a_place_to_others() -> None:
     async def tried() -> None:
-        places = Costly(3, 8, 0.05)
+        places = Costly("prints", 3, 8, 0.05)
         first, second = await places.take("one"), await places.take("one")
         with pytest.raises(Problem):
             await places.take("one")
@@ -35,7 +35,7 @@ def test_a_caller_leaves_a_place_to_others() -> None:
         for release in again:
             release()
         assert (places._asked, places._own) == ({}, {})
-        alone = Costly(1, 2, 0.05)
+        alone = Costly("prints", 1, 2, 0.05)
         (await alone.take("one"))()
 
     asyncio.run(tried())

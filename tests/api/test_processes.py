@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ import psycopg
 import pytest
 
 from api.client import LedgerClient
+from api.client.assertion import make_assertion
 from api.demo.node_process import NodeProcess, is_alive
 from api.processes.server import listen_when_free
 from api.runtime.node_database import DATABASE
@@ -127,11 +129,11 @@ def conninfo(directory: Path) -> str:
     return f"postgresql://postgres@/{DATABASE}?host={directory / 'postgresql'}"
 
 
-def client(node: NodeProcess, agencies: Agencies) -> LedgerClient:
+def client(node: NodeProcess, agencies: Agencies, agency: str = "xk-dhtqnj") -> LedgerClient:
     return LedgerClient(
         node.url,
-        agency="xk-dhtqnj",
-        key=agencies.keys["xk-dhtqnj"],
+        agency=agency,
+        key=agencies.keys[agency],
         protocol=agencies.protocol.id,
         patience=20,
     )
@@ -150,6 +152,50 @@ def test_a_node_goes_on_whichever_of_its_processes_is_killed(
                 until(lambda: len(node.parts()) == 2)
                 until(lambda r=receipt: asking.ready().published >= r.position)  # type: ignore[misc]
     assert node.stop() == 0
+
+
+def test_two_request_processes_are_one_node(directory: Path, agencies: Agencies) -> None:
+    """Limits hold, and metrics count, for both together; one goes on while the other is killed."""
+    most = 60
+    env = process.environment(
+        directory, CASE_LEDGER_PROCESSES="2", CASE_LEDGER_REQUESTS_PER_MINUTE=str(most)
+    )
+    with NodeProcess(env, directory / "serve.log") as node:
+        with Ledger(environment(conninfo(directory))) as ledger:
+            agencies.begin(ledger)
+        told = '"processes": 2, "pool_size": '
+        assert told in node.log.read_text()
+        assert len(node.parts()) == 3
+
+        def ask(http: httpx.Client) -> int:
+            assertion = make_assertion(
+                "xk-dhtqnj", agencies.keys["xk-dhtqnj"], "case-ledger", datetime.now(UTC)
+            )
+            asked = {"Authorization": f"Bearer {assertion}"}
+            return http.get(f"{node.url}/v1/cases/{uuid4()}", headers=asked).status_code
+
+        with ExitStack() as stack:  # many connections, so that both processes have some
+            each = [stack.enter_context(httpx.Client()) for _ in range(10)]
+            statuses = [ask(http) for _ in range(8) for http in each]
+            assert statuses == [404] * most + [429] * (len(statuses) - most)
+            served = {number_of_requests(http, node) for http in each}
+            assert served == {len(statuses)}
+        os.kill(node.parts()[0], signal.SIGKILL)
+        with client(node, agencies, "me-border") as asking:
+            assert asking.append(opening(("ME",)), uuid4(), 0)
+        until(lambda: len(node.parts()) == 3)
+        assert ask(httpx.Client()) == 429
+        assert node.stop() == 0
+
+
+def number_of_requests(http: httpx.Client, node: NodeProcess) -> int:
+    """Return how many requests of the case's route the node says that it answered."""
+    lines = http.get(f"{node.url}/metrics").text.splitlines()
+    return sum(
+        int(float(line.rpartition(" ")[2]))
+        for line in lines
+        if line.startswith("case_ledger_request_seconds_count") and '"/v1/cases/{case_id}"' in line
+    )
 
 
 def test_roles_may_be_on_machines_of_their_own(

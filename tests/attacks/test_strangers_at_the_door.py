@@ -16,6 +16,7 @@ import pytest
 import typst
 
 from api.http.http_protocol import ConnectionsOfAddresses
+from api.runtime.counts import LocalCounts
 from tests.api.test_sign_in import Place, place, rule
 from tests.attacks.conftest import attacked
 from tests.attacks.target import KOSOVO, Target, drain
@@ -78,7 +79,9 @@ def test_connections_that_end_are_counted_no_more() -> None:
         assert counted.enter("2001:db8:1::1")
         for address in ("2001:db8::1", "2001:db8::2", "2001:db8:1::1"):
             counted.leave(address)
-    assert not counted._open
+    counts = counted._open._counts
+    assert isinstance(counts, LocalCounts)
+    assert not counts._counts
     assert all(counted.enter("127.0.0.1") for _ in range(10))  # a proxy speaks for others
 
 

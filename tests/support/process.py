@@ -14,9 +14,13 @@ PROGRAM = Path(sys.executable).with_name("case-ledger")
 
 
 def environment(data_directory: Path, **more: str) -> dict[str, str]:
-    """The environment of a node that keeps everything under ``data_directory``."""
+    """The environment of a node that keeps everything under ``data_directory``.
+
+    It has one request process unless ``CASE_LEDGER_PROCESSES`` says otherwise.
+    """
     ours = {k: v for k, v in os.environ.items() if not k.startswith("CASE_LEDGER_")}
-    return ours | {"CASE_LEDGER_DATA_DIRECTORY": str(data_directory)} | more
+    own = {"CASE_LEDGER_DATA_DIRECTORY": str(data_directory), "CASE_LEDGER_PROCESSES": "1"}
+    return ours | own | more
 
 
 def wait_until_published(url: str, size: int) -> None:
