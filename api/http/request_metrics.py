@@ -15,7 +15,6 @@ from ledger.system.telemetry import span
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _FAILED = 500
-_NAME = "case_ledger_request_seconds"
 _ABOUT = "How long requests took, until their answer was sent"
 request_duration = metrics.get_meter("case-ledger").create_histogram(
     "http.server.request.duration",
@@ -30,7 +29,11 @@ class OwnDurations:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._seconds = Histogram(
-            _NAME, _ABOUT, ("method", "route", "status"), registry=registry, buckets=_SECONDS
+            "case_ledger_request_seconds",
+            _ABOUT,
+            ("method", "route", "status"),
+            registry=registry,
+            buckets=_SECONDS,
         )
 
     def observe(self, method: str, route: str, status: str, seconds: float) -> None:
@@ -40,7 +43,7 @@ class OwnDurations:
 
 def shared_durations(processes: int) -> SharedDurations:
     """Return durations that the processes share which are forked from this one."""
-    return SharedDurations(_NAME, _ABOUT, _SECONDS, processes)
+    return SharedDurations("case_ledger_request_seconds", _ABOUT, _SECONDS, processes)
 
 
 class Requests(RequestLog):
