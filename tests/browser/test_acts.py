@@ -227,7 +227,7 @@ def test_two_clicks_whose_answer_is_lost_open_one_case(person: People, node: Ser
 
 
 def test_what_is_recorded_does_not_come_back_as_a_draft(person: People, node: Server) -> None:
-    """What was typed is still being kept when it is signed, and is kept after it was recorded."""
+    """A change waits to be kept when the form is signed, and its turn comes after the recording."""
     police = person(POLICE)
     page = police.goto("/cases/new")
     show_whole(page)

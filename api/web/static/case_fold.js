@@ -2,6 +2,7 @@
 // What is not here is not proved by the browser: obligations' dates, the announcement of an erasure,
 // a closing as opened in error, decisions on sharing, danger to life.
 
+import { isBefore } from "./event.js";
 import { instant } from "./proven_event.js";
 
 const STAGES = [
@@ -55,7 +56,7 @@ const partyOf = (agency, registry) => registry.agencies.get(agency)?.party;
 /** The parties that had left by the place of an event and its time. */
 export const leftBy = (event, registry) => new Set((registry.withdrawals ?? [])
   .filter((one) => one.revoked === null && one.position < event.position
-    && one.begins <= event.recordedAt)
+    && !isBefore(event.recordedAt, one.begins))
   .map((one) => one.party));
 
 function opened(event, registry) {
@@ -113,7 +114,7 @@ function evolved(state, event, registry, stages) {
   const rule = registry.protocol.actions[event.kind];
   const next = {
     ...state,
-    last_acted_at: event.actedAt > state.last_acted_at ? event.actedAt : state.last_acted_at,
+    last_acted_at: isBefore(state.last_acted_at, event.actedAt) ? event.actedAt : state.last_acted_at,
     facts: facts(state.facts, event, registry),
   };
   if (rule.sets_status) next.status = rule.sets_status;
@@ -232,7 +233,7 @@ const mapped = (parts, change) =>
 
 /** Whether an ordered destruction can still be stopped at a moment. */
 const isStoppable = (one, at) =>
-  one.order !== null && one.stoppable_until !== null && at < one.stoppable_until
+  one.order !== null && one.stoppable_until !== null && isBefore(at, one.stoppable_until)
     && !one.confirmed.length;
 
 export const isErased = (state) =>

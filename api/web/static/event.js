@@ -70,6 +70,11 @@ export function moment(text) {
   return `${text.slice(0, 19)}${Number(micros) ? `.${micros}` : ""}Z`;
 }
 
+/** Whether one moment is before another. Texts alone would put "28.5Z" before "28Z". */
+export const isBefore = (one, other) => sortable(one) < sortable(other);
+
+const sortable = (text) => (text.length < "2000-01-01T00:00:00.000000Z".length ? `${text.slice(0, 19)}.000000Z` : text);
+
 const isCount = (value, least, below) =>
   typeof value === "number" && Number.isInteger(value) && value >= least && value < below;
 

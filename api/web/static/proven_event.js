@@ -2,7 +2,7 @@
 // Every value here comes from bytes that a proof covers: nothing is the server's word.
 
 import { base64url, fromBase64url, sha256, utf8 } from "./bytes.js";
-import { moment, readEvent } from "./event.js";
+import { isBefore, moment, readEvent } from "./event.js";
 import { thumbprint } from "./keys.js";
 
 /** How a signature stands, in the words of the audit trail. */
@@ -149,13 +149,13 @@ async function stateOf(event, { keyId, signed, signature }, keys) {
   if (!(await crypto.subtle.verify("Ed25519", imported, signature, signed))) {
     return SIGNATURE.broken;
   }
-  const lasts = instant(key.valid_from) <= event.recordedAt
-    && event.recordedAt < instant(key.valid_until);
+  const lasts = !isBefore(event.recordedAt, instant(key.valid_from))
+    && isBefore(event.recordedAt, instant(key.valid_until));
   if (!lasts || key.ended.some((one) => one.position < event.position)) {
     return SIGNATURE.notValidThen;
   }
   const later = key.ended.filter((one) => one.position > event.position);
-  if (later.some((one) => one.since !== null && event.recordedAt >= one.since)) {
+  if (later.some((one) => one.since !== null && !isBefore(event.recordedAt, one.since))) {
     return SIGNATURE.compromisedThen;
   }
   return later.length ? SIGNATURE.sinceRevoked : SIGNATURE.valid;
