@@ -159,7 +159,7 @@ def work(settings: Settings, conninfo: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ProcessPlan:
-    """How many request processes run, and why so many."""
+    """The number of request processes, with the reason for it."""
 
     processes: int
     pool_size: int
