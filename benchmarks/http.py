@@ -208,6 +208,7 @@ def _said(made: Sequence[Connection], took: list[float], seconds: float) -> dict
         "p50": took[len(took) // 2],
         "p99": took[int(len(took) * 0.99)],
         "statuses": statuses,
+        "took": took,
     }
 
 

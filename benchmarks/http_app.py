@@ -11,10 +11,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.client.schemas import Health
+from api.http import permissions
 from api.http.access import TheCaller
 from api.http.middleware import Contained
 from api.processes.app import create_app
-from api.processes.server import listen, log_as_json, prepare, server, work
+from api.processes.server import give_way_soon, listen, log_as_json, prepare, server, work
 from api.processes.supervisor import beside, leave_when_told
 from api.runtime.settings import Settings
 
@@ -36,6 +37,11 @@ async def empty(_: TheCaller) -> Health:
     return Health(status="alive", version="")
 
 
+# Whoever may read cases may ask for it.
+permissions.AUDIENCE_OF = {  # type: ignore[misc]
+    **permissions.AUDIENCE_OF,
+    "GET /benchmark/empty": permissions.AUDIENCE_OF["GET /v1/cases/{case_id}"],
+}
 # Found first, as the routes of cases are: a long list of routes would be no limit to compare with.
 routes = node_app.router.routes
 routes.insert(0, routes.pop())
@@ -43,6 +49,7 @@ application = Contained(node_app)
 
 if __name__ == "__main__":
     leave_when_told()
+    give_way_soon()
     with beside("work", partial(work, settings, conninfo)):
         running: uvicorn.Server = server(node_app, settings)
         running.config.loop = sys.argv[1]

@@ -4,7 +4,8 @@ import re
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Body, Path, Query
+from fastapi import Body, HTTPException, Path, Query, Request
+from starlette.requests import ClientDisconnect
 
 from api.node.node import Node
 from api.runtime.problem import problem
@@ -30,6 +31,7 @@ AtLeast = Annotated[
     int | None,
     Query(ge=0, le=MAX_POSITION, description="Wait until the view has reached this position"),
 ]
+_MAX_ACTION = 256 * 1024
 SignedActionBody = Annotated[
     str,
     Body(
@@ -40,7 +42,7 @@ SignedActionBody = Annotated[
             "the kinds of action are listed at [/v1/schemas](/v1/schemas)."
         ),
         min_length=1,
-        max_length=256 * 1024,
+        max_length=_MAX_ACTION,
         json_schema_extra={
             "contentMediaType": "application/sd-jwt",
             "externalDocs": {
@@ -50,6 +52,38 @@ SignedActionBody = Annotated[
         },
     ),
 ]
+
+
+_USUAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_SD_JWT = b"application/sd-jwt"
+
+
+def usual_case_id(request: Request) -> UUID | None:
+    """Return the case's UUID of a path; ``None`` if it is not written as UUIDs usually are."""
+    text = request.path_params["case_id"]
+    return UUID(text) if _USUAL_UUID.fullmatch(text) else None
+
+
+def usual_headers(request: Request, *names: bytes) -> list[str | None] | None:
+    """Return the values of headers; ``None`` if one of them is given twice, or is not ASCII."""
+    found: dict[bytes, str] = {}
+    for name, value in request.scope["headers"]:
+        if name in names:
+            if name in found or not value.isascii():
+                return None
+            found[name] = value.decode("ascii")
+    return [found.get(name) for name in names]
+
+
+async def usual_action(request: Request) -> str | None:
+    """Return the signed action that is a request's body; ``None`` if it is sent in another form."""
+    if [value for name, value in request.scope["headers"] if name == b"content-type"] != [_SD_JWT]:
+        return None
+    try:
+        body = await request.body()
+    except ClientDisconnect:
+        raise HTTPException(400, "The request ended before its body did") from None
+    return body.decode("ascii") if body.isascii() and 0 < len(body) <= _MAX_ACTION else None
 
 
 def is_own_path(text: str) -> bool:

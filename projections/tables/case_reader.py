@@ -19,6 +19,9 @@ _RECORDED = """
 SELECT action_id, notification_id FROM ledger.events WHERE action_id = ANY(%s)
 """
 
+_MOST_POSITIONS = 50_000
+"""So many positions of actions are kept, some 10 MB."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredCase:
@@ -36,14 +39,26 @@ class CaseReader:
         self._lane = lane
         self._cases = AsyncBatcher(self._read_cases)
         self._recorded = AsyncBatcher(self._read_recorded)
+        self._positions: dict[UUID, int] = {}
 
     def case(self, viewer: str, case_id: UUID) -> Future[StoredCase | None]:
         """Return the current view, or ``None`` if the viewer has no view of this case."""
         return self._cases.ask((viewer, case_id))
 
-    def recorded(self, action_ids: Set[UUID]) -> Future[Mapping[UUID, int]]:
-        """Return the positions of the recorded actions among ``action_ids``."""
-        return self._recorded.ask(action_ids)
+    async def recorded(self, action_ids: Set[UUID]) -> Mapping[UUID, int]:
+        """Return the positions of the recorded actions among ``action_ids``.
+
+        No event changes its position, so those that were read are kept. A database that is put back
+        to an earlier state ends this process.
+        """
+        known = {a: self._positions[a] for a in action_ids if a in self._positions}
+        if len(known) < len(action_ids):
+            found = await self._recorded.ask(action_ids)
+            if len(self._positions) > _MOST_POSITIONS:
+                self._positions.clear()
+            self._positions.update(found)
+            return found
+        return known
 
     async def _read_cases(self, asked: Sequence[tuple[str, UUID]]) -> Sequence[StoredCase | None]:
         distinct = set(asked)

@@ -208,10 +208,38 @@ def test_reading_a_case_asks_the_database_once_of_each_sort(
         monkeypatch.setattr(psycopg.AsyncConnection, "execute", counting)
         oversight.case(held.case_id)
         assert len(asked) == 2
-        for receipt, statements in ((bare, 3), (held, 4)):
+        # The positions of actions are asked once, and then known.
+        alone.app.state.lanes.cases._positions.clear()
+        for receipt, statements in ((bare, 3), (held, 4), (held, 3)):
             asked.clear()
-            assert bool(police.case(receipt.case_id).disclosed) is (statements == 4)
+            assert bool(police.case(receipt.case_id).disclosed) is (receipt is held)
             assert len(asked) == statements, asked
+
+
+def test_a_request_of_an_unusual_form_is_answered_as_the_usual_one(served: Server) -> None:
+    """The framework reads it; for the usual form it is left out."""
+    police = served.client("xk-dhtqnj")
+    opened = police.open_case(opening())
+    police.case(opened.case_id, at_least=opened.position)
+
+    def ask(method: str, path: str, body: str | None = None, **headers: str) -> httpx.Response:
+        assertion = make_assertion("xk-dhtqnj", served.agencies.keys["xk-dhtqnj"], "case-ledger")
+        headers["Authorization"] = f"Bearer {assertion}"
+        return httpx.request(method, f"{served.url}/v1/cases/{path}", content=body, headers=headers)
+
+    usual, unusual = str(opened.case_id), str(opened.case_id).upper()
+    answers = [ask("GET", path) for path in (usual, unusual, f"{usual}?at_least=1")]
+    assert len({answer.content for answer in answers}) == 1
+    assert {answer.status_code for answer in answers} == {200}
+    assert ask("GET", "no-id").status_code == ask("GET", f"{usual}?no=1").status_code == 422
+    for case_id in (usual, unusual):
+        sent = str(served.agencies.sign("xk-dhtqnj", assessed(), opened.case_id))
+        kind = {"Content-Type": "application/sd-jwt"}
+        assert ask("POST", f"{case_id}/actions", sent, **kind).status_code == 428
+        assert ask("POST", f"{case_id}/actions", "", **kind).status_code == 422
+        version = {"If-Match": f'"{1 if case_id == usual else 2}"'}
+        assert ask("POST", f"{case_id}/actions", "é", **kind, **version).status_code == 422
+        assert ask("POST", f"{case_id}/actions", sent, **kind, **version).status_code == 201
 
 
 def test_oversight_sees_the_ledger_level_of_all_and_acts_on_none(served: Server) -> None:

@@ -6,18 +6,38 @@ from collections.abc import Awaitable, Container, Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from psycopg.rows import DictRow
-from pydantic import AwareDatetime, JsonValue, TypeAdapter
+from pydantic import AwareDatetime, JsonValue
+from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 
-from api.client.schemas import Case, CasePage, DisclosedFields, Receipt, TrailPage
-from api.http.access import Caller, TheCaller, TheLanes, TheNode, viewer_of_case
+from api.client.schemas import Case, CasePage, Receipt, TrailPage
+from api.http.access import (
+    Caller,
+    TheCaller,
+    TheLanes,
+    TheNode,
+    caller,
+    the_lanes,
+    the_node,
+    viewer_of_case,
+)
 from api.http.conditional import etag
-from api.http.declared_parameters import DeclaredParametersRoute
+from api.http.declared_parameters import DeclaredParametersRoute, answers_plainly
 from api.http.error_handlers import responses
 from api.http.named_cases import names_cases, seen_links
-from api.http.parameters import MAX_POSITION, AtLeast, CaseId, Position, SignedActionBody, wait_for
+from api.http.parameters import (
+    MAX_POSITION,
+    AtLeast,
+    CaseId,
+    Position,
+    SignedActionBody,
+    usual_action,
+    usual_case_id,
+    usual_headers,
+    wait_for,
+)
 from api.http.request_connections import RequestConnections
 from api.http.routes.outbox import ACCEPTED, answer
 from api.http.routes.personal import at_levels_of, damaged_fields
@@ -33,7 +53,6 @@ from projections.folds.case_view import OVERSIGHT_VIEWER, CaseView, case_view, v
 from projections.tables.case_reader import StoredCase
 from projections.time.bitemporal import Moment, acts_at, acts_of, folded
 
-_DISCLOSED = TypeAdapter(tuple[DisclosedFields, ...])
 router = APIRouter(prefix="/v1/cases", tags=["cases"], route_class=DeclaredParametersRoute)
 
 
@@ -64,6 +83,18 @@ def append(
     return answer(
         node, sd_jwt, node.append_service.on_case(caller.agency, sd_jwt, case_id, version)
     )
+
+
+@answers_plainly(append)
+async def _append_plainly(request: Request) -> Response | None:
+    case_id, versions = (
+        usual_case_id(request),
+        usual_headers(request, b"if-match", b"if-none-match"),
+    )
+    if case_id is None or versions is None or (sd_jwt := await usual_action(request)) is None:
+        return None
+    asking, node = await caller(request), await the_node(request)
+    return await run_in_threadpool(append, case_id, sd_jwt, node, asking, *versions)
 
 
 @router.get("", response_model=CasePage, responses=responses(401, 403, 409, 422, 503))
@@ -161,6 +192,14 @@ async def get_case(
     content = b'{"view":%b,"disclosed":%b}' % (stored.document.encode(), disclosed)
     headers = {"ETag": etag(stored.version, content)}
     return Response(content, media_type="application/json", headers=headers)
+
+
+@answers_plainly(get_case)
+async def _get_case_plainly(request: Request) -> Response | None:
+    if (case_id := usual_case_id(request)) is None:
+        return None
+    asking = await caller(request)
+    return await get_case(case_id, await the_node(request), await the_lanes(request), asking)
 
 
 @router.get(
@@ -274,13 +313,17 @@ async def _disclosed(
     for one in held:
         fields.setdefault(one.action_id, {})[one.field] = one.value
     by_action = {one.action_id: one.damaged for one in damaged_fields(held.damaged)}
-    found = tuple(
-        DisclosedFields(
-            action_id=action, fields=fields.get(action, {}), damaged=by_action.get(action, ())
-        )
-        for action in dict.fromkeys((*fields, *by_action))
+    # As ``DisclosedFields``, whose validation of our own values costs more than to write them.
+    return to_json(
+        [
+            {
+                "action_id": action,
+                "fields": fields.get(action, {}),
+                "damaged": by_action.get(action, ()),
+            }
+            for action in dict.fromkeys((*fields, *by_action))
+        ]
     )
-    return _DISCLOSED.dump_json(found)
 
 
 def _unknown() -> Refusal:
