@@ -177,12 +177,6 @@ class LedgerRecorder(EventReader):
         return self._appends.call(AppendRequest(events, guard, holds_at, since, others or {}))
 
     def _append_together(self, proposals: Sequence[AppendRequest]) -> Sequence[Placed | Exception]:
-        """Append a group by the first of three ways that applies.
-
-        A process that appends alone needs one statement, without the head's lock. Where another
-        process appends too, this one takes the lock first. If some of the proposals cannot be
-        appended, they are judged one by one under the lock.
-        """
         with (
             span("ledger.append", {"actions": len(proposals)}),
             self._appending() as connection,
@@ -190,12 +184,22 @@ class LedgerRecorder(EventReader):
         ):
             group = _Group(connection)
             group.take(proposals)
-            if not self._append_at_once(curs, group):
-                try:
-                    self._append_locked(curs, group)
-                except psycopg.errors.UniqueViolation:
-                    self._append_locked(curs, group, one_by_one=True)
+            self._append_group(curs, group)
             return group.outcomes()
+
+    def _append_group(self, curs: Cursor[DictRow], group: "_Group") -> None:
+        """Append a group by the first of three ways that applies.
+
+        A process that appends alone needs one statement, without the head's lock. Where another
+        process appends too, this one takes the lock first. If some of the proposals cannot be
+        appended, they are judged one by one under the lock.
+        """
+        if self._append_at_once(curs, group):
+            return
+        try:
+            self._append_locked(curs, group)
+        except psycopg.errors.UniqueViolation:
+            self._append_locked(curs, group, one_by_one=True)
 
     def _append_at_once(self, curs: Cursor[DictRow], group: "_Group") -> bool:
         """Append all proposals after the head that this process saw last.

@@ -105,16 +105,15 @@ def test_a_crash_that_hides_whether_it_was_recorded_loses_nothing(
 ) -> None:
     case_of(place, agencies)
     crashes = [place.crash]
-    append = LedgerRecorder._append_standing
+    append = LedgerRecorder._append_group
 
-    def append_and_crash(recorder: LedgerRecorder, *given: object) -> object:
-        outcomes = append(recorder, *given)  # type: ignore[arg-type]
+    def append_and_crash(recorder: LedgerRecorder, *given: object) -> None:
+        append(recorder, *given)  # type: ignore[arg-type]
         if crashes:
             crashes.pop()()
             raise psycopg.OperationalError("the server closed the connection")
-        return outcomes
 
-    with patch.object(LedgerRecorder, "_append_standing", append_and_crash):
+    with patch.object(LedgerRecorder, "_append_group", append_and_crash):
         case_id = case_of(place, agencies)
     assert not crashes
     assert place.held(case_id) == {NOTE}
