@@ -15,7 +15,7 @@ from api.cli.output import AsJson, err, fail, failures, out, print_json
 app = typer.Typer(name="view", help="Analysts' own views of the ledger.", no_args_is_help=True)
 
 _SUFFIXES = (".py", ".sql")
-_LISTED = ["file", "name", "version", "ledger", "position", "is_current", "fault"]
+_LISTED = ["file", "name", "version", "uses", "ledger", "position", "is_current", "fault"]
 
 
 class Engine(StrEnum):
@@ -39,6 +39,13 @@ Static = Annotated[
 Columns = Annotated[
     Path | None, typer.Option(help="Read a directory that `case-ledger export --parquet` wrote.")
 ]
+Minutes = Annotated[
+    float, typer.Option(min=0.01, help="The time that each view may take before it is ended.")
+]
+Memory = Annotated[int, typer.Option("--memory-gb", min=1, help="DuckDB's memory, in GiB.")]
+Spill = Annotated[
+    int, typer.Option("--spill-gb", min=1, help="Files that DuckDB writes meanwhile, in GiB.")
+]
 EngineOfSql = Annotated[Engine, typer.Option(help="The engine that runs SQL.")]
 
 
@@ -53,6 +60,9 @@ def run(
     static: Static = None,
     parquet: Columns = None,
     engine: EngineOfSql = Engine.DUCKDB,
+    minutes: Minutes = 60,
+    memory: Memory = 1,
+    spill: Spill = 20,
     unlocked: Annotated[
         bool,
         typer.Option(help="Run Python with your own rights: only a view that you trust."),
@@ -70,6 +80,7 @@ def run(
 
     from api.cli.steps.view_runs import view_database
     from projections.analysis import run_view
+    from projections.analysis.limits import GIB, Limits
 
     if sum((database, static is not None, parquet is not None)) > 1:
         fail("name one place: --database, --export or --parquet")
@@ -85,6 +96,7 @@ def run(
                 engine=engine.value,
                 progress=progress,
                 unlocked=unlocked,
+                limits=Limits(60 * minutes, memory * GIB, spill * GIB),
             )
         for line in found.printed.splitlines():
             err.print(Text("".join(c if c.isprintable() else "?" for c in line), style="dim"))
@@ -151,6 +163,28 @@ def compare(
         raise typer.Exit(1)
 
 
+@app.command()
+def check(file: ViewFile, engine: EngineOfSql = Engine.DUCKDB, as_json: AsJson = False) -> None:
+    """Check a view and the views that it uses, without running them.
+
+    SQL must mean the same in DuckDB and in Spark; each part that does not is named with the reason.
+    """
+
+    from projections.analysis.sql import check_sql
+    from projections.analysis.used_views import with_used
+
+    with failures(as_json):
+        plan = with_used(file)
+        for one in plan:
+            if one.path.suffix == ".sql":
+                check_sql(one, engine.value)
+        names = [one.path.name for one in plan]
+        if as_json:
+            print_json({"view": plan[-1].name, "version": plan[-1].version, "order": names})
+        else:
+            out.print(Text(f"{plan[-1].name} {plan[-1].version}: {' → '.join(names)}"))
+
+
 @app.command("list")
 def list_views(
     directory: Annotated[Path, typer.Argument(help="The directory of the views' files.")] = Path(),
@@ -171,11 +205,11 @@ def show(file: ViewFile, as_json: AsJson = False) -> None:
 
     from pydantic_core import to_jsonable_python
 
-    from projections.analysis.definition import read_definition
     from projections.analysis.keeping import Keeper, kept_views
+    from projections.analysis.used_views import with_used
 
     with failures(as_json):
-        definition, kept = read_definition(file), kept_views(file)
+        definition, kept = with_used(file)[-1], kept_views(file)
         if not kept:
             fail(f"nothing is kept of {file}; run it (`case-ledger view run {file}`)")
         for one in kept:
@@ -193,12 +227,12 @@ def _is_view(path: Path) -> bool:
 
 
 def _described(path: Path) -> dict[str, Any]:
-    from projections.analysis.definition import read_definition
     from projections.analysis.keeping import kept_views
+    from projections.analysis.used_views import with_used
     from projections.analysis.view_class import ViewError
 
     try:
-        definition = read_definition(path)
+        definition = with_used(path)[-1]
     except ViewError as error:
         known = {"file": path.name, "is_current": False, "fault": str(error)}
         return dict.fromkeys(_LISTED) | known
@@ -208,6 +242,7 @@ def _described(path: Path) -> dict[str, Any]:
         "file": path.name,
         "name": definition.name,
         "version": definition.version,
+        "uses": ", ".join(definition.uses) or None,
         "ledger": one.ledger_id if one else None,
         "position": one.position if one else None,
         "is_current": one is not None

@@ -12,7 +12,10 @@ from ledger.vocabulary import ALL_ACTIONS
 from projections.analysis.view_class import METHODS, ViewError, not_one
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,60}")
-_HEADER = re.compile(r"^--\s*(name|version):\s*(\S+)\s*$", re.MULTILINE)
+_HEADER = re.compile(r"^--\s*(name|version|engine):\s*(\S+)\s*$", re.MULTILINE)
+_USES = re.compile(r"^--\s*uses:\s*(\S.*?)\s*$", re.MULTILINE)
+_FILE = re.compile(r"[A-Za-z0-9_]{1,80}\.(py|sql)")
+_ENGINES = ("duckdb", "spark")
 _MOST_BYTES = 1024 * 1024
 
 IMPORTABLE = frozenset(
@@ -47,6 +50,10 @@ class Definition:
     """The kinds that its fold asks for; ``None`` for all."""
     imports: tuple[str, ...] = ()
     """The modules that its text imports."""
+    uses: tuple[str, ...] = ()
+    """The files, beside its own, of the views whose rows it reads."""
+    engine: str | None = None
+    """The one engine that the SQL is written for; ``None`` if it means the same in each."""
 
 
 def read_definition(path: Path) -> Definition:
@@ -65,6 +72,19 @@ def checked_name(where: object, name: Any, version: Any) -> tuple[str, int]:
     if type(version) is not int or version < 1:
         raise ViewError(f"{where}: its version must be 1 or more")
     return name, version
+
+
+def checked_uses(where: object, uses: Any) -> tuple[str, ...]:
+    """Return the files of the views that a view reads. Raises ``ViewError`` if one is no file."""
+    if isinstance(uses, str) or not all(isinstance(one, str) for one in uses):
+        raise ViewError(f"{where}: its uses must be a tuple of texts")
+    for one in uses:
+        if not _FILE.fullmatch(one):
+            raise ViewError(
+                f"{where}: it uses {one!r}; name the file of a view in the same directory, as "
+                "caseload.sql"
+            )
+    return tuple(dict.fromkeys(uses))
 
 
 def checked_kinds(where: object, kinds: Any) -> frozenset[str] | None:
@@ -106,7 +126,12 @@ def _of_sql(path: Path, content: bytes) -> Definition:
     name, version = said.get("name", ""), said.get("version", "")
     if not _NAME.fullmatch(name) or not version.isdecimal() or int(version) < 1:
         raise ViewError(f"{path}: begin it with the lines `-- name: NAME` and `-- version: NUMBER`")
-    return Definition(path, name, int(version), _hash(content), text)
+    engine = said.get("engine")
+    if engine is not None and engine not in _ENGINES:
+        raise ViewError(f"{path}: its engine must be one of {', '.join(_ENGINES)}")
+    named = [one for line in _USES.findall(text) for one in re.split(r"[,\s]+", line)]
+    uses = checked_uses(path, named)
+    return Definition(path, name, int(version), _hash(content), text, uses=uses, engine=engine)
 
 
 def _of_python(path: Path, content: bytes) -> Definition:
@@ -121,7 +146,9 @@ def _of_python(path: Path, content: bytes) -> Definition:
     declared = _declared(path, tree)
     name, version = checked_name(path, declared.get("name"), declared.get("version"))
     kinds = checked_kinds(path, declared.get("kinds"))
-    return Definition(path, name, version, _hash(content), text, kinds, tuple(_imports(tree)))
+    uses = checked_uses(path, declared.get("uses", ()))
+    imports = tuple(_imports(tree))
+    return Definition(path, name, version, _hash(content), text, kinds, imports, uses)
 
 
 def _declared(path: Path, tree: ast.Module) -> Mapping[str, Any]:
@@ -137,7 +164,7 @@ def _declared(path: Path, tree: ast.Module) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     for one in reversed(_with_bases(views[0], classes)):
         for name, value in _assigned(one.body):
-            if name in ("name", "version", "kinds"):
+            if name in ("name", "version", "kinds", "uses"):
                 found[name] = _literal(path, name, value, constants)
     return found
 

@@ -1,13 +1,12 @@
 """Events as an analyst's view folds them: frozen, typed, and the same from every source."""
 
 from collections.abc import Collection, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -67,6 +66,12 @@ class Events(Protocol):
     def root(self, size: int) -> str | None:
         """Return the Merkle root of the first ``size`` events, or ``None`` if it is not known."""
 
+    def columns(self, directory: Path) -> Path:
+        """Return the directory of a columnar export of these events.
+
+        It is made in ``directory`` if the events are not in columns already.
+        """
+
     def read(
         self, after: int, upto: int, kinds: Collection[str] | None = None
     ) -> Generator[Event, None, None]:
@@ -87,6 +92,10 @@ class _FromSource:
     def root(self, size: int) -> str | None:
         return self._source.root(size).hex() if size <= self.head else None
 
+    def columns(self, directory: Path) -> Path:
+        export(self._source, directory, upto=self.head)
+        return directory
+
     def read(
         self, after: int, upto: int, kinds: Collection[str] | None = None
     ) -> Generator[Event, None, None]:
@@ -106,6 +115,9 @@ class _FromParquet:
 
     def root(self, size: int) -> str | None:
         return self._manifest.root if size == self.head else None
+
+    def columns(self, directory: Path) -> Path:  # noqa: ARG002
+        return self._directory
 
     def read(
         self, after: int, upto: int, kinds: Collection[str] | None = None
@@ -139,21 +151,3 @@ def opened(where: Where) -> Iterator[Events]:
     elif where.database is not None:
         with database_source(where.database) as source:
             yield _FromSource(source)
-
-
-@contextmanager
-def as_columns(where: Where) -> Iterator[Path]:
-    """Yield the directory of a columnar export of a place.
-
-    If the place is no columnar export, a temporary one is made, and removed when the block ends.
-    """
-    if where.parquet is not None:
-        yield where.parquet
-        return
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(TemporaryDirectory(prefix="case-ledger-columns-")))
-        if where.export is not None:
-            export(DirectorySource(where.export), directory)
-        elif where.database is not None:
-            export(stack.enter_context(database_source(where.database)), directory)
-        yield directory

@@ -1,6 +1,6 @@
 """Folds events by an analyst's view, and reports the fault of a view that fails."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -11,18 +11,24 @@ from projections.analysis.view_class import Maker, ViewError, line_of
 Encoded = Any
 """A state, or rows, in the form in which they are kept and compared: JSON."""
 
+UsedRows = Mapping[str, Sequence[Mapping[str, Any]]]
+"""The rows of the views that a view uses, by the views' names."""
+
 _PARTS = 5
 
 
 class Fold:
     """The fold of events that come one after another."""
 
-    def __init__(self, make: Maker, kept: Encoded | None, path: str = "") -> None:
+    def __init__(
+        self, make: Maker, kept: Encoded | None, path: str = "", used: UsedRows | None = None
+    ) -> None:
         """Begin with the view's own state, or with a state that was kept.
 
-        Raises ``ViewError`` if the view cannot begin.
+        ``used`` has the rows of other views, if the view declares any. Raises ``ViewError`` if the
+        view cannot begin.
         """
-        self._make, self._path = make, path
+        self._make, self._path, self._used = make, path, used
         self._view = make()
         self._state = self._begun() if kept is None else decode(kept)
 
@@ -50,13 +56,21 @@ class Fold:
 
     def rows(self) -> Encoded:
         """Return the view's rows. Raises ``ViewError`` if the view fails to make them."""
-        name = self._view.name
+        return ["list", *self.each_row()]
+
+    def each_row(self) -> Iterator[Encoded]:
+        """Yield the view's rows. Raises ``ViewError`` if the view fails to make them."""
+        make: Any = self._view.rows
+        words = (self._state,) if self._used is None else (self._state, self._used)
         try:
-            told = [dict(row) for row in self._view.rows(self._state)]
+            for number, row in enumerate(make(*words)):
+                yield encode(dict(row), f"rows[{number}]")
+        except NotPlainError as error:
+            raise ViewError(f"{self._view.name}: {error}") from error
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
-            raise ViewError(f"{name}: {self._at(error)}its rows fail: {why}") from error
-        return self._encoded(told, "rows")
+            at = self._at(error)
+            raise ViewError(f"{self._view.name}: {at}its rows fail: {why}") from error
 
     def _begun(self) -> Any:
         try:

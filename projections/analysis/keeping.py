@@ -38,6 +38,8 @@ class KeptView(LedgerModel):
     """The file of the state; a view in SQL has none."""
     rows: str
     """The file of the rows."""
+    engine: Literal["duckdb", "spark"] | None = None
+    """The engine that ran a view in SQL; results of earlier programs do not say."""
 
 
 class Keeper:
@@ -74,7 +76,14 @@ class Keeper:
         """Return the rows of a kept view as a table."""
         return parquet.read_table(self.directory / kept.rows)
 
-    def keep(self, position: int, root: str | None, state: Any | None, table: Any) -> KeptView:
+    def keep(
+        self,
+        position: int,
+        root: str | None,
+        state: Any | None,
+        table: Any,
+        engine: Literal["duckdb", "spark"] | None = None,
+    ) -> KeptView:
         """Write the state and the rows, make them live, and remove the other files."""
         definition = self._definition
         stem = f"v{definition.version}-{definition.sha256[:12]}-{position}"
@@ -94,6 +103,7 @@ class Keeper:
             root=root,
             state=f"{stem}.state.json" if state is not None else None,
             rows=f"{stem}.parquet",
+            engine=engine,
         )
         write_durably(self.directory / _LIVE, kept.model_dump_json(indent=1).encode())
         for path in self.directory.iterdir():

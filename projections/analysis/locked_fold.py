@@ -5,8 +5,9 @@
 It imports what the view's text may import, and then locks itself: no file, no network, no other
 process (``ledger/system/lockdown.py``). Only then it runs the text. Each message on its standard
 input is four bytes of length and a pickled value: first the request as a mapping, then a list of
-events, or ``None`` where it is to go on with a new view. The answer is one JSON document. Its
-reader treats it as hostile, because the view may have written it.
+events, or ``None`` where it is to go on with a new view. The answer is lines of JSON: one with the
+state, one for each row, one with an error if there is one, and a last one with the text that the
+view printed. Its reader treats it as hostile, because the view may have written it.
 """
 
 import importlib
@@ -20,8 +21,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from ledger.system.lockdown import NotIsolatedError, lock_down
-from projections.analysis.event import from_plain
+from projections.analysis.event import from_plain, frozen
 from projections.analysis.folding import Fold
+from projections.analysis.plain import decode
 from projections.analysis.view_class import AnalystView, ViewError, made
 
 MEMORY_BYTES = 8 * 1024**3
@@ -37,25 +39,33 @@ def main() -> None:
     messages = _messages(sys.stdin.buffer)
     request = next(messages)
     printed = io.StringIO()
-    with redirect_stdout(printed):
-        try:
-            answer = _folded(request, messages)
-        except ViewError as error:
-            answer = {"error": str(error)}
-        except NotIsolatedError as error:
-            answer = {"not_locked": str(error)}
-        except (MemoryError, RecursionError) as error:
-            answer = {"error": f"it needs too much memory: {type(error).__name__}"}
-        except BaseException as error:
-            # A view may end the process as well as fail: both are its fault.
-            answer = {"error": f"{type(error).__name__}: {error}"}
-    told = json.dumps({**answer, "printed": printed.getvalue()[:_MOST_PRINTED]}).encode()
+    stream = sys.stdout.buffer
+
+    def tell(what: str, content: Any) -> None:
+        stream.write(json.dumps([what, content]).encode() + b"\n")
+
     with suppress(BrokenPipeError):
-        sys.stdout.buffer.write(told)
-        sys.stdout.buffer.flush()
+        with redirect_stdout(printed):
+            try:
+                for what, content in _folded(request, messages):
+                    tell(what, content)
+            except ViewError as error:
+                tell("error", str(error))
+            except NotIsolatedError as error:
+                tell("not_locked", str(error))
+            except (MemoryError, RecursionError) as error:
+                tell("error", f"it needs too much memory: {type(error).__name__}")
+            except BrokenPipeError:
+                raise
+            except BaseException as error:
+                # A view may end the process as well as fail: both are its fault.
+                tell("error", f"{type(error).__name__}: {error}")
+        tell("printed", printed.getvalue()[:_MOST_PRINTED])
+        stream.flush()
 
 
-def _folded(request: dict[str, Any], messages: Iterator[Any]) -> dict[str, Any]:
+def _folded(request: dict[str, Any], messages: Iterator[Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the state and each row, as they are encoded."""
     path, content = Path(request["path"]), request["text"].encode()
     _import(request["imports"])
     if not request["unlocked"]:
@@ -68,13 +78,17 @@ def _folded(request: dict[str, Any], messages: Iterator[Any]) -> dict[str, Any]:
             raise ViewError(f"{path}: its name and version are others when it runs: {declared}")
         return view
 
-    fold = Fold(make, request["kept"], str(path))
+    used = request["used"]
+    rows = None if used is None else {name: frozen(decode(told)) for name, told in used.items()}
+    fold = Fold(make, request["kept"], str(path), rows)
     for message in messages:
         if message is None:
             fold.pause()
         else:
             fold.take(map(from_plain, message))
-    return {"state": fold.state(), "rows": fold.rows()}
+    yield "state", fold.state()
+    for row in fold.each_row():
+        yield "row", row
 
 
 def _import(names: Sequence[str]) -> None:

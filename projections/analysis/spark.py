@@ -4,6 +4,7 @@ Spark is not installed with the ledger. Where it is, the session is the one that
 or the notebook made, or else a new one by Spark's own settings.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,11 @@ _TYPES = (
 
 
 def run_spark(
-    definition: Definition, directory: Path, first: int, last: int | None
+    definition: Definition,
+    directory: Path,
+    first: int,
+    last: int | None,
+    used: Mapping[str, Any] | None = None,
 ) -> tuple[Any, Manifest]:
     """Return the query's table, and the manifest of the export that the query read.
 
@@ -41,6 +46,8 @@ def run_spark(
     put_tables(session, directory, manifest, definition.text, first, last)
     from pyspark.errors import PySparkException
 
+    for name, table in (used or {}).items():
+        session.createDataFrame(table).createOrReplaceTempView(name)
     try:
         found = session.sql(definition.text.rstrip().rstrip(";")).toArrow()
     except PySparkException as error:
@@ -103,6 +110,9 @@ def _session() -> "SparkSession":
         ) from error
     session = running.newSession()
     session.conf.set("spark.sql.session.timeZone", "UTC")
+    # A name in double quotes is a name, as in DuckDB and in the standard, and no text.
+    session.conf.set("spark.sql.ansi.enabled", "true")
+    session.conf.set("spark.sql.ansi.doubleQuotedIdentifiers", "true")
     return session
 
 

@@ -11,16 +11,19 @@ import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from projections.analysis.definition import Definition
 from projections.analysis.event import Event, plain
 from projections.analysis.folding import Encoded, stops
-from projections.analysis.plain import NotPlainError, decode, difference
+from projections.analysis.limits import Limits, ended_after, mebibytes
+from projections.analysis.plain import difference
+from projections.analysis.row_table import NOT_ENCODED, RowTable
 from projections.analysis.view_class import NotDeterministicError, ViewError
 
 Progress = Callable[[int], None]
@@ -29,11 +32,8 @@ Progress = Callable[[int], None]
 _COMMAND: Final = (sys.executable, "-P", "-s", "-m", "projections.analysis.locked_fold")
 _AT_ONCE: Final = 500
 """Events in one message."""
-_MOST_ANSWER_BYTES: Final = 1024**3
-_NOT_ENCODED: Final = (
-    NotPlainError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError,
-)  # fmt: skip
-"""The errors of reading an answer that :func:`projections.analysis.plain.encode` did not make."""
+_LONGEST_LINE_BYTES: Final = 64 * 1024**2
+"""One row, an error, or the text that was printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class Folded:
     """The result of a view on which both runs agree."""
 
     state: Encoded
-    rows: list[dict[str, Any]]
+    table: Any
+    """A ``pyarrow.Table``."""
     printed: str
     """The text that the first run printed."""
 
@@ -55,48 +56,68 @@ def run_twice(
     progress: Progress,
     *,
     unlocked: bool = False,
+    used: Mapping[str, Encoded] | None = None,
+    limits: Limits = Limits(),  # noqa: B008  # it is frozen
 ) -> Folded:
     """Fold events, those beyond ``after`` and up to ``upto``, in two processes.
 
-    ``kept`` is the encoded state at ``after``, if there is one. With ``unlocked`` the processes
-    keep their rights to files and the network. Raises ``NotDeterministicError`` if the results
-    differ, and ``ViewError`` if the view fails or cannot be locked.
+    ``kept`` is the encoded state at ``after``, if there is one. ``used`` has the encoded rows of
+    the views that this one uses. With ``unlocked`` the processes keep their rights to files and the
+    network. Raises ``NotDeterministicError`` if the results differ, and ``ViewError`` if the view
+    fails, cannot be locked, or goes beyond its limits.
     """
     with (
         closing(events),
-        _process(definition, kept, "1", "UTC", unlocked=unlocked) as first,
-        _process(definition, kept, "2", _another_day(), unlocked=unlocked) as second,
+        _process(definition, kept, used, "1", "UTC", unlocked=unlocked) as first,
+        _process(definition, kept, used, "2", _another_day(), unlocked=unlocked) as second,
+        ended_after(limits.seconds, partial(_kill, first, second)) as is_late,
     ):
-        _give(events, (first, second), second, stops(after, upto), progress)
-        one, other = first.answer(), second.answer()
-    if (error := one.get("error")) is not None:
-        raise ViewError(str(error))
-    if (error := other.get("error")) is not None:
-        raise NotDeterministicError(
-            f"{definition.name} works in one run, and not in parts in another process: {error}"
-        )
-    try:
-        found = difference(one["rows"], other["rows"], "rows") or difference(
-            one["state"], other["state"], "state"
-        )
-    except _NOT_ENCODED:
-        raise ViewError(f"{definition.name}: its processes answer what is no table") from None
-    if found is not None:
-        raise NotDeterministicError(f"{definition.name} is not told by its events alone: {found}")
-    return Folded(one["state"], decoded_rows(definition.name, one["rows"]), str(one["printed"]))
+        try:
+            _give(events, (first, second), second, stops(after, upto), progress)
+            return _compared(definition.name, first, second, limits)
+        except ViewError:
+            if is_late():
+                raise limits.too_long(definition.name) from None
+            raise
 
 
-def decoded_rows(name: str, rows: Encoded) -> list[dict[str, Any]]:
-    """Return the rows that a view encoded. Raises ``ViewError`` if they are no rows."""
-    try:
-        told = decode(rows)
-    except _NOT_ENCODED:
-        told = None
-    if not isinstance(told, list) or not all(
-        isinstance(row, dict) and all(isinstance(column, str) for column in row) for row in told
-    ):
-        raise ViewError(f"{name}: a row is a mapping from the names of columns to values")
-    return told
+def _kill(*processes: "_Process") -> None:
+    for process in processes:
+        process.kill()
+
+
+def _compared(name: str, first: "_Process", second: "_Process", limits: Limits) -> Folded:
+    """Read both answers line by line, and compare them. Only one row of each is in memory."""
+    one, other = first.answer(limits), second.answer(limits)
+    state: Encoded = None
+    table, number = RowTable(name), 0
+    while True:
+        (what, content), (what_other, content_other) = next(one), next(other)
+        if what == "error":
+            raise ViewError(str(content))
+        if what_other == "error":
+            raise NotDeterministicError(
+                f"{name} works in one run, and not in parts in another process: {content_other}"
+            )
+        if what == what_other == "printed":
+            return Folded(state, table.table(), str(content))
+        if what != what_other:
+            raise NotDeterministicError(
+                f"{name} is not told by its events alone: it has other rows in another run, from "
+                f"row {number} on"
+            )
+        where = "state" if what == "state" else f"rows[{number}]"
+        try:
+            found = difference(content, content_other, where)
+        except NOT_ENCODED:
+            raise ViewError(f"{name}: its processes answer what is no table") from None
+        if found is not None:
+            raise NotDeterministicError(f"{name} is not told by its events alone: {found}")
+        if what == "state":
+            state = content
+        else:
+            table.add(content)
+            number += 1
 
 
 class _Process:
@@ -121,35 +142,69 @@ class _Process:
         except BrokenPipeError:
             self.is_gone = True
 
-    def answer(self) -> dict[str, Any]:
-        """End the input and return the answer. Raises ``ViewError`` if there is no valid one."""
+    def kill(self) -> None:
+        """End the process."""
+        self._process.kill()
+
+    def answer(self, limits: Limits) -> Iterator[tuple[str, Any]]:
+        """End the input and yield the answer: state, rows, and the printed text or an error.
+
+        Raises ``ViewError`` if there is no valid answer, or a larger one than the limits allow.
+        """
         if self._process.stdin is not None:
             with suppress(BrokenPipeError):
                 self._process.stdin.close()
         stream = self._process.stdout
-        content = b"" if stream is None else stream.read(_MOST_ANSWER_BYTES + 1)
-        if len(content) > _MOST_ANSWER_BYTES:
-            raise ViewError(f"{self._name}: its state and rows are larger than 1 GiB")
-        try:
-            told = json.loads(content)
-        except (ValueError, RecursionError):
-            told = None
-        match told:
-            case {"not_locked": str(why)}:
+        most = limits.state_bytes
+        taken, has_state = 0, False
+        while stream is not None and (line := stream.readline(most + 1)):
+            if len(line) > most and has_state:
+                raise ViewError(f"{self._name}: a row is larger than {mebibytes(most)}")
+            if len(line) > most:
                 raise ViewError(
-                    f"{self._name}: this platform cannot lock the process of a view ({why}); to "
-                    "run a view that you trust with your own rights, say --unlocked"
+                    f"{self._name}: its state is larger than {mebibytes(most)}; keep counts, and "
+                    "not events"
                 )
-            case {"error": str(), "printed": str()}:
-                return dict(told)
-            case {"state": _, "rows": _, "printed": str()}:
-                return dict(told)
+            match self._read(line), has_state:
+                case ["not_locked", str(why)], False:
+                    raise ViewError(
+                        f"{self._name}: this platform cannot lock the process of a view ({why}); "
+                        "to run a view that you trust with your own rights, say --unlocked"
+                    )
+                case ["error", str(why)], _:
+                    yield "error", why
+                    return
+                case ["state", content], False:
+                    has_state, most = True, min(_LONGEST_LINE_BYTES, limits.rows_bytes)
+                    yield "state", content
+                case ["row", content], True:
+                    taken += len(line)
+                    if taken > limits.rows_bytes:
+                        raise limits.rows_too_large(self._name)
+                    yield "row", content
+                case ["printed", str(text)], True:
+                    yield "printed", text
+                    return
+                case _:
+                    break
         raise ViewError(f"{self._name}: its process ended without an answer")
+
+    def _read(self, line: bytes) -> Any:
+        try:
+            return json.loads(line)
+        except (ValueError, RecursionError):
+            return None
 
 
 @contextmanager
 def _process(
-    definition: Definition, kept: Encoded | None, seed: str, zone: str, *, unlocked: bool
+    definition: Definition,
+    kept: Encoded | None,
+    used: Mapping[str, Encoded] | None,
+    seed: str,
+    zone: str,
+    *,
+    unlocked: bool,
 ) -> Iterator[_Process]:
     """Start a process and give it the request. The process is gone when the block ends."""
     process = subprocess.Popen(  # noqa: S603  # this program itself, with words of its own
@@ -171,6 +226,7 @@ def _process(
                 "version": definition.version,
                 "imports": definition.imports,
                 "kept": kept,
+                "used": used,
                 "unlocked": unlocked,
             }
         )

@@ -1,26 +1,27 @@
-"""Runs an analyst's view over a ledger, or over a range of it, and keeps the result."""
+"""Runs an analyst's view over a ledger, or over a range of it, and keeps the result.
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+The views that it uses run first, each once, over the same events.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-import pyarrow as pa  # type: ignore[import-untyped]
-
-from projections.analysis.definition import (
-    Definition,
-    checked_kinds,
-    checked_name,
-    read_definition,
-)
+from projections.analysis.definition import Definition, checked_kinds, checked_name
 from projections.analysis.event import Event
-from projections.analysis.event_places import Events, Where, as_columns, opened
+from projections.analysis.event_places import Events, Where, opened
 from projections.analysis.folding import Encoded, Fold, stops
-from projections.analysis.keeping import Keeper
-from projections.analysis.plain import difference
-from projections.analysis.sql import run_sql
+from projections.analysis.keeping import Keeper, KeptView
+from projections.analysis.limits import Limits
+from projections.analysis.plain import NotPlainError, difference, encode
+from projections.analysis.row_table import RowTable
+from projections.analysis.sql import check_sql, run_sql
+from projections.analysis.used_views import with_used
 from projections.analysis.view_class import AnalystView, NotDeterministicError, ViewError
-from projections.analysis.view_processes import Folded, decoded_rows, run_twice
+from projections.analysis.view_processes import run_twice
 
 Engine = Literal["duckdb", "spark"]
 Progress = Callable[[int, int], None]
@@ -71,26 +72,144 @@ def run_view(
     progress: Progress = lambda _done, _of: None,
     unlocked: bool = False,
     kept: bool = True,
+    limits: Limits = Limits(),  # noqa: B008  # it is frozen
 ) -> Result:
     """Run a view, a file or a notebook's class, over all events or a range of them.
 
     A view is run twice, and refused if the runs differ. A file of Python runs in processes that
     reach neither files nor the network, unless ``unlocked``; one of SQL reads the tables alone.
+    The views that a file uses run first, each once.
     Over the whole ledger, a file's state and rows are kept beside the file, and the next run folds
     only new events, unless ``kept`` is false. A class is checked in this process alone, and nothing
-    is kept of it. Raises ``ViewError`` if the view fails, and ``ValueError`` with the fault if the
-    place cannot be read.
+    is kept of it. Raises ``ViewError`` if the view fails or goes beyond its limits, and
+    ``ValueError`` with the fault if the place cannot be read.
     """
     where = _where(database, export, parquet)
     if isinstance(view, type):
         return _run_class(view, where, first, last)
     path = Path(view)
-    if path.suffix == ".sql":
-        return _run_sql(path, where, first, last, engine, kept=kept)
-    if engine != "duckdb":
+    if engine != "duckdb" and path.suffix != ".sql":
         raise ViewError(f"{path}: a fold in Python is not run by {engine}; write it in SQL")
-    definition = read_definition(path)
-    return _run_file(definition, where, first, last, progress, unlocked=unlocked, kept=kept)
+    plan = with_used(path)
+    with ExitStack() as stack:
+        run = _Run(
+            stack.enter_context(opened(where)),
+            stack,
+            first,
+            last,
+            engine,
+            progress,
+            limits,
+            is_unlocked=unlocked,
+            is_kept=kept and first == 1 and last is None,
+        )
+        return run.all_of(plan)
+
+
+@dataclass
+class _Run:
+    """One run over the events of one moment."""
+
+    found: Events
+    stack: ExitStack
+    first: int
+    last: int | None
+    engine: Engine
+    progress: Progress
+    limits: Limits
+    is_unlocked: bool
+    is_kept: bool
+    tables: dict[str, Any] = field(default_factory=dict)
+    """The rows of the views that have run, by name."""
+    upto: int = 0
+    _columns: Path | None = None
+
+    def all_of(self, plan: Sequence[Definition]) -> Result:
+        """Run views in their order, and return the last one's result."""
+        self.upto = _upto(self.found, self.first, self.last)
+        names = {one.path.name: one.name for one in plan}
+        for definition in plan:
+            if definition.path.suffix == ".sql":
+                check_sql(definition, self.engine)
+        for definition in plan:
+            used = {names[file]: self.tables[names[file]] for file in definition.uses}
+            made = self._one(definition, used)
+            self.tables[definition.name] = made.table
+        return made
+
+    def _one(self, definition: Definition, used: Mapping[str, Any]) -> Result:
+        is_sql = definition.path.suffix == ".sql"
+        if not self.is_kept:
+            if is_sql:
+                return self._asked(definition, used)[0]
+            return self._folded(definition, used, self.first - 1, None)[0]
+        keeper = Keeper(definition, self.found.ledger_id)
+        with keeper.alone():
+            stands, state = _goes_on(keeper, definition, self.found)
+            live = keeper.live()
+            if live is not None and stands == self.upto and (not is_sql or self._asked_it(live)):
+                # Nothing is new.
+                return self._result(definition, 1, self.upto + 1, keeper.rows(live))
+            if is_sql:
+                made, root = self._asked(definition, used)
+                if not keeper.is_beyond(self.upto):
+                    keeper.keep(self.upto, root, None, made.table, self.engine)
+                return made
+            made, state = self._folded(definition, used, stands, state)
+            if not keeper.is_beyond(self.upto):
+                keeper.keep(self.upto, self.found.root(self.upto), state, made.table)
+            return made
+
+    def _asked_it(self, live: KeptView) -> bool:
+        return self.engine == live.engine == "duckdb"
+
+    def _folded(
+        self, definition: Definition, used: Mapping[str, Any], after: int, state: Encoded | None
+    ) -> tuple[Result, Encoded]:
+        done = run_twice(
+            definition,
+            self.found.read(after, self.upto, definition.kinds),
+            after,
+            self.upto,
+            state,
+            lambda position: self.progress(position - after, self.upto - after),
+            unlocked=self.is_unlocked,
+            used=_encoded(used) if definition.uses else None,
+            limits=self.limits,
+        )
+        start = after + 1 if self.is_kept else self.first
+        made = self._result(definition, self.first, start, done.table, done.printed)
+        return made, done.state
+
+    def _asked(self, definition: Definition, used: Mapping[str, Any]) -> tuple[Result, str | None]:
+        if self._columns is None:
+            made = TemporaryDirectory(prefix="case-ledger-columns-")
+            self._columns = self.found.columns(Path(self.stack.enter_context(made)))
+        words = (definition, self._columns, self.first, self.last, used)
+        if self.engine == "spark":
+            from projections.analysis.spark import run_spark
+
+            table, manifest = run_spark(*words)
+        else:
+            table, manifest = run_sql(*words, self.limits)
+        return self._result(definition, self.first, self.first, table), manifest.root
+
+    def _result(
+        self, definition: Definition, first: int, start: int, table: Any, printed: str = ""
+    ) -> Result:
+        name, version = definition.name, definition.version
+        return Result(name, version, first, self.upto, start, table, printed)
+
+
+def _encoded(used: Mapping[str, Any]) -> Mapping[str, Encoded]:
+    """Return the rows of used views as a process gets them."""
+    try:
+        return {
+            name: ["list", *(encode(row, f"{name}'s row") for row in table.to_pylist())]
+            for name, table in used.items()
+        }
+    except NotPlainError as error:
+        raise ViewError(f"the rows of a used view cannot be given to a fold: {error}") from error
 
 
 def _where(database: str | None, export: Path | str | None, parquet: Path | str | None) -> Where:
@@ -99,49 +218,6 @@ def _where(database: str | None, export: Path | str | None, parquet: Path | str 
         None if export is None else Path(export),
         None if parquet is None else Path(parquet),
     )
-
-
-def _run_file(
-    definition: Definition,
-    where: Where,
-    first: int,
-    last: int | None,
-    progress: Progress,
-    *,
-    unlocked: bool,
-    kept: bool,
-) -> Result:
-    with opened(where) as found:
-        upto = _upto(found, first, last)
-
-        def folded(after: int, state: Encoded | None) -> Folded:
-            return run_twice(
-                definition,
-                found.read(after, upto, definition.kinds),
-                after,
-                upto,
-                state,
-                lambda position: progress(position - after, upto - after),
-                unlocked=unlocked,
-            )
-
-        if first > 1 or last is not None or not kept:
-            return _result(definition, first, upto, first, folded(first - 1, None))
-        keeper = Keeper(definition, found.ledger_id)
-        with keeper.alone():
-            stands, state = _goes_on(keeper, definition, found)
-            if stands == upto and (live := keeper.live()) is not None:
-                table = keeper.rows(live)  # nothing is new
-                return Result(definition.name, definition.version, 1, upto, upto + 1, table)
-            made = _result(definition, 1, upto, stands + 1, done := folded(stands, state))
-            if not keeper.is_beyond(upto):
-                keeper.keep(upto, found.root(upto), done.state, made.table)
-        return made
-
-
-def _result(definition: Definition, first: int, upto: int, start: int, done: Folded) -> Result:
-    table = _table(definition.name, done.rows)
-    return Result(definition.name, definition.version, first, upto, start, table, done.printed)
 
 
 def _goes_on(keeper: Keeper, definition: Definition, found: Events) -> tuple[int, Any | None]:
@@ -167,6 +243,8 @@ def _run_class(view_class: type[AnalystView], where: Where, first: int, last: in
         view_class.__name__, getattr(view, "name", None), getattr(view, "version", None)
     )
     kinds = checked_kinds(view_class.__name__, getattr(view, "kinds", None))
+    if getattr(view, "uses", ()):
+        raise ViewError(f"{name}: a class of a notebook uses no other views; write it as a file")
     with opened(where) as found:
         upto = _upto(found, first, last)
         one = Fold(view_class, None)
@@ -181,27 +259,10 @@ def _run_class(view_class: type[AnalystView], where: Where, first: int, last: in
         differs = differs or difference(state, other.state(), "state")
     if differs is not None:
         raise NotDeterministicError(f"{name} is not told by its events alone: {differs}")
-    return Result(name, version, first, upto, first, _table(name, decoded_rows(name, told)))
-
-
-def _run_sql(
-    path: Path, where: Where, first: int, last: int | None, engine: Engine, *, kept: bool
-) -> Result:
-    definition = read_definition(path)
-    with as_columns(where) as directory:
-        if engine == "spark":
-            from projections.analysis.spark import run_spark
-
-            table, manifest = run_spark(definition, directory, first, last)
-        else:
-            table, manifest = run_sql(definition, directory, first, last)
-        upto = manifest.upto if last is None else min(last, manifest.upto)
-        if first == 1 and last is None and kept:
-            keeper = Keeper(definition, manifest.ledger_id)
-            with keeper.alone():
-                if not keeper.is_beyond(upto):
-                    keeper.keep(upto, manifest.root, None, table)
-    return Result(definition.name, definition.version, first, upto, first, table)
+    table = RowTable(name)
+    for row in told[1:]:
+        table.add(row)
+    return Result(name, version, first, upto, first, table.table())
 
 
 def _upto(found: Events, first: int, last: int | None) -> int:
@@ -209,12 +270,3 @@ def _upto(found: Events, first: int, last: int | None) -> int:
     if not 1 <= first <= upto:
         raise ViewError(f"there are no events from {first} to {upto if last is None else last}")
     return upto
-
-
-def _table(name: str, told: list[dict[str, Any]]) -> Any:
-    try:
-        return pa.Table.from_pylist(told)
-    except UnicodeEncodeError:
-        raise ViewError(f"{name}: a text has half of a character (a surrogate)") from None
-    except (pa.ArrowException, OverflowError) as error:
-        raise ViewError(f"{name}: a column has values of several types: {error}") from error

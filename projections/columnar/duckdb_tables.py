@@ -24,6 +24,9 @@ _SPARKS_NAMES = (
     "CREATE MACRO array_contains(items, item) AS list_contains(items, item)",
 )
 
+_SPARKS_ORDER = "SET default_null_order = 'nulls_first_on_asc_last_on_desc'"
+"""NULL comes where Spark has it, if a query does not say."""
+
 _WORD = re.compile(r"\w+")
 _READS_NAMES = re.compile(
     r"\b(query|query_table|information_schema|pg_\w+|duckdb_\w+|pragma\w*|show|describe|summarize)\b",
@@ -34,16 +37,25 @@ _READS_NAMES = re.compile(
 
 @contextmanager
 def connect(
-    spill: Path | None = None, *, threads: int | None = None
+    spill: Path | None = None,
+    *,
+    threads: int | None = None,
+    memory: str = MEMORY,
+    most_spilled: str | None = None,
 ) -> Iterator[DuckDBPyConnection]:
-    """Yield an empty DuckDB in memory, which writes files under ``spill`` if memory is short."""
+    """Yield an empty DuckDB in memory, which writes files under ``spill`` if memory is short.
+
+    ``memory`` and ``most_spilled`` are sizes as DuckDB writes them. Without ``spill`` DuckDB writes
+    no files.
+    """
     settings: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": MEMORY,
+        "memory_limit": memory,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
-    if spill is not None:
-        settings["temp_directory"] = str(spill)
+    settings["temp_directory"] = "" if spill is None else str(spill)
+    if most_spilled is not None:
+        settings["max_temp_directory_size"] = most_spilled
     if threads is not None:
         settings["threads"] = threads
     connection = duckdb.connect(":memory:", config=settings)
@@ -75,6 +87,7 @@ def put_tables(
     """
     for macro in _SPARKS_NAMES:
         connection.execute(macro)
+    connection.execute(_SPARKS_ORDER)
     whole = first <= 1 and (last is None or last >= manifest.upto)
     needs = _needs(text)
     parts: list[str] = []
@@ -150,6 +163,9 @@ def parties_of(directory: Path, manifest: Manifest) -> frozenset[str]:
             return Protocol.model_validate_json(text.as_py()).party_codes
     raise ColumnarError(f"{directory} does not begin with the adoption of a protocol")
 
+
+TABLES_BESIDES_KINDS = frozenset(("events", "annulled", "standing", "cases", "cases_as_written"))
+"""The names of tables that are no kinds of actions."""
 
 TAKEN_BACK = {
     "annulled": """

@@ -82,6 +82,21 @@ def test_an_example_is_answered_alike(file: Path, columns: Path, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("spark")
+def test_a_view_that_uses_another_is_answered_alike(columns: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copy(EXAMPLES[0].with_name("caseload.sql"), tmp_path))
+    file = tmp_path / "most.sql"
+    file.write_text(
+        "-- name: most\n-- version: 1\n-- uses: caseload.sql\n"
+        f"SELECT corridor, max(cases) AS cases FROM {base.stem} GROUP BY corridor ORDER BY corridor"
+    )
+    duckdb, spark = (
+        run_view(file, parquet=columns, engine=e, kept=False) for e in ("duckdb", "spark")
+    )
+    assert spark.table.to_pylist() == duckdb.table.to_pylist()
+    assert duckdb.table.num_rows > 1
+
+
+@pytest.mark.usefixtures("spark")
 @pytest.mark.parametrize("name", MORE)
 def test_every_sort_of_column_is_read_alike(name: str, columns: Path, tmp_path: Path) -> None:
     file = tmp_path / f"{name}.sql"
@@ -94,6 +109,25 @@ def test_every_sort_of_column_is_read_alike(name: str, columns: Path, tmp_path: 
             for e in ("duckdb", "spark")
         ]
         assert ranged[0].table.to_pylist() == ranged[1].table.to_pylist()
+
+
+@pytest.mark.usefixtures("spark")
+def test_spark_answers_as_the_check_of_sql_says() -> None:
+    from tests.crosscheck.test_sql_meaning import LIKE, UNLIKE, T
+
+    session = by_spark._session()
+
+    def asked(query: str) -> list[Any]:
+        try:
+            return [row[0] for row in session.sql(query).collect()]
+        except Exception as error:
+            return [type(error).__name__]
+
+    given = {query: asked(query) for query in (*LIKE, *UNLIKE)}
+    assert {q: given[q] for q, value in LIKE.items() if given[q] != value} == {}
+    # It answers any row: here there is one.
+    alike = [query for query, value in UNLIKE.items() if given[query] == value]
+    assert alike == [f"SELECT any_value(s) AS y FROM {T}"]
 
 
 @pytest.mark.usefixtures("spark")

@@ -82,8 +82,8 @@ FORGED = """
 import json
 def forged():
     stream = json.codecs.sys.__stdout__.buffer
-    told = {"state": ["dict", "a".__hash__()], "rows": ["list"], "printed": ""}
-    stream.write(json.dumps(told).encode())
+    for told in (["state", ["dict", "a".__hash__()]], ["printed", ""]):
+        stream.write(json.dumps(told).encode() + b"\\n")
     stream.close()
 """
 """A view that answers by itself, and differently in each process."""
@@ -292,7 +292,7 @@ def test_a_class_of_a_notebook_is_checked_too(columns: Path) -> None:
 )
 def test_sql_is_held_to_the_same(query: str, said: str, columns: Path, tmp_path: Path) -> None:
     file = tmp_path / "asked.sql"
-    file.write_text(f"-- name: asked\n-- version: 1\n{query};\n")
+    file.write_text(f"-- name: asked\n-- version: 1\n-- engine: duckdb\n{query};\n")
     with pytest.raises(ViewError, match=said):
         run_view(file, parquet=columns)
     file.write_text(query)
@@ -309,7 +309,8 @@ def test_a_table_is_there_however_a_query_names_it(
 ) -> None:
     file = tmp_path / "asked.sql"
     file.write_text(
-        f"-- name: asked\n-- version: 1\nSELECT case_id, position FROM {table} ORDER BY 2"
+        "-- name: asked\n-- version: 1\n-- engine: duckdb\n"
+        f"SELECT case_id, position FROM {table} ORDER BY 2"
     )
     with tables(columns) as connection:
         rows = connection.sql("SELECT case_id, position FROM case_opened ORDER BY 2").fetchall()

@@ -138,10 +138,14 @@ def test_sql_reads_the_tables_and_nothing_else(query: str, columns: Path, tmp_pa
     other.write_text("a\n1\n")
     file = tmp_path / "asked.sql"
     asked = query.format(here=tmp_path, other=other)
-    file.write_text(f"-- name: asked\n-- version: 1\n{asked}\n")
+    file.write_text(f"-- name: asked\n-- version: 1\n-- engine: duckdb\n{asked}\n")
     with pytest.raises(ViewError, match=r"asked\.sql"):
         run_view(file, parquet=columns)
-    assert {path.name for path in tmp_path.iterdir()} <= {"asked.sql", "other.csv"}
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        "asked.sql",
+        "asked.sql.kept",
+        "other.csv",
+    }
 
 
 def test_an_export_that_somebody_changed_is_not_read(columns: Path, tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""The bounds of one run of a view, and the clock that ends it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Timer
+
+from projections.analysis.view_class import ViewError
+
+GIB = 1024**3
+
+
+class TooLongError(ViewError):
+    """A view runs for longer than its limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run of a view may take. A run that needs more ends with a message that says so."""
+
+    seconds: float = 3600
+    """By the clock, for each view of a run."""
+    memory_bytes: int = GIB
+    """DuckDB's memory, before it writes to the disk. A fold has 8 GiB of addresses."""
+    spill_bytes: int = 20 * GIB
+    """The files that DuckDB writes while it runs, which are removed afterwards."""
+    rows_bytes: int = GIB
+    """The rows of the result; as JSON, where a process answers them."""
+    state_bytes: int = GIB // 4
+    """The state of a fold, as JSON."""
+
+    def too_long(self, name: str) -> TooLongError:
+        """Return the error of a view that takes too long."""
+        return TooLongError(
+            f"{name}: it ran for more than {self.seconds / 60:g} minutes and was ended; ask for "
+            "fewer kinds or a range, or allow more with --minutes"
+        )
+
+    def rows_too_large(self, name: str) -> ViewError:
+        """Return the error of a view whose result is too large."""
+        return ViewError(
+            f"{name}: its rows are larger than {mebibytes(self.rows_bytes)}; a view counts or "
+            "groups, and an export (`case-ledger export --parquet`) has the single events"
+        )
+
+
+def mebibytes(count: int) -> str:
+    """Return a number of bytes for people."""
+    return f"{count / GIB:g} GiB" if count >= GIB // 4 else f"{count / 1024**2:g} MiB"
+
+
+@contextmanager
+def ended_after(seconds: float, end: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Call ``end`` in another thread if the block takes longer; yield whether that happened."""
+    passed = []
+
+    def stop() -> None:
+        passed.append(True)
+        end()
+
+    timer = Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield lambda: bool(passed)
+    finally:
+        timer.cancel()
