@@ -82,7 +82,7 @@ FORGED = """
 import json
 def forged():
     stream = json.codecs.sys.__stdout__.buffer
-    for told in (["state", ["dict", "a".__hash__()]], ["printed", ""]):
+    for told in (["row", ["dict", "a".__hash__()]], ["printed", ""]):
         stream.write(json.dumps(told).encode() + b"\\n")
     stream.close()
 """
