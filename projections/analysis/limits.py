@@ -16,7 +16,7 @@ class TooLongError(ViewError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run of a view may take. A run that needs more ends with a message that says so."""
+    """The bounds of one view in a run. A run that needs more ends with a message that says so."""
 
     seconds: float = 3600
     """By the clock, for each view of a run."""
