@@ -25,9 +25,9 @@ from projections.columnar.decoding import COMMON, KINDS, schema_of
 ALIKE = frozenset(
     (
         *("abs", "array_contains", "array_join", "avg", "bool_and", "bool_or", "cast", "ceil"),
-        *("coalesce", "concat_ws", "corr", "count", "count_if", "date_trunc", "day", "dense_rank"),
-        *("extract", "first_value", "floor", "greatest", "hour", "if", "instr", "lag"),
-        *("last_value", "lead", "least", "left", "length", "lower", "lpad", "ltrim", "max"),
+        *("coalesce", "concat_ws", "corr", "count", "date_trunc", "day", "dense_rank"),
+        *("exp", "extract", "first_value", "floor", "greatest", "hour", "if", "instr", "lag"),
+        *("last_value", "lead", "least", "left", "length", "ln", "lower", "lpad", "ltrim", "max"),
         *("median", "min", "minute", "month", "ntile", "nullif", "percent_rank"),
         *("percentile_cont", "percentile_disc", "position", "quarter", "rank", "repeat", "replace"),
         *("reverse", "right", "round", "row_number", "rpad", "rtrim", "size", "split_part"),
@@ -47,6 +47,7 @@ _KEYWORDS = frozenset(
 )
 _REASONS = {
     "concat": "DuckDB leaves NULL out, and Spark answers NULL; write a || b, or concat_ws",
+    "count_if": "of NULL alone it is NULL in DuckDB and 0 in Spark; write count(CASE WHEN … THEN 1 END)",
     "dayofweek": "Sunday is 0 in DuckDB and 1 in Spark; take days from a known Monday",
     "weekday": "Sunday is 0 in DuckDB, and Monday is 0 in Spark; take days from a known Monday",
     "datediff": "it has three arguments in DuckDB and two in Spark; subtract unix_timestamp",

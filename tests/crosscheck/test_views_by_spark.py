@@ -18,6 +18,8 @@ from tests.support.stories import tell
 
 CASES = int(os.environ.get("CASE_LEDGER_TEST_CASES", "5"))
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "views").glob("*.sql"))
+EMPTY_HERE = {"overdue_by_creditor"}
+"""Of the stories that are told here nobody asks for information."""
 MORE = {
     "of_all_events": "SELECT kind, party, count(*) AS n, max(recorded_at) AS latest"
     " FROM events WHERE kind <> 'key_registered' GROUP BY kind, party ORDER BY kind, party",
@@ -74,9 +76,11 @@ def columns(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.usefixtures("spark")
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_an_example_is_answered_alike(file: Path, columns: Path, tmp_path: Path) -> None:
-    own = Path(shutil.copy(file, tmp_path))
+    for each in EXAMPLES:
+        shutil.copy(each, tmp_path)
+    own = tmp_path / file.name
     duckdb, spark = (run_view(own, parquet=columns, engine=e) for e in ("duckdb", "spark"))
-    assert duckdb.table.num_rows > 1
+    assert duckdb.table.num_rows > 1 or file.stem in EMPTY_HERE
     assert spark.table.column_names == duckdb.table.column_names
     assert spark.table.to_pylist() == duckdb.table.to_pylist()
 
