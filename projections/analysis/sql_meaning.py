@@ -47,7 +47,7 @@ _KEYWORDS = frozenset(
 )
 _REASONS = {
     "concat": "DuckDB leaves NULL out, and Spark answers NULL; write a || b, or concat_ws",
-    "count_if": "of NULL alone it is NULL in DuckDB and 0 in Spark; write count(CASE WHEN … THEN 1 END)",
+    "count_if": "of NULL alone it is NULL in DuckDB; write count(CASE WHEN … THEN 1 END)",
     "dayofweek": "Sunday is 0 in DuckDB and 1 in Spark; take days from a known Monday",
     "weekday": "Sunday is 0 in DuckDB, and Monday is 0 in Spark; take days from a known Monday",
     "datediff": "it has three arguments in DuckDB and two in Spark; subtract unix_timestamp",

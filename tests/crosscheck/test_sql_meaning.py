@@ -104,7 +104,8 @@ SAME = {
 }
 COUNTED = {
     "count(x)": 3, "sum(x)": Decimal(6), "avg(x)": 2.0, "median(x)": 2.0,
-    "count(DISTINCT x)": 3, "count(CASE WHEN x > 1 THEN 1 END)": 2, "count(*) FILTER (WHERE x > 1)": 2,
+    "count(DISTINCT x)": 3, "count(CASE WHEN x > 1 THEN 1 END)": 2,
+    "count(*) FILTER (WHERE x > 1)": 2,
     "stddev(x)": 1.0, "stddev_pop(x)": 0.816496580927726, "min(x)": 1, "max(x)": 3,
     "bool_or(x > 2)": True, "percentile_disc(0.5) WITHIN GROUP (ORDER BY x)": 2,
     "percentile_cont(0.5) WITHIN GROUP (ORDER BY x)": 2.0, "bool_and(x > 0)": True,
