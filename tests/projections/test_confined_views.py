@@ -1,6 +1,7 @@
 """An analyst's view reaches its events and nothing else, and its fault ends the run at once."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.support.agencies import Agencies
 from tests.support.recorded import MemoryLedger
 from tests.support.stories import tell
 
+EVENTS = int(os.environ.get("CASE_LEDGER_TEST_EVENTS", "20000"))
 VIEW = """
 {before}
 class Tried:
@@ -204,16 +206,37 @@ def test_an_interrupt_ends_a_stream(ledger: Ledger, database: str) -> None:
     assert backends(database) == 0
 
 
+@pytest.mark.skipif(EVENTS < 50_000, reason="CASE_LEDGER_TEST_EVENTS names 50000 or more")
+def test_a_view_that_fails_ends_within_two_seconds_on_many_events(
+    ledger: Ledger, database: str, tmp_path: Path
+) -> None:
+    many = MemoryLedger(Agencies())
+    many.begin()
+    while many.head() < EVENTS:
+        tell(many, Random(many.head()), 500)
+    export(many, tmp_path / "columns")
+    padded(database, ledger.head())
+    file = written(tmp_path, "def attempt():\n    return 1 / 0")
+    for where in ({"parquet": tmp_path / "columns"}, {"database": database}):
+        begun = time.monotonic()
+        with pytest.raises(ViewError, match="ZeroDivisionError"):
+            run_view(file, **where)  # type: ignore[arg-type]
+        took = time.monotonic() - begun
+        print(f"{next(iter(where))}: {took:.2f} s of {EVENTS} events")
+        assert took < 2, where
+    assert backends(database) == 0
+
+
 def padded(database: str, head: int) -> None:
-    """Copy the last event's row to many later positions, as large as 64 MB together."""
+    """Copy the last event's row to many later positions; 20,000 are 64 MB together."""
     with psycopg.connect(database) as connection:
         connection.execute("SET session_replication_role = replica")
         connection.execute(
             "INSERT INTO ledger.events SELECT (jsonb_populate_record(e, jsonb_build_object("
             "'notification_id', %(head)s + n, 'originator_version', 1000 + n,"
             " 'action_id', gen_random_uuid()))).* FROM ledger.events e,"
-            " generate_series(1, 20000) n WHERE e.notification_id = %(head)s",
-            {"head": head},
+            " generate_series(1, %(events)s) n WHERE e.notification_id = %(head)s",
+            {"head": head, "events": EVENTS},
         )
 
 
