@@ -373,6 +373,21 @@ def test_what_comes_while_a_process_waits_for_the_head_joins_its_group(
     check_whole(ledger)
 
 
+def test_a_killed_process_lets_go_of_the_head(
+    ledger: Ledger, database: str, agencies: Agencies
+) -> None:
+    """The operating system closes the connection of a killed process, and so the lock is free."""
+    killed = psycopg.connect(database)
+    killed.execute("SELECT FROM ledger.head FOR UPDATE")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(recorded, ledger, opened(agencies, uuid4()))
+        until(lambda: ledger.rows._appends._is_led)
+        assert not waiting.done()
+        killed.close()  # with its transaction open, as a kill leaves it
+        assert waiting.result().position == ledger.head()
+    check_whole(ledger)
+
+
 def test_two_processes_that_append_in_turn_guess_wrong_once(
     ledger: Ledger, database: str, agencies: Agencies
 ) -> None:
