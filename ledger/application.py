@@ -252,6 +252,23 @@ class Ledger(Application[UUID]):
             return project(None, [e for e in events if _position(e) <= upto_position])
         return self._read(case_id, registry)
 
+    def known_or_adopted(self) -> Registry:
+        """Return the registry that this process read last, or read it for the first time.
+
+        It may be older than the ledger. Raises ``Refusal`` as :meth:`adopted` does.
+        """
+        return self._registry or self.adopted()
+
+    def case_at(self, case_id: UUID, version: int) -> Case | None:
+        """Return the case for an action on ``version`` of it (0 for a new case).
+
+        The case in memory is that case where it has this version: the database is not asked. An
+        action that is recorded meanwhile takes the next version, so that this one is not recorded.
+        """
+        registry = self.known_or_adopted()
+        known = self._known(case_id)
+        return known if version_of(known) == version else self._read(case_id, registry)
+
     def cases(self, case_ids: Collection[UUID], *, keep: bool = True) -> Mapping[UUID, Case]:
         """Return the current state of many cases by id, without the ids that have no case.
 
@@ -311,7 +328,7 @@ class Ledger(Application[UUID]):
         # The registry and the case as this process read them last, without asking the database.
         # If they are old, either the rules refuse here and the database is asked, or the guard
         # of the registry or the version of the case is found taken when the event is recorded.
-        registry = self._registry or self.adopted()
+        registry = self.known_or_adopted()
         case = self._known(case_id)
         if version_of(case) < case_version:
             case = self._read(case_id, registry)

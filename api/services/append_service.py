@@ -20,6 +20,7 @@ and refuses to record while a trouble of the node forbids it.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol as Interface
 from typing import TypeVar
@@ -41,12 +42,13 @@ from api.services.named_documents import named_documents
 from api.services.person_dates import check_person_dates
 from api.services.personal_data_access import write_down_refused
 from api.services.receipts import receipt_document
-from ledger.application import Ledger, deciding_again
+from ledger.application import Decision, Ledger, deciding_again
 from ledger.procedure.amendments import open_amendment, readable, unknown_amendment
 from ledger.procedure.case_fold import annuls
 from ledger.procedure.deciding import check_case
 from ledger.procedure.disclosed_agencies import check_agencies, named_agencies
 from ledger.procedure.protocol import NODE, Agency, Protocol
+from ledger.procedure.registry import Registry
 from ledger.procedure.statements import STATING
 from ledger.procedure.subject_ids import act_subject
 from ledger.refusals import Ground, Refusal
@@ -73,6 +75,22 @@ _DECISIONS = 2
 _AGAIN = retrying(ReconnectedError, attempts=10, backoff=AT_ONCE)
 
 T = TypeVar("T")
+
+
+Check = Callable[[Registry], None]
+"""Does step 3 by a registry. Raises ``Refusal``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """An action on a case that step 3 let pass, with what comes with it."""
+
+    action: SignedAction
+    disclosures: Sequence[Disclosure]
+    documents: Sequence[NamedDocument]
+    case_id: UUID
+    case_version: int
+    """The version that it acts on."""
 
 
 class AppendService(Interface):
@@ -123,55 +141,56 @@ class DirectAppend:
                 append = partial(self._ledger.append, action, case_id, case_version)
                 receipt = self._by_rules(append, action, case_id, case_version)
             else:
-                whole = _check_disclosures(self._ledger, action, disclosures)  # step 3
+                whole = signed_action.check_disclosures(action, disclosures)  # step 3
                 vault = self._vaults.of(sender.party)
                 check_case(action, case_id)
-                _check_dates(self._ledger, vault, action, whole)
+                check = partial(
+                    _check_named, self._ledger, vault, action, disclosures, whole, case_version
+                )
+                checked = _by_what_is_known(self._ledger, check, case_id)
                 _check_release(self._ledger, vault, action)
                 documents = named_documents(self._ledger, vault, action, whole, case_id)
-                record = partial(
-                    self._record, vault, action, disclosures, documents, case_id, case_version
-                )
-                receipt = _AGAIN(record)  # steps 4 to 6
+                taken = _Taken(action, disclosures, documents, case_id, case_version)
+                # steps 4 to 6
+                receipt = _AGAIN(lambda: self._record(vault, taken, check, checked))
         except Refusal as refusal:
             if sender.id == action.agency:  # another country's node writes its own down
                 write_down_refused(self._vaults, sender, action, case_id, refusal.rule)
             raise
         return receipt_document(receipt)  # step 7
 
-    def _record(
-        self,
-        vault: Vault,
-        action: SignedAction,
-        disclosures: Sequence[Disclosure],
-        documents: Sequence[NamedDocument],
-        case_id: UUID,
-        case_version: int,
-    ) -> RecordedRow:
+    def _record(self, vault: Vault, taken: _Taken, check: Check, checked: Registry) -> RecordedRow:
         """Deposit, decide and record: steps 4 to 6.
+
+        ``checked`` is the registry that step 3 was done by. Where another one decides, step 3 is
+        done again by that.
 
         The disclosures come first. The event is committed after them, to the same database's log,
         and waits for the disk, so the deposit need not. Raises ``ReconnectedError`` where the
         database may have crashed between the two commits: then both are to be done again, though
         the event may be there.
         """
+        action, case_id, case_version = taken.action, taken.case_id, taken.case_version
         since = time.monotonic() if action.digests else None
         try:
             deposit = vault.deposit(
-                action, case_id, disclosures, durably=False, documents=documents
+                action, case_id, taken.disclosures, durably=False, documents=taken.documents
             )  # step 4
         except Refusal:  # the person was erased, after this was recorded or before
             if (receipt := self._ledger.receipt_of(action)) is not None:
                 return receipt
             raise
 
+        def decided() -> Decision | RecordedRow:
+            decision = self._ledger.decide(action, case_version)
+            if isinstance(decision, Decision) and decision.registry is not checked:
+                check(decision.registry)
+            return decision
+
         def decided_and_recorded() -> tuple[RecordedRow, bool]:
             with span("ledger.record", {"kind": action.kind}):
                 return deciding_again(
-                    lambda: self._ledger.record(
-                        self._ledger.decide(action, case_version),  # step 5
-                        since=since,
-                    )  # step 6
+                    lambda: self._ledger.record(decided(), since=since)  # steps 5 and 6
                 )
 
         try:
@@ -274,10 +293,11 @@ class OutboxAppend:
         _check_no_node(sender)
         action, disclosures = _parsed(sent)  # step 1
         _authorise(self._ledger, sender, action)  # step 2
-        whole = _check_disclosures(self._ledger, action, disclosures)  # step 3
+        whole = signed_action.check_disclosures(action, disclosures)  # step 3
         vault = self._vaults.of(sender.party)
         check_case(action, case_id)
-        _check_dates(self._ledger, vault, action, whole)
+        registry = self._ledger.adopted()
+        _check_named(self._ledger, vault, action, disclosures, whole, case_version, registry)
         try:
             _check_release(self._ledger, vault, action)
         except Refusal as refusal:
@@ -443,7 +463,7 @@ def _check_readable(ledger: Ledger, action: SignedAction) -> None:
 
 
 def checked_draft(
-    ledger: Ledger, vault: Vault, sender: Agency, sent: str, case_id: UUID
+    ledger: Ledger, vault: Vault, sender: Agency, sent: str, case_id: UUID, case_version: int
 ) -> SignedAction:
     """Run the steps 1 to 3 for an action that waits for an approval: it is kept nowhere by that.
 
@@ -451,9 +471,9 @@ def checked_draft(
     """
     action, disclosures = _parsed(sent)
     _authorise(ledger, sender, action)
-    whole = _check_disclosures(ledger, action, disclosures)
+    whole = signed_action.check_disclosures(action, disclosures)
     check_case(action, case_id)
-    _check_dates(ledger, vault, action, whole)
+    _check_named(ledger, vault, action, disclosures, whole, case_version, ledger.adopted())
     _check_release(ledger, vault, action)
     if whole is not None and document_of(whole) is not None:
         raise Refusal(
@@ -494,24 +514,41 @@ def _authorise(ledger: Ledger, sender: Agency, action: SignedAction) -> None:
     )
 
 
-def _check_disclosures(
-    ledger: Ledger, action: SignedAction, disclosures: Sequence[Disclosure]
-) -> Action | None:
-    """Step 3: check each disclosure, and the agencies that they name. Raises ``Refusal``.
+def _by_what_is_known(ledger: Ledger, check: Check, case_id: UUID) -> Registry:
+    """Do step 3 by what this process knows, and return the registry that it was done by.
 
-    Returns the whole action.
+    If that refuses, it is done again by what the ledger has. Raises ``Refusal``.
     """
-    whole = signed_action.check_disclosures(action, disclosures)
+    registry = ledger.known_or_adopted()
+    try:
+        check(registry)
+    except Refusal:
+        registry = ledger.adopted()
+        ledger.case(case_id)  # the case in memory has all its events now
+        check(registry)
+    return registry
+
+
+def _check_named(
+    ledger: Ledger,
+    vault: Vault,
+    action: SignedAction,
+    disclosures: Sequence[Disclosure],
+    whole: Action | None,
+    case_version: int,
+    registry: Registry,
+) -> None:
+    """Step 3: check the agencies, dates and cases that the disclosures name.
+
+    The ledger node does not see them. ``whole`` is the action with its disclosures. Raises
+    ``Refusal``.
+    """
+    protocol = registry.protocol_today(clock.now())
     if named := named_agencies(action, disclosures):
-        check_agencies(action, named, _protocol_today(ledger))
-    return whole
-
-
-def _check_dates(ledger: Ledger, vault: Vault, action: SignedAction, whole: Action | None) -> None:
-    """Step 3: check dates and cases that the ledger node does not see. Raises ``Refusal``."""
+        check_agencies(action, named, protocol)
     if whole is not None:
-        check_person_dates(ledger, _protocol_today(ledger), action, whole)
-        check_linked_case(ledger, _protocol_today(ledger), action, whole)
+        check_person_dates(ledger, protocol, action, whole, case_version)
+        check_linked_case(ledger, protocol, action, whole)
         check_merge(ledger, action, whole, partial(_named_by, vault))
 
 

@@ -80,7 +80,7 @@ class Drafts:
         earlier draft of the author, which is taken back. Raises ``Refusal``.
         """
         vault = self._vault(sender)
-        action = checked_draft(self._ledger, vault, sender, sent, case_id)
+        action = checked_draft(self._ledger, vault, sender, sent, case_id, case_version)
         if action.approval is not None:
             raise Refusal(
                 Ground.INVALID, "approval-not-asked", "A draft is not approved yet.", "approval"

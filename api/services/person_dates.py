@@ -11,15 +11,15 @@ from ledger.vocabulary.action import Action
 
 
 def check_person_dates(
-    ledger: Ledger, protocol: Protocol, action: SignedAction, whole: Action
+    ledger: Ledger, protocol: Protocol, action: SignedAction, whole: Action, case_version: int
 ) -> None:
-    """Check the dates of an action by its disclosures and its case.
+    """Check the dates of an action by its disclosures and its case at ``case_version``.
 
     An action that is recorded already is not judged again. Raises ``Refusal``.
     """
     if action.case_id is None:
         return
-    case = ledger.case(action.case_id)
+    case = ledger.case_at(action.case_id, case_version)
     agency = protocol.agencies_by_id.get(action.agency)
     zone = zone_of(protocol, agency.party if agency is not None else None)
     try:

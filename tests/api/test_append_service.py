@@ -1,6 +1,7 @@
 """An action is recorded with its disclosures or not at all, whenever the database crashes."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import patch
 from uuid import UUID, uuid4
@@ -16,6 +17,8 @@ from ledger.store.database import Database, ReconnectedError, check_since
 from ledger.store.recorder import LedgerRecorder
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.vault import Vault, Vaults
+from ledger.vocabulary.protection import RiskAssessed, Sheltered
+from ledger.vocabulary.registration import AgencyRegistered
 from tests.support.actions import opening
 from tests.support.agencies import Agencies
 
@@ -155,3 +158,51 @@ def test_each_disclosure_is_hashed_and_each_signature_is_verified_once(
     encoded = [call.args[0] for call in hashed.call_args_list]
     assert sorted(encoded) == sorted(one.encoded for one in sent.disclosures)
     assert verified.call_count == 1
+
+
+def test_an_append_to_a_known_case_asks_the_database_twice(
+    place: Place, agencies: Agencies
+) -> None:
+    """The deposit and the event: all that is decided by is in memory, and checked by the event."""
+    sender, case_id = agencies.protocol.agencies_by_id[OURS], uuid4()
+    at = datetime.now(UTC)
+    sent = [
+        agencies.sign(OURS, opening(indicators_note=NOTE, acted_at=at), case_id),
+        agencies.sign(OURS, RiskAssessed(acted_at=at, risk_level="high", threats="x"), case_id),
+    ]
+    statements: list[str] = []
+    execute = psycopg.Cursor.execute
+
+    def noted(
+        cursor: psycopg.Cursor[object], query: object, *given: object, **named: object
+    ) -> object:
+        statements.append(str(query))
+        return execute(cursor, query, *given, **named)  # type: ignore[arg-type]
+
+    place.append_service.on_case(sender, str(sent[0]), case_id, 0)
+    with patch.object(psycopg.Cursor, "execute", noted):
+        place.append_service.on_case(sender, str(sent[1]), case_id, 1)
+    assert len(statements) == 2, statements
+    assert "deposit" in statements[0]
+    assert "INSERT INTO ledger.events" in statements[1]
+
+
+def test_what_this_process_does_not_know_yet_is_read_before_a_refusal(
+    database: str, place: Place, agencies: Agencies
+) -> None:
+    """Another process opened the case and registered an agency; this one judges by both."""
+    case_of(place, agencies)
+    sender, case_id = agencies.protocol.agencies_by_id[OURS], uuid4()
+    at = datetime.now(UTC)
+    with Ledger(environment(database)) as other:
+        opened = signed_action.read(agencies.sign(OURS, opening(acted_at=at), case_id))
+        other.append(opened, case_id, 0)
+        registered = AgencyRegistered(
+            acted_at=at, agency="xk-new-shelter", role="shelter", name="New shelter"
+        )
+        other.append_to_registry(signed_action.read(agencies.sign("xk-nac", registered, None)))
+    sheltered = Sheltered(
+        acted_at=at, shelter_kind="specialised", provider="xk-new-shelter", address="Example 1"
+    )
+    sent = agencies.sign(OURS, sheltered, case_id)
+    assert place.append_service.on_case(sender, str(sent), case_id, 1).case_version == 2
