@@ -5,6 +5,7 @@ from benchmarks.peers.case_ledger import EverythingOn, LedgerStore
 from benchmarks.peers.eventsourcing_recorder import EventsourcingRecorder
 from benchmarks.peers.message_db import MessageDb
 from benchmarks.peers.peer import Peer
+from benchmarks.peers.same_duties import SameDuties
 from benchmarks.peers.servers import Servers
 from benchmarks.peers.umadb_server import UmaDb
 from tests.support.agencies import Agencies
@@ -15,6 +16,7 @@ def all_peers(servers: Servers, agencies: Agencies) -> list[Peer]:
     return [
         LedgerStore(servers, agencies),
         EverythingOn(servers, agencies),
+        SameDuties(servers, agencies),
         EventsourcingRecorder(servers),
         UmaDb(servers),
         MessageDb(servers),
