@@ -36,6 +36,7 @@ from ledger.refusals import Ground, Refusal
 from ledger.signing.signed_action import SignedAction
 from ledger.store.event_rows import Guard, RecordedRow
 from ledger.store.recorder import (
+    Alongside,
     LedgerFactory,
     LedgerRecorder,
     OtherCaseMovedError,
@@ -353,7 +354,11 @@ class Ledger(Application[UUID]):
         return Decision(event, registry, case, at, others)
 
     def record(
-        self, decided: Decision | RecordedRow, *, since: float | None = None
+        self,
+        decided: Decision | RecordedRow,
+        *,
+        since: float | None = None,
+        alongside: Alongside | None = None,
     ) -> tuple[RecordedRow, bool]:
         """Record a decided action; return its row, and whether it was recorded just now.
 
@@ -361,14 +366,15 @@ class Ledger(Application[UUID]):
         seconds, taken just before the vault deposit was committed asynchronously. Raises
         ``ReconnectedError`` if that deposit may be lost: make it again. Raises
         ``RegistryMovedError``, ``OtherCaseMovedError`` and ``TimeMovedError`` if the decision may
-        not hold any more: decide again.
+        not hold any more: decide again. ``alongside`` is committed with the event or not at all;
+        raises ``ApartError``, and nothing is written, if it is to be committed before.
         """
         if isinstance(decided, RecordedRow):
             return decided, False
         event, registry = decided.event, decided.registry
         others = {case_id: other.version for case_id, other in decided.others.items()}
         try:
-            row, is_new = self._commit(event, registry, decided.holds_at, since, others)
+            row, is_new = self._commit(event, registry, decided.holds_at, since, others, alongside)
         except OtherCaseMovedError:
             for case_id in others:
                 self._read(case_id, registry)
@@ -550,6 +556,7 @@ class Ledger(Application[UUID]):
         holds_at: Callable[[datetime], bool],
         since: float | None = None,
         others: Mapping[UUID, int] | None = None,
+        alongside: Alongside | None = None,
     ) -> tuple[RecordedRow, bool]:
         """Record the event and return its row, and whether it was recorded just now.
 
@@ -559,7 +566,7 @@ class Ledger(Application[UUID]):
         stored = self.mapper.to_stored_event(event)
         guard = Guard(registry.ledger_id, registry.version) if registry else None
         try:
-            rows: Placed = self.rows.append((stored,), guard, holds_at, since, others)
+            rows: Placed = self.rows.append((stored,), guard, holds_at, since, others, alongside)
             return rows[0], True
         except OtherCaseMovedError:
             raise

@@ -59,9 +59,11 @@ from ledger.signing.sd_jwt import Disclosure
 from ledger.signing.signed_action import SignedAction
 from ledger.store.database import ReconnectedError
 from ledger.store.event_rows import RecordedRow
+from ledger.store.recorder import ApartError
 from ledger.system import clock
 from ledger.system.retrying import AT_ONCE, retrying
 from ledger.system.telemetry import span
+from ledger.vault.deposits import KeyMissingError
 from ledger.vault.documents.documents import NamedDocument
 from ledger.vault.held_statements import ended_statements
 from ledger.vault.vault import Vault, Vaults
@@ -171,6 +173,15 @@ class DirectAppend:
         the event may be there.
         """
         action, case_id, case_version = taken.action, taken.case_id, taken.case_version
+
+        def decided() -> Decision | RecordedRow:
+            decision = self._ledger.decide(action, case_version)
+            if isinstance(decision, Decision) and decision.registry is not checked:
+                check(decision.registry)
+            return decision
+
+        if (row := self._record_together(vault, taken, decided)) is not None:
+            return row
         since = time.monotonic() if action.digests else None
         try:
             deposit = vault.deposit(
@@ -180,12 +191,6 @@ class DirectAppend:
             if (receipt := self._ledger.receipt_of(action)) is not None:
                 return receipt
             raise
-
-        def decided() -> Decision | RecordedRow:
-            decision = self._ledger.decide(action, case_version)
-            if isinstance(decision, Decision) and decision.registry is not checked:
-                check(decision.registry)
-            return decision
 
         def decided_and_recorded() -> tuple[RecordedRow, bool]:
             with span("ledger.record", {"kind": action.kind}):
@@ -202,6 +207,33 @@ class DirectAppend:
             # What the action disclosed is in the vault since it was recorded.
             _take_back(vault, action, deposit)
         return receipt
+
+    def _record_together(
+        self, vault: Vault, taken: _Taken, decided: Callable[[], Decision | RecordedRow]
+    ) -> RecordedRow | None:
+        """Deposit and record in one transaction: steps 4 to 6 in one round trip.
+
+        The result is ``None``, and nothing is kept, if the steps are to be done one after the
+        other: another process appends too, the action has documents or was recorded before, or the
+        deposit is refused. Raises ``Refusal`` if the rules refuse the action.
+        """
+        action = taken.action
+        if taken.documents or not action.digests or not self._ledger.rows.appends_alone:
+            return None
+        try:
+            alongside = vault.alongside(action, taken.case_id, taken.disclosures)
+        except (Refusal, KeyMissingError):
+            return None
+
+        def recorded() -> tuple[RecordedRow, bool]:
+            with span("ledger.record", {"kind": action.kind}):
+                return deciding_again(lambda: self._ledger.record(decided(), alongside=alongside))
+
+        try:
+            row, is_new = self._by_rules(recorded, action, taken.case_id, taken.case_version)
+        except ApartError:
+            return None
+        return row if is_new else None
 
     def on_protocol(self, sender: Agency, sent: str) -> Receipt:
         """Record an act on the protocol itself.

@@ -18,7 +18,7 @@ class LedgerDatastore(PostgresDatastore):
     ) -> None:
         super().__init__(dbname="", host="", port="", user="", password="", schema=SCHEMA)
         self._conninfo = conninfo
-        self._role = role
+        self.role = role
         self.pool = make_pool(  # type: ignore[assignment]
             conninfo, role=role, size=pool_size, name="case-ledger-events", is_checked=is_checked
         )
@@ -30,7 +30,7 @@ class LedgerDatastore(PostgresDatastore):
         It does not check first whether the server closed the connection: an append that finds it
         closed is tried again.
         """
-        return LedgerDatastore(self._conninfo, pool_size=1, role=self._role, is_checked=False)
+        return LedgerDatastore(self._conninfo, pool_size=1, role=self.role, is_checked=False)
 
     def let_go(self) -> None:
         """Close the pools at once. Callers that wait for a connection get ``OperationalError``."""

@@ -5,7 +5,7 @@ few rows that costs more than the rows do.
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -19,6 +19,9 @@ _EMPTY = struct.Struct(">iiI")
 _LENGTH = struct.Struct(">i")
 _NULL = _LENGTH.pack(-1)
 _BIGINT = struct.Struct(">q")
+_SMALLINT = struct.Struct(">h")
+_BOOL, _BYTEA, _INT8, _INT2, _TEXT, _TIMESTAMPTZ, _UUID = 16, 17, 20, 21, 25, 1184, 2950
+"""The object ids of the elements' types; they are the same in every PostgreSQL."""
 
 
 class Uuids(list[UUID]):
@@ -41,59 +44,81 @@ class Booleans(list[bool]):
     """``boolean[]``."""
 
 
+def uuid_array(items: Iterable[UUID]) -> bytes:
+    """Return ``uuid[]`` in binary form."""
+    return b"".join(_parts(_UUID, [item.bytes for item in items]))
+
+
+def bigint_array(items: Iterable[int]) -> bytes:
+    """Return ``bigint[]`` in binary form."""
+    return b"".join(_parts(_INT8, [_BIGINT.pack(item) for item in items]))
+
+
+def smallint_array(items: Iterable[int]) -> bytes:
+    """Return ``smallint[]`` in binary form."""
+    return b"".join(_parts(_INT2, [_SMALLINT.pack(item) for item in items]))
+
+
+def text_array(items: Iterable[str | None]) -> bytes:
+    """Return ``text[]`` in binary form, in which ``None`` is NULL."""
+    encoded = [None if item is None else item.encode() for item in items]
+    return b"".join(_parts(_TEXT, encoded))
+
+
+def bytea_array(items: Iterable[bytes]) -> bytes:
+    """Return ``bytea[]`` in binary form."""
+    return b"".join(_parts(_BYTEA, list(items)))
+
+
+def boolean_array(items: Iterable[bool]) -> bytes:
+    """Return ``boolean[]`` in binary form."""
+    return b"".join(_parts(_BOOL, [b"\x01" if item else b"\x00" for item in items]))
+
+
+def timestamptz_array(items: Iterable[bytes]) -> bytes:
+    """Return ``timestamptz[]`` in binary form, of times that have it already."""
+    return b"".join(_parts(_TIMESTAMPTZ, list(items)))
+
+
+def _parts(element: int, encoded: Sequence[bytes | None]) -> list[bytes]:
+    """Return the parts of an array, whose elements are of the type with this object id."""
+    if not encoded:
+        return [_EMPTY.pack(0, 0, element)]
+    parts = [_HEADER.pack(1, int(None in encoded), element, len(encoded), 1)]
+    for item in encoded:
+        if item is None:
+            parts.append(_NULL)
+        else:
+            parts += (_LENGTH.pack(len(item)), item)
+    return parts
+
+
 class _ArrayDumper(Dumper):
     format = Format.BINARY
-    element: ClassVar[int]
-
-    def encoded(self, items: Any) -> Sequence[bytes | None]:
-        raise NotImplementedError
+    packed: ClassVar[Callable[[Any], bytes]]
 
     def dump(self, obj: Any) -> Buffer:
-        if not obj:
-            return _EMPTY.pack(0, 0, self.element)
-        encoded = self.encoded(obj)
-        parts = [_HEADER.pack(1, int(None in encoded), self.element, len(encoded), 1)]
-        for item in encoded:
-            if item is None:
-                parts.append(_NULL)
-            else:
-                parts += (_LENGTH.pack(len(item)), item)
-        return b"".join(parts)
+        return type(self).packed(obj)
 
 
 class _UuidsDumper(_ArrayDumper):
-    element, oid = 2950, 2951
-
-    def encoded(self, items: Iterable[UUID]) -> Sequence[bytes]:
-        return [item.bytes for item in items]
+    oid, packed = 2951, uuid_array
 
 
 class _BigintsDumper(_ArrayDumper):
-    element, oid = 20, 1016
-
-    def encoded(self, items: Iterable[int]) -> Sequence[bytes]:
-        return [_BIGINT.pack(item) for item in items]
+    oid, packed = 1016, bigint_array
 
 
 class _TextsDumper(_ArrayDumper):
-    element, oid = 25, 1009
-
-    def encoded(self, items: Iterable[str | None]) -> Sequence[bytes | None]:
-        return [None if item is None else item.encode() for item in items]
+    oid, packed = 1009, text_array
 
 
 class _ByteasDumper(_ArrayDumper):
-    element, oid = 17, 1001
-
-    def encoded(self, items: Sequence[bytes]) -> Sequence[bytes]:
-        return items
+    oid, packed = 1001, bytea_array
 
 
 class _BooleansDumper(_ArrayDumper):
-    element, oid = 16, 1000
-
-    def encoded(self, items: Iterable[bool]) -> Sequence[bytes]:
-        return [b"\x01" if item else b"\x00" for item in items]
+    oid, packed = 1000, boolean_array
 
 
 for _kind, _dumper in (

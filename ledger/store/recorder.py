@@ -26,7 +26,7 @@ from psycopg.rows import DictRow
 from ledger.events import event_bytes
 from ledger.events.event_mapper import UnsealedEvent
 from ledger.log import merkle
-from ledger.store.database import ReconnectedError, check_since
+from ledger.store.database import APP_ROLE, ReconnectedError, check_since
 from ledger.store.datastore import LedgerDatastore
 from ledger.store.event_reader import EventReader
 from ledger.store.event_rows import (
@@ -34,12 +34,16 @@ from ledger.store.event_rows import (
     Guard,
     Head,
     RecordedRow,
+    RowsCall,
+    begin_at_head,
     insert_locked,
-    insert_rows,
     lock_head,
+    read_head,
+    rows_call,
 )
 from ledger.store.group_commit import GroupCommit
 from ledger.store.postgres_arrays import Bigints, Uuids
+from ledger.store.prepared import BEGIN, COMMIT, Call, role_call, roll_back, run
 from ledger.system import clock
 from ledger.system.backoff import Backoff
 from ledger.system.retrying import retrying
@@ -93,6 +97,21 @@ class HeadMovedError(IntegrityError):
     """Another process wrote to this copy of the ledger first."""
 
 
+class ApartError(PersistenceError):
+    """The rows that were to be committed with the events must be committed before them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alongside:
+    """Rows of another schema that are committed with events, in a role of their own."""
+
+    role: str
+    content: Any
+    calls: Callable[[Sequence[Any]], Sequence[Call]]
+    """Returns the calls that insert the contents of several proposals with the same role. A call
+    fails where one of them may not be inserted, with ``psycopg.errors.RaiseException``."""
+
+
 @dataclass(frozen=True, slots=True)
 class AppendRequest:
     """Events that are appended together or not at all."""
@@ -105,6 +124,8 @@ class AppendRequest:
     """Recorded on a connection that was there then, by the monotonic clock, or not at all."""
     others: Mapping[UUID, int] = field(default_factory=dict)
     """The versions of the other cases that the decision read. Recorded at these, or not at all."""
+    alongside: Alongside | None = None
+    """Rows that are there once the events are, and not before."""
 
 
 Placed: TypeAlias = Sequence[RecordedRow]
@@ -119,6 +140,7 @@ class LedgerRecorder(EventReader):
         self.channel_name = CHANNEL
         appends = datastore.appends if isinstance(datastore, LedgerDatastore) else datastore
         self._appending = appends.get_connection
+        self._role = datastore.role if isinstance(datastore, LedgerDatastore) else APP_ROLE
         self._appends = GroupCommit(self._append_together, at_most=_AT_MOST)
         self._head: Head | None = None
         """Where the ledger ends, as far as is known; whoever leads a group has it alone."""
@@ -135,6 +157,15 @@ class LedgerRecorder(EventReader):
         """Close the pools at once. Callers that wait for a connection get ``OperationalError``."""
         if isinstance(self.datastore, LedgerDatastore):
             self.datastore.let_go()
+
+    @property
+    def appends_alone(self) -> bool:
+        """Return whether no other process appends, as far as this one has seen.
+
+        Then rows alongside are committed with their events. Otherwise they are committed before,
+        so that the head's lock is not held for them.
+        """
+        return self._found_own >= _ALONE_AFTER
 
     def note_size(self, size: int) -> None:
         """Append no more if the ledger is found with fewer events than this."""
@@ -161,6 +192,7 @@ class LedgerRecorder(EventReader):
         holds_at: Callable[[datetime], bool] | None = None,
         since: float | None = None,
         others: Mapping[UUID, int] | None = None,
+        alongside: Alongside | None = None,
         **_: Any,
     ) -> Placed:
         """Append events at the next positions, together or not at all; they are durable on return.
@@ -170,99 +202,134 @@ class LedgerRecorder(EventReader):
         ``others`` has another version, ``TimeMovedError`` if the time that would be stored fails
         ``holds_at``, ``TakenError``, and ``ReconnectedError`` if a crash may have taken back the
         rows that were committed ``since``.
+
+        The rows ``alongside`` are committed in the same transaction. Raises ``ApartError``, and
+        nothing is written, if they are to be committed before the events.
         """
         if not stored_events:
             return ()
         events = tuple(map(_unsealed, stored_events))
-        return self._appends.call(AppendRequest(events, guard, holds_at, since, others or {}))
+        return self._appends.call(
+            AppendRequest(events, guard, holds_at, since, others or {}, alongside)
+        )
 
     def _append_together(self, proposals: Sequence[AppendRequest]) -> Sequence[Placed | Exception]:
         with (
             span("ledger.append", {"actions": len(proposals)}),
             self._appending() as connection,
-            connection.cursor() as curs,
         ):
             group = _Group(connection)
             group.take(proposals)
-            self._append_group(curs, group)
+            self._append_group(connection, group)
             return group.outcomes()
 
-    def _append_group(self, curs: Cursor[DictRow], group: "_Group") -> None:
+    def _append_group(self, connection: Connection[Any], group: "_Group") -> None:
         """Append a group by the first of three ways that applies.
 
-        A process that appends alone needs one statement, without the head's lock. Where another
-        process appends too, this one takes the lock first. If some of the proposals cannot be
-        appended, they are judged one by one under the lock.
+        A process that appends alone needs one round trip, without the head's lock before it. Where
+        another process appends too, this one takes the lock first. If some of the proposals cannot
+        be appended, they are judged one by one under the lock.
         """
-        if self._append_at_once(curs, group):
+        if self._append_at_once(connection, group):
             return
-        try:
-            self._append_locked(curs, group)
-        except psycopg.errors.UniqueViolation:
-            self._append_locked(curs, group, one_by_one=True)
+        group.turn_away()
+        if not group.standing:
+            return
+        if not self._append_locked(connection, group):
+            self._append_locked(connection, group, one_by_one=True)
 
-    def _append_at_once(self, curs: Cursor[DictRow], group: "_Group") -> bool:
+    def _append_at_once(self, connection: Connection[Any], group: "_Group") -> bool:
         """Append all proposals after the head that this process saw last.
 
         Return whether they are appended: nothing is written if something is in the way.
         """
-        if self._found_own < _ALONE_AFTER or (head := self._head) is None:
+        if not self.appends_alone or not group.standing:
             return False
+        head = self._head or read_head(connection)
         self._head = None
+        if head.position < self.noted_size:
+            return False
         if (rows := _placed_plainly(group.standing, head)) is None:
             return False
+        alongside = _alongside(group.standing)
+        made = _rows_call(head, rows, group.standing, fails=bool(alongside))
+        calls = [made.call]
+        if alongside:
+            calls = [BEGIN, *alongside, role_call(self._role), made.call, COMMIT]
         try:
-            moved = _insert_plainly(curs, head, rows, group.standing)
-        except psycopg.errors.UniqueViolation:
+            has_moved = run(connection, calls)[-2 if alongside else -1].ntuples > 0
+        except psycopg.errors.DivisionByZero:
+            has_moved = False
+        except (psycopg.errors.UniqueViolation, psycopg.errors.RaiseException):
             return False
-        if moved is None:
+        if not has_moved:
             self._found_own = 0  # another process appends too, or the registry changed
             self.misses += 1
             return False
-        self._saw(moved)
+        self._saw(made.moved)
         group.settle(rows)
         return True
 
     def _append_locked(
-        self, curs: Cursor[DictRow], group: "_Group", *, one_by_one: bool = False
-    ) -> None:
+        self, connection: Connection[Any], group: "_Group", *, one_by_one: bool = False
+    ) -> bool:
         """Append under the head's lock the proposals that can be, and note the errors of others.
 
         PostgreSQL gives the lock to processes in the order in which they asked for it. What came
-        in while this process waited joins the group. Raises ``psycopg.errors.UniqueViolation`` if
-        an id or a version is taken and the proposals were not judged ``one_by_one``.
+        in while this process waited joins the group. Return whether they are appended: nothing is
+        written if something is in the way of one, and they were not judged ``one_by_one``.
         """
         known, self._head = self._head, None
-        with curs.connection.transaction():
-            head = lock_head(curs)
+        head = begin_at_head(connection)
+        try:
             if head.position < self.noted_size:
                 raise HistoryWentBackError(
                     f"the ledger has {head.position} events, and had {self.noted_size}"
                 )
-            group.take(self._appends.gather())
-            moved = None
-            rows = None if one_by_one else _placed_plainly(group.standing, head)
-            if rows is not None:
-                moved = _insert_plainly(curs, head, rows, group.standing)
-            if rows is not None and moved is not None:
-                group.settle(rows)
-            else:
-                moved = self._append_one_by_one(curs, head, group)
-        if known is not None:
-            self._found_own = self._found_own + 1 if known.position == head.position else 0
-        self._saw(moved)
+            group.take(self._appends.gather(), apart=True)
+            if known is not None:
+                self._found_own = self._found_own + 1 if known.position == head.position else 0
+            if one_by_one:
+                self._saw(self._append_one_by_one(connection, head, group))
+                return True
+            if (rows := _placed_plainly(group.standing, head)) is None:
+                roll_back(connection)
+                return False
+            made = _rows_call(head, rows, group.standing)
+            # Where the guard does not hold, the commit is of nothing.
+            if not run(connection, (made.call, COMMIT))[0].ntuples:
+                return False
+        except psycopg.errors.UniqueViolation:
+            roll_back(connection)
+            if one_by_one:
+                raise
+            return False
+        except BaseException:
+            roll_back(connection)
+            raise
+        self._saw(made.moved)
+        group.settle(rows)
+        return True
 
-    def _append_one_by_one(self, curs: Cursor[DictRow], head: Head, group: "_Group") -> Head:
+    def _append_one_by_one(self, connection: Connection[Any], head: Head, group: "_Group") -> Head:
         """Append the proposals that can be, and note the errors of the others; return the new head.
 
-        The head is locked.
+        The head is locked, and the transaction ends here.
         """
         proposals = group.standing
-        verdict = _Verdict(self._versions(curs, proposals), *self._taken(curs, proposals))
+        with connection.cursor() as curs:
+            verdict = _Verdict(self._versions(curs, proposals), *self._taken(curs, proposals))
         outcomes = _place(proposals, head, verdict)
-        group.settle(outcomes)
         rows = _flat(outcomes)
-        return insert_locked(curs, head, rows) if rows else head
+        if not rows:
+            run(connection, (COMMIT,))
+            group.settle(outcomes)
+            return head
+        made = rows_call(head, rows)
+        if not run(connection, (made.call, COMMIT))[0].ntuples:
+            raise IntegrityError("the head moved although it is locked")
+        group.settle(outcomes)
+        return made.moved
 
     def _saw(self, head: Head) -> None:
         """Note where the ledger ends after a group of this process."""
@@ -277,7 +344,7 @@ class LedgerRecorder(EventReader):
         ids.update(*(proposal.others for proposal in proposals))
         if not ids:
             return {}
-        curs.execute(_VERSIONS, (Uuids(ids),), prepare=True)
+        curs.execute(_VERSIONS, (Uuids(ids),))
         return {row["id"]: row["last"] or 0 for row in curs.fetchall()}
 
     def _taken(
@@ -290,7 +357,7 @@ class LedgerRecorder(EventReader):
             "originators": Uuids(map(_uuid, events)),
             "versions": Bigints(event.originator_version for event in events),
         }
-        curs.execute(_TAKEN, proposed, prepare=True)
+        curs.execute(_TAKEN, proposed)
         found = curs.fetchall()
         return (
             {row["action_id"] for row in found},
@@ -306,7 +373,7 @@ class LedgerRecorder(EventReader):
             head = lock_head(curs)
             if head.position != rows[0].position - 1:
                 raise HeadMovedError(f"this ledger ends at position {head.position} by now")
-            insert_locked(curs, head, rows)
+            insert_locked(connection, head, rows)
 
     def next_time(self, *, ask: bool = False) -> datetime:
         """Return the time that an event would be stored with now: the later of clock and head.
@@ -385,13 +452,31 @@ class _Group:
         """In the order of all proposals; ``None`` for one that stands."""
         self._settled: Sequence[Placed | Exception] = ()
 
-    def take(self, proposals: Sequence[AppendRequest]) -> None:
-        """Let proposals join, unless a crash may have taken back what they stand on."""
+    def take(self, proposals: Sequence[AppendRequest], *, apart: bool = False) -> None:
+        """Let proposals join, unless a crash may have taken back what they stand on.
+
+        With ``apart``, none joins that has rows to be committed alongside.
+        """
         for proposal in proposals:
             try:
                 check_since(self._connection, proposal.since)
-            except ReconnectedError as error:
+                if apart and proposal.alongside is not None:
+                    raise ApartError("another process appends too")
+            except (ReconnectedError, ApartError) as error:
                 self._outcomes.append(error)
+            else:
+                self._outcomes.append(None)
+                self.standing.append(proposal)
+
+    def turn_away(self) -> None:
+        """Let the proposals go that have rows to be committed alongside."""
+        joined, standing, self.standing = self._outcomes, iter(self.standing), []
+        self._outcomes = []
+        for error in joined:
+            if error is not None:
+                self._outcomes.append(error)
+            elif (proposal := next(standing)).alongside is not None:
+                self._outcomes.append(ApartError("they could not be appended at once"))
             else:
                 self._outcomes.append(None)
                 self.standing.append(proposal)
@@ -419,11 +504,23 @@ def _placed_plainly(proposals: Sequence[AppendRequest], head: Head) -> list[Plac
     return _placed(proposals, head, _Verdict({g.originator_id: g.version for g in guards}))
 
 
-def _insert_plainly(
-    curs: Cursor[DictRow], head: Head, rows: Sequence[Placed], proposals: Sequence[AppendRequest]
-) -> Head | None:
-    """Insert as :func:`insert_rows` does, with the one guard that the proposals have."""
-    return insert_rows(curs, head, _flat(rows), next(iter(_guards(proposals)), None))
+def _rows_call(
+    head: Head, rows: Sequence[Placed], proposals: Sequence[AppendRequest], *, fails: bool = False
+) -> RowsCall:
+    """Return the call that inserts rows, with the one guard that the proposals have."""
+    return rows_call(head, _flat(rows), next(iter(_guards(proposals)), None), fails=fails)
+
+
+def _alongside(proposals: Sequence[AppendRequest]) -> list[Call]:
+    """Return the calls that insert the rows alongside, after those that take the role of each."""
+    by_role: dict[str, list[Alongside]] = {}
+    for proposal in proposals:
+        if (one := proposal.alongside) is not None:
+            by_role.setdefault(one.role, []).append(one)
+    calls: list[Call] = []
+    for role, found in sorted(by_role.items()):
+        calls += (role_call(role), *found[0].calls([one.content for one in found]))
+    return calls
 
 
 def _place(

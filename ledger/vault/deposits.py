@@ -16,7 +16,18 @@ from ledger.signing.signed_action import SignedAction
 from ledger.store.database import Database
 from ledger.store.group_commit import GroupCommit
 from ledger.store.migrate import vault_role, vault_schema
-from ledger.store.postgres_arrays import Booleans, Byteas, Texts, Uuids
+from ledger.store.postgres_arrays import (
+    Booleans,
+    Byteas,
+    Texts,
+    Uuids,
+    boolean_array,
+    bytea_array,
+    text_array,
+    uuid_array,
+)
+from ledger.store.prepared import Call, Prepared
+from ledger.store.recorder import Alongside
 from ledger.system.backoff import Backoff
 from ledger.system.retrying import retrying
 from ledger.system.telemetry import span
@@ -59,6 +70,11 @@ SELECT * FROM {schema}.deposit_with_tokens(%(persons)b::uuid[], %(actions)b::uui
     %(list_macs)b::bytea[], %(key_ids)b::bytea[], %(row_actions)b::uuid[], %(row_deposits)b::uuid[],
     %(digests)b::text[], %(fields)b::text[], %(levels)b::text[], %(groups)b::text[],
     %(sealed)b::bytea[], %(row_macs)b::bytea[], %(durably)s, %(search_key)s, %(row_tokens)b::text[])
+"""
+_BESIDE = """
+SELECT {schema}.deposit_beside_event($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[],
+    $6::boolean[], $7::bytea[], $8::bytea[], $9::uuid[], $10::uuid[], $11::text[], $12::text[],
+    $13::text[], $14::text[], $15::bytea[], $16::bytea[], $17::bytea, $18::text[])
 """
 
 
@@ -118,6 +134,10 @@ class Deposits:
         self._known, self._deposit, self._deposit_with_tokens = (
             SQL(s).format(schema=schema) for s in (_KNOWN, _DEPOSIT, _DEPOSIT_WITH_TOKENS)
         )
+        self._beside = Prepared(
+            f"cl_beside_{vault_schema(party)}".encode(),
+            _BESIDE.format(schema=vault_schema(party)).encode(),
+        )
 
     @retrying(psycopg.OperationalError, attempts=10, backoff=Backoff(0.1, 1.0)).wraps
     def put(self, deposit: Deposit) -> None:
@@ -156,6 +176,51 @@ class Deposits:
             f"a data key in {self._party}'s key directory was replaced: an older copy of the "
             "directory was put back"
         )
+
+    def alongside(self, deposit: Deposit) -> Alongside:
+        """Return a deposit that is committed with its event, or not at all.
+
+        The person's key is durable already. Raises ``KeyMissingError`` and ``Refusal`` as
+        :meth:`data_key` does.
+        """
+        with span("vault.deposit", {"actions": 1, "party": self._party}):
+            sealed = seal_all(
+                deposit.action,
+                deposit.case_id,
+                deposit.disclosures,
+                self.data_key(deposit.case_id),
+                deposit.received_from,
+                is_whole=deposit.is_whole,
+            )
+        return Alongside(vault_role(self._party), (deposit, sealed), self._calls)
+
+    def _calls(self, ready: Sequence[tuple[Deposit, SealedDeposit]]) -> Sequence[Call]:
+        """Return the call that stores deposits, or fails if one of them may not be stored."""
+        deposits = [deposit for deposit, _ in ready]
+        rows = [(deposit, row) for deposit, sealed in ready for row in sealed.rows]
+        key = self._search_key() if _is_searched(ready) else None
+        values = (
+            # Sorted: who erases waits for one person alone, and nobody for each other.
+            uuid_array(sorted({one.case_id for one in deposits})),
+            uuid_array(one.action.id for one in deposits),
+            uuid_array(one.id for one in deposits),
+            uuid_array(one.case_id for one in deposits),
+            text_array(one.received_from for one in deposits),
+            boolean_array(one.is_whole for one in deposits),
+            bytea_array(sealed.list_mac for _, sealed in ready),
+            bytea_array(sealed.key_id for _, sealed in ready),
+            uuid_array(row.action_id for _, row in rows),
+            uuid_array(deposit.id for deposit, _ in rows),
+            text_array(row.digest for _, row in rows),
+            text_array(row.field for _, row in rows),
+            text_array(row.level for _, row in rows),
+            text_array(row.group for _, row in rows),
+            bytea_array(row.sealed for _, row in rows),
+            bytea_array(row.row_mac for _, row in rows),
+            None if key is None else key.id,
+            None if key is None else text_array(_tokens(ready, key)),
+        )
+        return (Call(self._beside, values),)
 
     def data_key(self, case_id: UUID) -> bytes:
         """Return the key of a person, and make it if the vault holds nothing on the person yet.
@@ -213,9 +278,8 @@ class Deposits:
         self, connection: Connection[DictRow], ready: Sequence[tuple[Deposit, SealedDeposit]]
     ) -> Sequence[Exception | None]:
         columns, statement = _columns(ready), self._deposit
-        is_searched = any(row.field in SEARCHED_FIELDS for _, one in ready for row in one.rows)
-        if is_searched and (key := self._search_key()) is not None:
-            columns |= _search_columns(ready, key)
+        if _is_searched(ready) and (key := self._search_key()) is not None:
+            columns |= {"search_key": key.id, "row_tokens": Texts(_tokens(ready, key))}
             statement = self._deposit_with_tokens
         with span("vault.deposit", {"actions": len(ready), "party": self._party}):
             row = connection.execute(statement, columns, prepare=True).fetchone()
@@ -265,17 +329,19 @@ def _columns(ready: Sequence[tuple[Deposit, SealedDeposit]]) -> dict[str, Any]:
     }
 
 
-def _search_columns(
-    ready: Sequence[tuple[Deposit, SealedDeposit]], key: SearchKey
-) -> dict[str, Any]:
+def _is_searched(ready: Sequence[tuple[Deposit, SealedDeposit]]) -> bool:
+    """Return whether a disclosure is among those that the search index has tokens of."""
+    return any(row.field in SEARCHED_FIELDS for _, sealed in ready for row in sealed.rows)
+
+
+def _tokens(ready: Sequence[tuple[Deposit, SealedDeposit]], key: SearchKey) -> Sequence[str | None]:
     """Return the tokens of each disclosure that has some, in the order of :func:`_columns`."""
 
     def tokens(one: Disclosure) -> str | None:
         forms = stated_forms(one.name, one.value) if one.name in SEARCHED_FIELDS else ()
         return array_text(key.tokens(forms)) if forms else None
 
-    listed = [tokens(one) for deposit, _ in ready for one in deposit.disclosures]
-    return {"search_key": key.id, "row_tokens": Texts(listed)}
+    return [tokens(one) for deposit, _ in ready for one in deposit.disclosures]
 
 
 def _destroyed() -> Refusal:

@@ -15,6 +15,7 @@ from ledger.signing.sd_jwt import Disclosure
 from ledger.signing.signed_action import SignedAction
 from ledger.store.database import Database
 from ledger.store.migrate import vault_schema
+from ledger.store.recorder import Alongside
 from ledger.vault.access_log import Readings
 from ledger.vault.arrived_parcels import ArrivedParcels
 from ledger.vault.assignments import Assignments
@@ -148,6 +149,16 @@ class Vault(Disclosures):
                 )
             )
         return received.deposit_id
+
+    def alongside(
+        self, action: SignedAction, case_id: UUID, disclosures: Sequence[Disclosure]
+    ) -> Alongside:
+        """Return the disclosures of an action that can disclose something, for its event.
+
+        They are stored in the transaction that records the event, or not at all. Raises
+        ``KeyMissingError`` and ``Refusal`` (``erased-case``) as :meth:`deposit` does.
+        """
+        return self._deposits.alongside(Deposit(uuid4(), action, case_id, disclosures, None))
 
     def withdraw(self, action_id: UUID, deposit_id: UUID) -> None:
         """Remove the deposit of a refused action. Its documents are uploads again."""

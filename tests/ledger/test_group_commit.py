@@ -401,7 +401,7 @@ def test_two_processes_that_append_in_turn_guess_wrong_once(
         misses = ledger.rows.misses
         groups = ledger.rows.groups
         take_turns([ledger], 10)  # the other process is silent
-        with patch("ledger.store.recorder.lock_head") as locking:
+        with patch("ledger.store.recorder.begin_at_head") as locking:
             take_turns([ledger], 10)
         assert not locking.called
         assert ledger.rows.misses == misses
