@@ -35,6 +35,7 @@ from benchmarks.peers.events import CASE_LENGTH, Case, signed_case, unsigned_cas
 from benchmarks.peers.peer import BATCHES, READING, WORKLOADS, Given, Peer, Workload
 from benchmarks.peers.servers import Servers
 from benchmarks.report import Outcome, Results, Row
+from ledger.system.gc_tuning import SERVING, collect_seldom
 from tests.support.agencies import Agencies
 
 SIGNED_A_SECOND = 4_000
@@ -164,6 +165,8 @@ class Comparison:
         progress.remove_task(task)
         number = max(int(GIVEN_A_SECOND * self._seconds) // CASE_LENGTH, _LEAST_GIVEN)
         self.given = [*self.signed, *islice(unsigned_cases(self.signed), number - signed)]
+
+        collect_seldom(SERVING)  # as a served process does; and these objects are none's work
 
     def turn(self, workload: Workload, peer: Peer) -> None:
         """One store's turn. What fails is written down, and does not end the comparison."""

@@ -8,7 +8,7 @@ import hashlib
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -161,7 +161,7 @@ class FileCountryKey:
         )
         write_private(path, sealed.encode("ascii"))
 
-    @property
+    @cached_property
     def public(self) -> CountryPublicKey:
         return CountryPublicKey(
             self._ml_kem.public_key().public_bytes_raw(),

@@ -46,12 +46,12 @@ class Booleans(list[bool]):
 
 def uuid_array(items: Iterable[UUID]) -> bytes:
     """Return ``uuid[]`` in binary form."""
-    return b"".join(_parts(_UUID, [item.bytes for item in items]))
+    return _packed(_UUID, 16, [item.bytes for item in items])
 
 
 def bigint_array(items: Iterable[int]) -> bytes:
     """Return ``bigint[]`` in binary form."""
-    return b"".join(_parts(_INT8, [_BIGINT.pack(item) for item in items]))
+    return _packed(_INT8, 8, [_BIGINT.pack(item) for item in items])
 
 
 def smallint_array(items: Iterable[int]) -> bytes:
@@ -72,12 +72,21 @@ def bytea_array(items: Iterable[bytes]) -> bytes:
 
 def boolean_array(items: Iterable[bool]) -> bytes:
     """Return ``boolean[]`` in binary form."""
-    return b"".join(_parts(_BOOL, [b"\x01" if item else b"\x00" for item in items]))
+    return _packed(_BOOL, 1, [b"\x01" if item else b"\x00" for item in items])
 
 
 def timestamptz_array(items: Iterable[bytes]) -> bytes:
     """Return ``timestamptz[]`` in binary form, of times that have it already."""
     return b"".join(_parts(_TIMESTAMPTZ, list(items)))
+
+
+def _packed(element: int, size: int, encoded: Sequence[bytes]) -> bytes:
+    """Return an array of elements of one size in bytes, of which none is NULL."""
+    if not encoded:
+        return _EMPTY.pack(0, 0, element)
+    length = _LENGTH.pack(size)
+    header = _HEADER.pack(1, 0, element, len(encoded), 1)
+    return b"".join((header, length, length.join(encoded)))
 
 
 def _parts(element: int, encoded: Sequence[bytes | None]) -> list[bytes]:

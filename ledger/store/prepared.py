@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import psycopg
 from psycopg import Connection
@@ -61,20 +60,25 @@ def bigint(number: int) -> bytes:
     return _BIGINT.pack(number)
 
 
+def boolean(holds: bool) -> bytes:
+    """Return ``boolean`` in binary form."""
+    return b"\x01" if holds else b"\x00"
+
+
 def moment(time: datetime) -> bytes:
     """Return ``timestamptz`` in binary form."""
     return _BIGINT.pack((time - _EPOCH) // _MICROSECOND)
-
-
-def uuid_value(one: UUID | None) -> Value:
-    """Return ``uuid`` in binary form."""
-    return None if one is None else one.bytes
 
 
 def read_bigint(value: bytes | None) -> int:
     """Return the number that a column of type ``bigint`` has."""
     found: int = _BIGINT.unpack(value or b"")[0]
     return found
+
+
+def read_boolean(value: bytes | None) -> bool:
+    """Return whether a column of type ``boolean`` is true."""
+    return value == b"\x01"
 
 
 def read_moment(value: bytes | None) -> datetime:
@@ -93,7 +97,7 @@ def run(connection: Connection[Any], calls: Sequence[Call], *, keep: bool = True
     try:
         return _run(connection, calls, _kept(connection) if keep else None)
     except psycopg.errors.InvalidSqlStatementName:
-        if calls[0] is not BEGIN:
+        if connection.pgconn.transaction_status != TransactionStatus.IDLE:
             raise
         # The driver removed all prepared statements of the connection. Nothing was done.
         _kept(connection).clear()

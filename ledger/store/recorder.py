@@ -344,7 +344,7 @@ class LedgerRecorder(EventReader):
         ids.update(*(proposal.others for proposal in proposals))
         if not ids:
             return {}
-        curs.execute(_VERSIONS, (Uuids(ids),))
+        curs.execute(_VERSIONS, (Uuids(ids),), prepare=False)
         return {row["id"]: row["last"] or 0 for row in curs.fetchall()}
 
     def _taken(
@@ -357,7 +357,7 @@ class LedgerRecorder(EventReader):
             "originators": Uuids(map(_uuid, events)),
             "versions": Bigints(event.originator_version for event in events),
         }
-        curs.execute(_TAKEN, proposed)
+        curs.execute(_TAKEN, proposed, prepare=False)
         found = curs.fetchall()
         return (
             {row["action_id"] for row in found},

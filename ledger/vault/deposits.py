@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 from psycopg import Connection
@@ -21,12 +22,12 @@ from ledger.store.postgres_arrays import (
     Byteas,
     Texts,
     Uuids,
-    boolean_array,
+    bigint_array,
     bytea_array,
     text_array,
     uuid_array,
 )
-from ledger.store.prepared import Call, Prepared
+from ledger.store.prepared import Call, Prepared, boolean, read_boolean, run
 from ledger.store.recorder import Alongside
 from ledger.system.backoff import Backoff
 from ledger.system.retrying import retrying
@@ -44,18 +45,18 @@ _TRIES = 3
 """A data key may be replaced while a deposit is sealed under it; it is sealed again then."""
 
 _KNOWN = """
-SELECT EXISTS (SELECT FROM {schema}.erased WHERE case_id = %(case)s) AS erased,
+SELECT EXISTS (SELECT FROM {schema}.erased WHERE case_id = $1::uuid) AS erased,
     EXISTS (
-        SELECT FROM {schema}.disclosures WHERE case_id = %(case)s AND disclosure IS NULL
+        SELECT FROM {schema}.disclosures WHERE case_id = $1 AND disclosure IS NULL
         UNION ALL
-        SELECT FROM {schema}.deposits WHERE case_id = %(case)s AND octet_length(mac) > 0
+        SELECT FROM {schema}.deposits WHERE case_id = $1 AND octet_length(mac) > 0
         UNION ALL
         SELECT FROM {schema}.agency_values
-        WHERE case_id = %(case)s AND kind = 'file_number'
+        WHERE case_id = $1 AND kind = 'file_number'
         UNION ALL
-        SELECT FROM {schema}.working_notes WHERE case_id = %(case)s
+        SELECT FROM {schema}.working_notes WHERE case_id = $1
         UNION ALL
-        SELECT FROM {schema}.drafts WHERE case_id = %(case)s) AS held
+        SELECT FROM {schema}.drafts WHERE case_id = $1) AS held
 """
 _DEPOSIT = """
 SELECT * FROM {schema}.deposit(%(persons)b::uuid[], %(actions)b::uuid[], %(deposits)b::uuid[],
@@ -72,9 +73,9 @@ SELECT * FROM {schema}.deposit_with_tokens(%(persons)b::uuid[], %(actions)b::uui
     %(sealed)b::bytea[], %(row_macs)b::bytea[], %(durably)s, %(search_key)s, %(row_tokens)b::text[])
 """
 _BESIDE = """
-SELECT {schema}.deposit_beside_event($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[],
-    $6::boolean[], $7::bytea[], $8::bytea[], $9::uuid[], $10::uuid[], $11::text[], $12::text[],
-    $13::text[], $14::text[], $15::bytea[], $16::bytea[], $17::bytea, $18::text[])
+SELECT {schema}.deposit_beside_event($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bytea[],
+    $6::bytea[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[],
+    $13::text[], $14::bytea[], $15::bytea[], $16::boolean, $17::bytea, $18::text[])
 """
 
 
@@ -131,12 +132,12 @@ class Deposits:
         self._database = database.apart(vault_role(party))
         self._group = GroupCommit(self._put_together, at_most=_AT_MOST)
         schema = Identifier(vault_schema(party))
-        self._known, self._deposit, self._deposit_with_tokens = (
-            SQL(s).format(schema=schema) for s in (_KNOWN, _DEPOSIT, _DEPOSIT_WITH_TOKENS)
+        self._deposit, self._deposit_with_tokens = (
+            SQL(s).format(schema=schema).as_bytes() for s in (_DEPOSIT, _DEPOSIT_WITH_TOKENS)
         )
-        self._beside = Prepared(
-            f"cl_beside_{vault_schema(party)}".encode(),
-            _BESIDE.format(schema=vault_schema(party)).encode(),
+        self._known, self._beside = (
+            Prepared(f"cl_{name}_{party}".lower().encode(), SQL(s).format(schema=schema).as_bytes())
+            for name, s in (("known", _KNOWN), ("beside", _BESIDE))
         )
 
     @retrying(psycopg.OperationalError, attempts=10, backoff=Backoff(0.1, 1.0)).wraps
@@ -177,46 +178,49 @@ class Deposits:
             "directory was put back"
         )
 
-    def alongside(self, deposit: Deposit) -> Alongside:
-        """Return a deposit that is committed with its event, or not at all.
+    def alongside(
+        self, action: SignedAction, case_id: UUID, disclosures: Sequence[Disclosure]
+    ) -> Alongside:
+        """Return a deposit of the vault's own country for the transaction of its event.
 
         The person's key is durable already. Raises ``KeyMissingError`` and ``Refusal`` as
         :meth:`data_key` does.
         """
         with span("vault.deposit", {"actions": 1, "party": self._party}):
-            sealed = seal_all(
-                deposit.action,
-                deposit.case_id,
-                deposit.disclosures,
-                self.data_key(deposit.case_id),
-                deposit.received_from,
-                is_whole=deposit.is_whole,
-            )
+            data_key = self.data_key(case_id)
+            # In this order the statement takes them, without sorting them again.
+            ordered = sorted(disclosures, key=lambda one: one.digest)
+            sealed = seal_all(action, case_id, ordered, data_key)
+        deposit = Deposit(uuid4(), action, case_id, ordered, None)
         return Alongside(vault_role(self._party), (deposit, sealed), self._calls)
 
     def _calls(self, ready: Sequence[tuple[Deposit, SealedDeposit]]) -> Sequence[Call]:
         """Return the call that stores deposits, or fails if one of them may not be stored."""
         deposits = [deposit for deposit, _ in ready]
-        rows = [(deposit, row) for deposit, sealed in ready for row in sealed.rows]
-        key = self._search_key() if _is_searched(ready) else None
+        rows = [row for _, sealed in ready for row in sealed.rows]
+        places = [n for n, (_, sealed) in enumerate(ready, 1) for _ in sealed.rows]
+        lasts = list(accumulate(len(sealed.rows) for _, sealed in ready))
+        is_searched = _is_searched(ready)
+        key = self._search_key() if is_searched else None
+        cases = uuid_array(one.case_id for one in deposits)
         values = (
             # Sorted: who erases waits for one person alone, and nobody for each other.
-            uuid_array(sorted({one.case_id for one in deposits})),
+            uuid_array(sorted({one.case_id for one in deposits})) if len(deposits) > 1 else cases,
             uuid_array(one.action.id for one in deposits),
             uuid_array(one.id for one in deposits),
-            uuid_array(one.case_id for one in deposits),
-            text_array(one.received_from for one in deposits),
-            boolean_array(one.is_whole for one in deposits),
+            cases,
             bytea_array(sealed.list_mac for _, sealed in ready),
             bytea_array(sealed.key_id for _, sealed in ready),
-            uuid_array(row.action_id for _, row in rows),
-            uuid_array(deposit.id for deposit, _ in rows),
-            text_array(row.digest for _, row in rows),
-            text_array(row.field for _, row in rows),
-            text_array(row.level for _, row in rows),
-            text_array(row.group for _, row in rows),
-            bytea_array(row.sealed for _, row in rows),
-            bytea_array(row.row_mac for _, row in rows),
+            bigint_array(1 + last for last in (0, *lasts[:-1])),
+            bigint_array(lasts),
+            bigint_array(places),
+            text_array(row.digest for row in rows),
+            text_array(row.field for row in rows),
+            text_array(row.level for row in rows),
+            text_array(row.group for row in rows),
+            bytea_array(row.sealed for row in rows),
+            bytea_array(row.row_mac for row in rows),
+            boolean(is_searched and key is None),
             None if key is None else key.id,
             None if key is None else text_array(_tokens(ready, key)),
         )
@@ -236,10 +240,10 @@ class Deposits:
         Raises ``KeyMissingError`` if the vault holds rows of the person.
         """
         with self._database.connection() as connection:
-            known = connection.execute(self._known, {"case": case_id}, prepare=True).fetchone()
-        if known is not None and known["erased"]:
+            (known,) = run(connection, (Call(self._known, (case_id.bytes,)),))
+        if read_boolean(known.get_value(0, 0)):
             raise erased_case()
-        if known is not None and known["held"]:
+        if read_boolean(known.get_value(0, 1)):
             if (made := self._keys.get(case_id)) is not None:
                 return made  # by another deposit, since this one looked for it
             # A new key would hide that the old one is lost.

@@ -158,7 +158,7 @@ class Vault(Disclosures):
         They are stored in the transaction that records the event, or not at all. Raises
         ``KeyMissingError`` and ``Refusal`` (``erased-case``) as :meth:`deposit` does.
         """
-        return self._deposits.alongside(Deposit(uuid4(), action, case_id, disclosures, None))
+        return self._deposits.alongside(action, case_id, disclosures)
 
     def withdraw(self, action_id: UUID, deposit_id: UUID) -> None:
         """Remove the deposit of a refused action. Its documents are uploads again."""

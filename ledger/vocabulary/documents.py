@@ -1,6 +1,7 @@
 """Documents: the paper that belongs to an action or to the case."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
@@ -199,8 +200,8 @@ def document_field(model: type[Action]) -> str | None:
 
 def document_of(action: Action) -> tuple[str, CaseDocument] | None:
     """Return the document of an action with the name of its field, or ``None`` without one."""
-    for name in DOCUMENT_FIELDS:
-        document = getattr(action, name, None)
+    for name in document_fields(type(action)):
+        document = getattr(action, name)
         if isinstance(document, CaseDocument):
             return name, document
     return None
@@ -211,6 +212,7 @@ def field_of(group: FieldGroup | None) -> str:
     return f"{group.value}_document" if group is not None else DOCUMENT_FIELDS[0]
 
 
+@cache
 def document_fields(model: type[Action]) -> tuple[str, ...]:
     """Return the fields of a kind of action that may have a document."""
     return tuple(name for name in DOCUMENT_FIELDS if name in model.model_fields)
