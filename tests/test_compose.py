@@ -7,6 +7,7 @@ the services' own environment; only host names and the secrets' directory are re
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -96,7 +97,7 @@ class Deployment:
     def environment(self, service: str) -> dict[str, str]:
         """The service's environment, with this machine's host, port and directories."""
         given = {
-            name: str(value)
+            name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value))  # the default, as by compose
             .replace("host=postgres", f"host=127.0.0.1 port={self.port}")
             .replace("/run/secrets", str(self.directory / "docker" / "secrets"))
             .replace("/var/lib/case-ledger", str(self.directory / "state"))
@@ -241,7 +242,7 @@ def test_the_api_serves_appends_and_stops(migrated: Deployment) -> None:
         assert httpx.get(f"{url}/ready").json()["head"] == receipt.position
     finally:
         api.send_signal(signal.SIGTERM)
-        assert api.wait(timeout=20) == 0
+        assert api.wait(timeout=20) == 0, log.read_text()
     assert "zqNobodysName" not in log.read_text()
 
 
