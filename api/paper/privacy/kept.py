@@ -435,7 +435,7 @@ FILES = (
             "projections/columnar/cases.py",
             "projections/columnar/proof.py",
             "projections/analysis/sql.py",
-            "projections/analysis/event_places.py",
+            "projections/analysis/view_run.py",
         ),
     ),
     Kept(
