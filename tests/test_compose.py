@@ -194,7 +194,8 @@ class Running:
 def migrated(deployment: Deployment) -> Deployment:
     done = deployment.run("migrate")
     assert done.returncode == 0, done.stderr
-    assert "Applied: ledger/0001_events.sql" in done.stdout
+    summary = r"Applied \d+ migrations \(ledger \d+, vault \d+, .*\)\. -v names each\.\n"
+    assert re.fullmatch(summary, done.stdout)
     return deployment
 
 

@@ -1,5 +1,6 @@
 """Commands that begin a ledger, serve it, and keep its database and views."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -89,6 +90,9 @@ def migrate(
     grant_to: Annotated[
         str | None, typer.Option(help="The API's login. It is granted the roles that it needs.")
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Name each migration that was applied.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring the database up to date, as its owner."""
@@ -104,8 +108,15 @@ def migrate(
         applied = migrate_all(store.owner_conninfo, settings.load_protocol(), grant_to=grant_to)
         if as_json:
             print_json({"applied": applied})
-        elif applied:
+        elif applied and verbose:
             out.print("Applied: " + ", ".join(applied))
+        elif applied:
+            # Each country has a vault and a witness: `vault-xk/0001_…`.
+            parts = Counter(name.partition("/")[0].partition("-")[0] for name in applied)
+            counts = ", ".join(f"{part} {count}" for part, count in parts.items())
+            out.print(
+                f"Applied {len(applied)} migrations ({counts}). -v names each.", soft_wrap=True
+            )
         else:
             out.print("Up to date.")
 

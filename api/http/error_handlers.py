@@ -27,6 +27,7 @@ from ledger.refusals import Ground, Refusal
 from ledger.vault.deposits import KeyMissingError
 from ledger.vault.documents.chunk_store import ChunkStoreError
 from ledger.vault.documents.scanning import NotScannedError
+from ledger.vocabulary.expected_forms import in_words
 from projections.tables.stored_documents import DamagedViewError
 
 MEDIA_TYPE = "application/problem+json"
@@ -185,7 +186,7 @@ def _told_invalid(error: Exception) -> Problem:
         raise error
     # Never the input itself: it may be anything, a name too.
     errors = [
-        {"field": ".".join(str(part) for part in e["loc"]), "message": e["msg"]}
+        {"field": ".".join(str(part) for part in e["loc"]), "message": in_words(e)}
         for e in error.errors()
     ]
     title = status_of(Ground.INVALID)[1]

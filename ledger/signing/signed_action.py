@@ -30,6 +30,7 @@ from ledger.vocabulary import (
 )
 from ledger.vocabulary.action import LedgerModel, field_adapter, ledger_part
 from ledger.vocabulary.canonical import CanonicalUuid, check_canonical, moments_normalised
+from ledger.vocabulary.expected_forms import in_words
 from ledger.vocabulary.registration import KeyId
 from ledger.vocabulary.types import RECORDED, AgencyId, UnixTime, format_utc
 from ledger.vocabulary.upcasting import Upcasters, upcasters
@@ -572,12 +573,12 @@ def _validate(model: type[M], content: object, where: str) -> M:
 
 
 def _refusal(error: ValidationError, where: str | None) -> Refusal:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     named = [*([where] if where else []), *map(str, first["loc"])]
     if first["type"] == "extra_forbidden":
         named[-1] = _UNKNOWN
     path = ".".join(named)
-    said = first["msg"].removeprefix("Value error, ")
+    said = in_words(first)
     # A rule on several fields together names no path.
     return Refusal(Ground.INVALID, _MODEL, f"{path or 'The action'}: {said}.", path)
 

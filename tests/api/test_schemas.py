@@ -1,11 +1,13 @@
 """The schemas of actions as a node serves them, and the addresses that are deprecated."""
 
 import re
+from collections.abc import Iterator
 from uuid import uuid4
 
 import httpx
 import jsonschema_rs
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from api.http.openapi import TAGS, operations
 from api.paper.languages.found import languages
@@ -16,7 +18,9 @@ from api.web.api_reference import marked
 from ledger.signing import sd_jwt
 from ledger.vocabulary import ALL_ACTIONS
 from ledger.vocabulary import json_schema as schemas
+from ledger.vocabulary.expected_forms import has_words, in_words
 from ledger.vocabulary.json_schema import KEYWORD, versions
+from ledger.vocabulary.types import Language
 from tests.support.actions import opening
 from tests.support.serving import Server
 
@@ -94,6 +98,40 @@ def test_an_earlier_address_answers_and_says_until_when(node: httpx.Client) -> N
     assert told.headers["sunset"] == "Wed, 01 Dec 2027 00:00:00 GMT"
     assert told.headers["link"].startswith(f'<{path}/uploads>; rel="successor-version"')
     assert "deprecation" not in now.headers
+
+
+def test_no_refusal_shows_a_regular_expression(node: httpx.Client) -> None:
+    """Each pattern that a person's input meets is said in words."""
+    documents = [
+        create_app(Settings(), "").openapi(),
+        *(TypeAdapter(model).json_schema() for model in ALL_ACTIONS.values()),
+    ]
+    asked = {pattern for document in documents for pattern in patterns_of(document)}
+    assert len(asked) > 15
+    wordless = {one for one in asked if not has_words(one)}
+    assert not wordless, "say it in ledger/vocabulary/expected_forms.py"
+    with pytest.raises(ValidationError) as raised:
+        TypeAdapter(Language).validate_python("Albanian")
+    (error,) = raised.value.errors()
+    assert (
+        in_words(error)
+        == "is not a language's code of three small letters (ISO 639-3), such as sqi"
+    )
+    refused = node.get("/v1/schemas/actions/UPPER/1").json()
+    assert "small letters and underscores, such as case_opened" in refused["detail"]
+    assert "^" not in refused["detail"]
+
+
+def patterns_of(document: object) -> Iterator[str]:
+    """Yield each pattern of a schema."""
+    if isinstance(document, dict):
+        if isinstance(document.get("pattern"), str):
+            yield document["pattern"]
+        for part in document.values():
+            yield from patterns_of(part)
+    elif isinstance(document, list):
+        for part in document:
+            yield from patterns_of(part)
 
 
 def test_the_document_has_what_the_rule_sets_of_linters_ask_for() -> None:

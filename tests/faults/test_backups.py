@@ -8,6 +8,7 @@ acknowledged event: a synchronous receiver of the WAL, and a synchronous standby
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -24,7 +25,7 @@ from psycopg.conninfo import make_conninfo
 
 from api.client import LedgerClient, RefusedError, WaitingError
 from api.client.schemas import Receipt
-from api.demo.forked import run
+from api.demo.forked import Forked, run
 from api.demo.machines import Machine
 from api.runtime.schema import migrate_all
 from ledger.application import Ledger, environment
@@ -159,6 +160,8 @@ def test_the_drill_fails_without_the_last_segment_and_passes_on_the_documented_w
             "restored", "schema", "ledger", "keys", "vaults", "fields", "complete",
         ]  # fmt: skip
 
+        _stopped_drill_leaves_nothing(world, backup, directory / "keys")
+
         # The machine is gone, with the node on it, and only an older copy of the keys is left.
         following.terminate()
         following.wait(30)
@@ -176,6 +179,42 @@ def test_the_drill_fails_without_the_last_segment_and_passes_on_the_documented_w
 def _failing(told: dict[str, Any]) -> dict[str, str]:
     """Return what each failing step of a drill found."""
     return {step["name"]: step["what"] for step in told["steps"] if not step["holds"]}
+
+
+def _stopped_drill_leaves_nothing(world: World, backup: Path, keys: Path) -> None:
+    """Stop a drill by SIGTERM, as systemd does, once its server runs."""
+    scratch = world.directory / "scratch"
+    scratch.mkdir(mode=0o711)
+    words = ("backup", "drill", backup, "--keys", keys, "--programs", BINARIES,
+             "--scratch", scratch)  # fmt: skip
+    environment = world.node.environment() | {"CASE_LEDGER_PORT": str(world.node.port)}
+    said = world.directory / "stopped.log"
+    command = Forked([str(word) for word in words], environment, out=said, err=said)
+
+    def pids() -> list[int]:
+        files = scratch.glob("*/data/postmaster.pid")
+        return [int(file.read_text().splitlines()[0]) for file in files if file.stat().st_size]
+
+    until(pids, said.read_text)
+    (server,) = pids()
+    before = {path.name for path in Path("/dev/shm").glob("case-ledger-drill-keys-*")}
+    assert before
+    command.send_signal(signal.SIGTERM)
+    assert command.wait(60) == 128 + signal.SIGTERM, said.read_text()
+    assert list(scratch.iterdir()) == []
+    # Without its directory a server ends by itself, but only after a minute.
+    until(lambda: not _runs(server), "the server still runs", seconds=20)
+    left = {path.name for path in Path("/dev/shm").glob("case-ledger-drill-keys-*")}
+    assert len(left & before) < len(before)  # drills of other runs may be under way
+
+
+def _runs(pid: int) -> bool:
+    """Return true for a process that was not ended; a zombie waits for its parent alone."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 def _checks(given: dict[str, str]) -> bool:

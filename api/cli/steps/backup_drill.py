@@ -7,6 +7,8 @@ events that are recorded while the copy is restored are no loss.
 
 import hashlib
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +16,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import NoReturn
 
 import httpx
 import psycopg
@@ -111,6 +115,33 @@ class KnownHead:
     root: bytes | None = None
 
 
+_STOPPING = (signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def cleaned_up_when_stopped() -> Iterator[None]:
+    """Make SIGTERM and SIGHUP an ordinary exit, as SIGINT is one.
+
+    By themselves they end the process at once, and leave the restored server running, and the
+    copy of the keys where it is. A further signal changes nothing: the cleaning goes on.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread sets handlers
+        return
+
+    def stop(number: int, _frame: FrameType | None) -> NoReturn:
+        for one in _STOPPING:
+            signal.signal(one, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    before = {one: signal.signal(one, stop) for one in _STOPPING}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
 @contextmanager
 def copied_keys(settings: Settings, keys: Path) -> Iterator[Settings]:
     """Give the node's settings with a copy of the copied keys, in memory where there is room.
@@ -146,7 +177,7 @@ def drilled(
     Raises ``OperatorError`` if it cannot be tried.
     """
     began, since = clock.now(), time.monotonic()
-    with copied_keys(settings, keys) as copied:
+    with cleaned_up_when_stopped(), copied_keys(settings, keys) as copied:
         known = asked_before(copied, url)
         if backup is None:
             drill = Drill(with_restored(copied, conninfo or ""), conninfo or "")

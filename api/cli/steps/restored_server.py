@@ -20,11 +20,11 @@ from psycopg.conninfo import make_conninfo
 from ledger.refusals import OperatorError
 from ledger.system.polling import Polling
 
+_PORT = 5432
 _BASES = "base-*"
 _SOCKET_BYTES = 90
 _REPLAYS = re.compile("starting up|not accepting|not yet accepting|recovery|No such file")
 _START_SECONDS = 3600
-_PORT = 5432
 """So long the server may take to replay its log: a week of it takes minutes."""
 _CONFIGURATION = """\
 # Of this drill alone: nothing of the node's own configuration is read, and nobody outside comes in.
@@ -188,8 +188,8 @@ def restored(
             raise BackupError(f"{directory} is too long for a socket: name another --scratch")
         server = _Server(directory, programs, _user_for(backup.base))
         server.restore(backup)
-        server.start()
         try:
+            server.start()
             made = RestoredServer(directory / "run", superuser)
             server.wait(made.conninfo("template1"))
             yield made
