@@ -11,6 +11,7 @@ import pi_heif
 import pytest
 from PIL import Image
 from pypdf import PdfReader, PdfWriter
+from pypdf.annotations import Text
 from pypdf.generic import DecodedStreamObject, NameObject, TextStringObject
 
 from api.client.schemas.case_documents import FoundMetadata
@@ -155,6 +156,16 @@ def test_a_pdf_is_written_anew_without_its_metadata() -> None:
     page[NameObject("/LastModified")] = TextStringObject("zqTime")
     page["/Resources"]["/XObject"][NameObject("/Photo")] = writer._add_object(picture)  # type: ignore[index]
     writer.add_attachment("notes.txt", b"zqNotes")
+    author, when = TextStringObject(AUTHOR), TextStringObject("D:20260102-zqTime")
+    comment = writer.add_annotation(0, Text(rect=(9, 9, 30, 30), text="zqComment"))
+    direct = Text(rect=(40, 9, 60, 30), text="zqDirect")
+    for one in (comment, direct):
+        for entry, value in (("/T", author), ("/M", when), ("/CreationDate", when)):
+            one[NameObject(entry)] = value
+    field = Text(rect=(70, 9, 90, 30), text="zqField")
+    field[NameObject("/Subtype")] = NameObject("/Widget")
+    field[NameObject("/T")], field[NameObject("/M")] = TextStringObject("zqFieldName"), when
+    page["/Annots"].extend((direct, field))  # type: ignore[attr-defined]
     written = io.BytesIO()
     writer.write(written)
     content = written.getvalue()
@@ -162,6 +173,7 @@ def test_a_pdf_is_written_anew_without_its_metadata() -> None:
         cleaned = b"".join(copy.content)
     words = (AUTHOR.encode(), b"zqTitle", b"zqXmp", b"zqTime", b"Acme", b"SN-31415", b"pypdf")
     assert [word for word in words if word in cleaned] == []
+    assert all(word in cleaned for word in (b"zqComment", b"zqDirect", b"zqFieldName"))
     assert process.metadata([cleaned], "application/pdf") == FoundMetadata(other=("attachments",))
     assert process.picture([cleaned], "application/pdf", 2) == process.picture(
         [content], "application/pdf", 2

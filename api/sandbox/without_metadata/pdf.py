@@ -1,7 +1,8 @@
 """Removes metadata from a PDF file: it is written anew without them.
 
 The new file has the objects that its pages and forms reach, and no earlier state of the file. What
-the pages show stays, and so do attachments, scripts and comments: they are content.
+the pages show stays, and so do attachments, scripts and the texts of comments: they are content.
+The authors and times of comments go.
 """
 
 import hashlib
@@ -13,9 +14,13 @@ from api.sandbox.without_metadata import jpeg
 
 if TYPE_CHECKING:
     from pypdf import PdfWriter
+    from pypdf.generic import DictionaryObject
 
 _OWN: Final = ("/Metadata", "/PieceInfo", "/LastModified", "/Thumb", "/SpiderInfo")
 """Entries of any dictionary that tell of its making (ISO 32000-2, sections 14.3 and 14.5)."""
+_OF_COMMENTS: Final = ("/T", "/M", "/CreationDate")
+"""An annotation's author and times (ISO 32000-2, section 12.5.6.2). A form field's ``/T`` is its
+name instead."""
 _JPEG_FILTERS: Final = ("/DCTDecode", ["/DCTDecode"])
 
 
@@ -44,6 +49,7 @@ def without_metadata(content: bytes) -> bytes:
         if isinstance(one, DictionaryObject):
             for entry in _OWN:
                 one.pop(entry, None)
+            _remove_authors(one)
         if isinstance(one, StreamObject) and _is_jpeg(one):
             one._data = _cleaned(bytes(one._data))
     # A second copy has only the objects that are still reached.
@@ -58,6 +64,21 @@ def _written(writer: "PdfWriter") -> bytes:
     file = io.BytesIO()
     writer.write(file)
     return file.getvalue()
+
+
+def _remove_authors(page: "DictionaryObject") -> None:
+    """Remove the authors and times of the annotations that a page has, if it is one."""
+    from pypdf.generic import ArrayObject, DictionaryObject, NullObject
+
+    annotations = page.get("/Annots", NullObject()).get_object()
+    if not isinstance(annotations, ArrayObject):
+        return
+    for reference in annotations:
+        one = reference.get_object()
+        if isinstance(one, DictionaryObject):
+            is_field = one.get("/Subtype") == "/Widget"
+            for entry in _OF_COMMENTS[1:] if is_field else _OF_COMMENTS:
+                one.pop(entry, None)
 
 
 def _is_jpeg(stream: Any) -> bool:
