@@ -13,7 +13,7 @@ from ledger.signing.sd_jwt import Disclosure
 from ledger.signing.signed_action import SignedAction
 from ledger.store.migrate import vault_schema
 from ledger.store.postgres_arrays import Byteas, Texts, Uuids
-from ledger.vault.field_encryption import seal
+from ledger.vault.field_encryption import seal_together
 from ledger.vault.inventory import InventoryRow, key_id, list_mac, row_mac
 
 # COPY is not for tables with row-level security, which a vault's have.
@@ -101,18 +101,16 @@ def seal_all(
     made = []
     fields = {(disclosure.digest, disclosure.name) for disclosure in disclosures}
     of_list = list_mac(data_key, action.id, case_id, received_from, fields, is_whole=is_whole)
-    for disclosure in disclosures:
+    closed = seal_together(
+        data_key,
+        [(one.encoded, one.digest, one.name) for one in disclosures],
+        case_id=case_id,
+        action_id=action.id,
+    )
+    for disclosure, sealed in zip(disclosures, closed, strict=True):
         digest, field = disclosure.digest, disclosure.name
         level = action.model.level(field)
         group = level.group.value if level.group else None
-        sealed = seal(
-            data_key,
-            disclosure.encoded,
-            case_id=case_id,
-            action_id=action.id,
-            digest=digest,
-            field=field,
-        )
         kept = InventoryRow(
             action.id,
             case_id,

@@ -13,7 +13,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 from uuid import UUID
@@ -43,6 +43,7 @@ class KeyStore:
         self._file: int | None = None
         self._known_to = 0
         """The file that is known, by its inode, and how far."""
+        self._held: _Held | None = None
 
     def stamp(self, key_id: UUID) -> Stamp | None:
         """Return a value that changes when a key's record is replaced, or ``None`` without one."""
@@ -195,10 +196,29 @@ class KeyStore:
 
     def _found(self, key_id: UUID, length: int) -> bytes:
         """Return the first ``length`` bytes of a key's record, or none without a record."""
+        if found := self._found_held(str(key_id).encode(), length):
+            return found
         while True:
             found, is_current = self._found_once(key_id, length)
             if found or is_current:
                 return found
+
+    def _found_held(self, wanted: bytes, length: int) -> bytes:
+        """Return the first ``length`` bytes of a record whose offset is known, or none.
+
+        The file is open since the last read. It is read if it is still the one in place.
+        """
+        held = self._held
+        if held is None:
+            return b""
+        try:
+            inode = os.stat(self._path).st_ino  # noqa: PTH116
+        except FileNotFoundError:
+            return b""
+        with self._lock:
+            place = self._places.get(wanted) if self._file == inode == held.inode else None
+        record = b"" if place is None else os.pread(held.descriptor, length, place)
+        return record if record[:_ID] == wanted else b""
 
     def _found_once(self, key_id: UUID, length: int) -> tuple[bytes, bool]:
         """Return the first bytes of a record, and whether the file just read is still in place."""
@@ -211,6 +231,9 @@ class KeyStore:
             while (place := self._place(descriptor, wanted)) is not None:
                 record = os.pread(descriptor, length, place)
                 if record[:_ID] == wanted:
+                    if (held := self._held) is None or held.inode != self._file:
+                        with suppress(FileNotFoundError):  # removed at this very moment
+                            self._held = _Held(self._path)
                     return record, True
                 with self._lock:  # another process destroyed it, and may have made another
                     if self._places.get(wanted) == place:
@@ -293,6 +316,24 @@ class KeyStore:
             yield descriptor
         finally:
             os.close(descriptor)  # and with it the lock
+
+
+class _Held:
+    """A file that stays open, with its inode, which no other file gets meanwhile.
+
+    The last thread that reads it closes it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file that is in place, without a lock.
+
+        Raises ``FileNotFoundError`` if there is none.
+        """
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.inode = os.fstat(self.descriptor).st_ino
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
 
 
 def _write_at(descriptor: int, content: bytes, place: int) -> None:
