@@ -124,9 +124,9 @@ def _by_name(text: str) -> Iterator[Differs]:
         name = token.text.lower()
         if token.token_type in (TokenType.STRING, TokenType.NUMBER) or not name.isidentifier():
             continue
-        if after.token_type != TokenType.L_PAREN or name in ALIKE or name in _KEYWORDS:
+        if after.token_type is not TokenType.L_PAREN or name in ALIKE or name in _KEYWORDS:
             continue
-        if before is not None and before.token_type == TokenType.ALIAS:
+        if before is not None and before.token_type is TokenType.ALIAS:
             continue
         reason = _REASONS.get(
             name, "it is not among the functions that were compared in both engines"
