@@ -46,7 +46,7 @@ COMMANDS: Mapping[str, CommandPlace] = {
     ),
     "serve": CommandPlace(
         ("operating",),
-        "Run a node: a request process, a worker process, and a supervisor that restarts them.",
+        "Run a node: request processes, a worker process, and a supervisor that restarts them.",
     ),
     "migrate": CommandPlace(("operating",), "Bring the database up to date, as its owner."),
     "adopt": CommandPlace(

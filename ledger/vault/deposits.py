@@ -44,6 +44,9 @@ _AT_MOST = 64
 _TRIES = 3
 """A data key may be replaced while a deposit is sealed under it; it is sealed again then."""
 
+_AGAIN = retrying(psycopg.OperationalError, attempts=10, backoff=Backoff(0.1, 1.0))
+"""The pool gives connections away whose server closed them."""
+
 _KNOWN = """
 SELECT EXISTS (SELECT FROM {schema}.erased WHERE case_id = $1::uuid) AS erased,
     EXISTS (
@@ -140,7 +143,7 @@ class Deposits:
             for name, s in (("known", _KNOWN), ("beside", _BESIDE))
         )
 
-    @retrying(psycopg.OperationalError, attempts=10, backoff=Backoff(0.1, 1.0)).wraps
+    @_AGAIN.wraps
     def put(self, deposit: Deposit) -> None:
         """Store a deposit, durably unless the deposit says otherwise.
 
@@ -178,6 +181,7 @@ class Deposits:
             "directory was put back"
         )
 
+    @_AGAIN.wraps
     def alongside(
         self, action: SignedAction, case_id: UUID, disclosures: Sequence[Disclosure]
     ) -> Alongside:
