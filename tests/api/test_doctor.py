@@ -4,6 +4,7 @@ The node that it asks is played: a real one cannot be made to lag at will.
 """
 
 import json
+import sys
 import os
 import zoneinfo
 from collections.abc import Iterator
@@ -120,7 +121,9 @@ def _without_zones() -> Iterator[None]:
         zoneinfo.reset_tzpath(to=[])
         zoneinfo.ZoneInfo.clear_cache()
         zones._zone.cache_clear()
-        with patch.dict("sys.modules", tzdata=None):
+        # A part of the package that was imported before would still be found by its own name.
+        parts = {"tzdata", *(name for name in sys.modules if name.startswith("tzdata."))}
+        with patch.dict("sys.modules", dict.fromkeys(parts)):
             yield
     finally:
         zoneinfo.reset_tzpath(to=before)
