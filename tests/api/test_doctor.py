@@ -4,8 +4,8 @@ The node that it asks is played: a real one cannot be made to lag at will.
 """
 
 import json
-import sys
 import os
+import sys
 import zoneinfo
 from collections.abc import Iterator
 from contextlib import contextmanager
