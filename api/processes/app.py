@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 
+import psycopg
 from anyio import CapacityLimiter
+from eventsourcing.persistence import InterfaceError, OperationalError
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
@@ -62,6 +64,10 @@ from ledger.system.version import program_version
 from ledger.vocabulary import build_models
 
 MAX_BODY = 512 * 1024
+DATABASE_AWAY = (
+    psycopg.OperationalError, psycopg.InterfaceError, OperationalError, InterfaceError,
+)  # fmt: skip
+"""Errors of a database that ends a connection, or does not give one."""
 _PRINT_WAIT_SECONDS = 20.0
 _PREVIEW_WAIT_SECONDS = 20.0
 _MARKED_COPIES = 3, 8, 60.0
@@ -101,6 +107,15 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         build_models()
+        try:
+            async with beginning(app):
+                yield
+        except DATABASE_AWAY:
+            app.state.database_went = True
+            raise
+
+    @asynccontextmanager
+    async def beginning(app: FastAPI) -> AsyncIterator[None]:
         with Node(settings, conninfo) as node, NodeWorker(node) if works else nullcontext() as work:
             app.state.work = work
             async with RequestConnections(node) as lanes, EventBroadcaster(node) as feed:
@@ -160,6 +175,7 @@ def create_app(
     app.add_middleware(PlainParameters, in_language=said)
     app.add_middleware(RequestsOfAddresses, most=settings.connections_per_address, in_language=said)
     app.add_middleware(AnswerHeaders, added=lambda: _trouble_headers(app))
+    app.state.database_went = False
     app.state.requests = CollectorRegistry()
     if durations is not None:
         app.state.requests.register(durations)

@@ -26,7 +26,7 @@ from api.http.request_id import RequestId
 from api.http.request_metrics import shared_durations
 from api.http.shared_durations import SharedDurations
 from api.node.node import Node
-from api.processes.app import create_app
+from api.processes.app import DATABASE_AWAY, create_app
 from api.processes.supervisor import AGAIN, EndedError, run_together
 from api.processes.worker import NodeWorker
 from api.runtime.counts import SharedCounts, share
@@ -149,12 +149,15 @@ def work(settings: Settings, conninfo: str) -> None:
     """
     os.nice(_NICE)
     outdated = threading.Event()
-    with _exporting(), Node(settings, conninfo) as node:
-        node.history.when_outdated = outdated.set
-        with NodeWorker(node):
-            while not outdated.is_set():
-                # A signal that another thread is given is seen when this one wakes.
-                time.sleep(_LOOK_SECONDS)
+    try:
+        with _exporting(), Node(settings, conninfo) as node:
+            node.history.when_outdated = outdated.set
+            with NodeWorker(node):
+                while not outdated.is_set():
+                    # A signal that another thread is given is seen when this one wakes.
+                    time.sleep(_LOOK_SECONDS)
+    except DATABASE_AWAY:
+        pass  # it was there when the node began, so it comes back: the other processes wait for it
     raise SystemExit(AGAIN)
 
 
@@ -202,7 +205,10 @@ def _answer(
     listening: socket.socket,
     durations: SharedDurations | None = None,
 ) -> None:
-    """Answer requests until a signal stops the process, or until the history is another."""
+    """Answer requests until a signal stops the process, or until the history is another.
+
+    Ask to be started again where the database went away while the process began.
+    """
     give_way_soon()
     app = create_app(settings, conninfo, works=False, durations=durations)
     running = server(app, settings)
@@ -213,9 +219,13 @@ def _answer(
         running.should_exit = True
 
     app.state.when_outdated = end
-    with _exporting():
-        running.run(sockets=[listening])
-    if outdated.is_set():
+    try:
+        with _exporting():
+            running.run(sockets=[listening])
+    except SystemExit:  # it did not start
+        if not app.state.database_went:
+            raise
+    if outdated.is_set() or app.state.database_went:
         raise SystemExit(AGAIN)
 
 

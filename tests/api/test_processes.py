@@ -10,16 +10,20 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import patch
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from api.client import LedgerClient
 from api.client.assertion import make_assertion
 from api.demo.node_process import NodeProcess, is_alive
-from api.processes.server import listen_when_free
+from api.node.node import Node
+from api.processes.server import _answer, listen, listen_when_free, work
+from api.processes.supervisor import AGAIN
 from api.runtime.node_database import DATABASE
 from api.runtime.settings import Settings
 from api.runtime.status import CHANNEL, NodeStatus, StatusCache, StatusReporter, notify
@@ -70,6 +74,33 @@ def test_a_node_waits_for_the_address_of_the_one_before_it() -> None:
         with listen_when_free(settings) as bound:
             assert bound.getsockname()[1] == settings.port
         ends.join()
+
+
+@pytest.mark.parametrize("part", ["answer", "work"])
+def test_a_process_that_begins_while_the_database_goes_is_started_again(
+    part: str, database: str, tmp_path: Path
+) -> None:
+    """A crash of the database under a start is no end of the node; another fault is."""
+    settings = Settings(database_url=SecretStr(database), data_directory=tmp_path, port=0)
+
+    def begin() -> None:
+        if part == "work":
+            work(settings, database)
+        with listen(settings) as bound:
+            _answer(settings, database, bound)
+
+    def code(fault: Exception) -> object:
+        with patch.object(Node, "__enter__", side_effect=fault), patch("os.nice"):
+            try:
+                begin()
+            except SystemExit as ended:
+                return ended.code
+            except ValueError:
+                return 1
+        return 0
+
+    assert code(psycopg.OperationalError("server closed the connection")) == AGAIN
+    assert code(ValueError("a fault of the program")) in (1, 3)
 
 
 def test_who_is_killed_is_started_again(program: Program, tmp_path: Path) -> None:

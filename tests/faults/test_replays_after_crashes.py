@@ -165,6 +165,8 @@ def test_a_used_assertion_is_refused_after(place: Place, crash: Callable[[Place]
                 )
         place.wait_until_it_answers()
     again = {place.ask(token, node) for token in used for node in (0, 1)}
+    if BROKEN in again:
+        pytest.fail("\n".join(node.said() for node in place.nodes))
     if crash in EMPTIES:
         assert again == {(503, "assertion-before-crash")}
     else:
