@@ -10,16 +10,12 @@ the project does not depend on it. Writes benchmarks/results/http.json.
 
 import argparse
 import asyncio
-import contextlib
 import importlib.util
 import json
 import multiprocessing
 import os
 import platform
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +40,7 @@ from api.client.assertion import TYPE
 from api.demo.node_process import children, free_port
 from api.http.documents import event_document
 from api.runtime.schema import migrate_all
+from benchmarks.server_process import server_process
 from ledger.application import Ledger, environment
 from ledger.signing import ed25519, keys
 from ledger.store.embedded import EmbeddedServer
@@ -252,21 +249,9 @@ def serving(place: Place, server: str) -> Iterator[tuple[int, int]]:
                    "error", "benchmarks.http_app:application"]  # fmt: skip
     else:
         command = ["-m", "benchmarks.http_app", server.partition("+")[2]]
-    log = place.directory / "server.log"
-    with log.open("ab") as out:
-        process = subprocess.Popen([sys.executable, *command], env=env, stdout=out, stderr=out)
-    try:
-        for _ in range(600):
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"http://127.0.0.1:{port}/health").is_success:
-                    break
-            if process.poll() is not None:
-                raise RuntimeError(log.read_text()[-3000:])
-            time.sleep(0.1)
-        yield port, process.pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+    log, health = place.directory / "server.log", f"http://127.0.0.1:{port}/health"
+    with server_process(command, env, log, health) as pid:
+        yield port, pid
 
 
 @contextmanager

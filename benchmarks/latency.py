@@ -13,12 +13,8 @@ Writes benchmarks/results/latency.json and latency.svg.
 """
 
 import argparse
-import contextlib
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,6 +37,7 @@ from benchmarks.peers.case_ledger import EverythingOn
 from benchmarks.peers.events import signed_case
 from benchmarks.peers.peer import MANY
 from benchmarks.peers.servers import Servers
+from benchmarks.server_process import server_process
 from tests.support.agencies import Agencies
 
 RESULTS = Path(__file__).parent / "results" / "latency.json"
@@ -68,21 +65,9 @@ def serving(place: Place, processes: int) -> Iterator[tuple[int, int]]:
         "CASE_LEDGER_PORT": str(port),
         "CASE_LEDGER_PROCESSES": str(processes),
     }
-    log = place.directory / "server.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen([sys.executable, "-c", _SERVE, "serve"], env=env, stderr=out)
-    try:
-        for _ in range(600):
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"http://127.0.0.1:{port}/ready").is_success:
-                    break
-            if process.poll() is not None:
-                raise RuntimeError(log.read_text()[-3000:])
-            time.sleep(0.1)
-        yield port, process.pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+    log, ready = place.directory / "server.log", f"http://127.0.0.1:{port}/ready"
+    with server_process(["-c", _SERVE, "serve"], env, log, ready) as pid:
+        yield port, pid
 
 
 def shares_of(

@@ -10,7 +10,6 @@ carry over.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import random
@@ -37,6 +36,7 @@ from api.runtime.schema import migrate_all
 from benchmarks import machine
 from benchmarks.growth import agencies_of, database_of, prepare, serving
 from benchmarks.http import cpu_seconds
+from benchmarks.server_process import server_process
 from tests.support.agencies import Agencies
 
 RESULTS = Path(__file__).parent / "results" / "pages.json"
@@ -149,29 +149,11 @@ def node(directory: Path, size: int, conninfo: str) -> Iterator[str]:
         "CASE_LEDGER_REQUESTS_PER_MINUTE": "100000000",
         "CASE_LEDGER_PORT": str(port),
     }
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from api.cli import app; app()", "serve"],
-            env=env,
-            stdout=out,
-            stderr=out,
-        )
-    try:
-        for _ in range(600):
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"http://127.0.0.1:{port}/ready").is_success:
-                    break
-            if process.poll() is not None:
-                raise RuntimeError(log.read_text()[-3000:])
-            time.sleep(0.1)
-        rest(process.pid)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()  # what it still does in the background is of no figure here
+    address = f"http://127.0.0.1:{port}"
+    command = ["-c", "from api.cli import app; app()", "serve"]
+    with server_process(command, env, log, f"{address}/ready", 30) as pid:
+        rest(pid)
+        yield address
 
 
 def rest(pid: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 
-from eventsourcing.persistence import StoredEvent
+from eventsourcing.persistence import ApplicationRecorder, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
 
@@ -12,6 +12,23 @@ from benchmarks.peers.peer import PAGE, WORKLOADS, Given, Workload
 from benchmarks.peers.servers import Servers
 
 _DATABASE = "bench_eventsourcing"
+
+
+def connection_words(conninfo: str) -> dict[str, str]:
+    """Return where a database is, by the library's names for it."""
+    at = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
+    return {"port": "5432"} | {
+        name: at[name] for name in ("dbname", "host", "port", "user") if name in at
+    }
+
+
+def states(recorder: ApplicationRecorder) -> Iterator[bytes]:
+    """Yield the content of every event, in order, a page at a time."""
+    after = 0
+    while page := recorder.select_notifications(after, PAGE, inclusive_of_start=False):
+        for notification in page:
+            yield notification.state
+        after = page[-1].id
 
 
 class EventsourcingRecorder:
@@ -35,12 +52,8 @@ class EventsourcingRecorder:
 
     def open(self, writers: int) -> None:
         conninfo = servers.create_database(self._server.conninfo, _DATABASE)
-        at = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
         self._datastore = PostgresDatastore(
-            dbname=at["dbname"],
-            host=at["host"],
-            port=at.get("port", "5432"),
-            user=at["user"],
+            **connection_words(conninfo),
             password="",
             pool_size=writers,
             connect_timeout=30,
@@ -57,11 +70,7 @@ class EventsourcingRecorder:
         )
 
     def read(self) -> Iterator[bytes]:
-        after = 0
-        while page := self._recorder.select_notifications(after, PAGE, inclusive_of_start=False):
-            for notification in page:
-                yield notification.state
-            after = page[-1].id
+        return states(self._recorder)
 
     def close(self) -> None:
         if self._datastore is not None:

@@ -25,10 +25,10 @@ from eventsourcing.persistence import IntegrityError
 from eventsourcing.utils import Environment
 from joserfc import jws
 from joserfc.jwk import OKPKey
-from psycopg.conninfo import conninfo_to_dict
 
 from benchmarks.peers import servers
-from benchmarks.peers.peer import ALONE, EIGHT, MANY, PAGE, Given, Workload
+from benchmarks.peers.eventsourcing_recorder import connection_words, states
+from benchmarks.peers.peer import ALONE, EIGHT, MANY, Given, Workload
 from benchmarks.peers.servers import Servers
 from tests.support.agencies import Agencies
 
@@ -164,14 +164,11 @@ class SameDuties:
 
     def open(self, writers: int) -> None:
         conninfo = servers.create_database(self._server.conninfo, _DATABASE)
-        at = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
+        words = connection_words(conninfo)
         self._cases = Cases(
             {
                 "PERSISTENCE_MODULE": "eventsourcing.postgres",
-                "POSTGRES_DBNAME": at["dbname"],
-                "POSTGRES_HOST": at["host"],
-                "POSTGRES_PORT": at.get("port", "5432"),
-                "POSTGRES_USER": at["user"],
+                **{f"POSTGRES_{name.upper()}": value for name, value in words.items()},
                 "POSTGRES_PASSWORD": "",
                 "POSTGRES_POOL_SIZE": str(writers),
                 "AGGREGATE_CACHE_MAXSIZE": str(_CACHED),
@@ -189,12 +186,7 @@ class SameDuties:
 
     def read(self) -> Iterator[bytes]:
         assert self._cases is not None
-        after = 0
-        recorder = self._cases.recorder
-        while page := recorder.select_notifications(after, PAGE, inclusive_of_start=False):
-            for notification in page:
-                yield notification.state
-            after = page[-1].id
+        return states(self._cases.recorder)
 
     def close(self) -> None:
         if self._cases is not None:
