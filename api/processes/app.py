@@ -3,9 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 
-import psycopg
 from anyio import CapacityLimiter
-from eventsourcing.persistence import InterfaceError, OperationalError
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
@@ -60,14 +58,11 @@ from api.runtime.counts import processes
 from api.runtime.rate_limit import Places, Rate
 from api.runtime.readiness import HEADER, of_effect
 from api.runtime.settings import Settings
+from ledger.store.database import DATABASE_AWAY
 from ledger.system.version import program_version
 from ledger.vocabulary import build_models
 
 MAX_BODY = 512 * 1024
-DATABASE_AWAY = (
-    psycopg.OperationalError, psycopg.InterfaceError, OperationalError, InterfaceError,
-)  # fmt: skip
-"""Errors of a database that ends a connection, or does not give one."""
 _PRINT_WAIT_SECONDS = 20.0
 _PREVIEW_WAIT_SECONDS = 20.0
 _MARKED_COPIES = 3, 8, 60.0

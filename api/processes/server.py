@@ -26,12 +26,13 @@ from api.http.request_id import RequestId
 from api.http.request_metrics import shared_durations
 from api.http.shared_durations import SharedDurations
 from api.node.node import Node
-from api.processes.app import DATABASE_AWAY, create_app
+from api.processes.app import create_app
 from api.processes.supervisor import AGAIN, EndedError, run_together
 from api.processes.worker import NodeWorker
 from api.runtime.counts import SharedCounts, share
 from api.runtime.settings import Settings
 from api.runtime.trace_context import in_log
+from ledger.store.database import DATABASE_AWAY
 from ledger.system.cores import usable_cores
 from ledger.system.gc_tuning import SERVING, collect_seldom
 from ledger.system.polling import Polling

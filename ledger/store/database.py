@@ -10,12 +10,15 @@ from types import TracebackType
 from typing import Any, Self
 
 import psycopg
+from eventsourcing.persistence import InterfaceError, OperationalError
 from psycopg import BaseConnection, Connection
 from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import ConnectionPool
 
 APP_ROLE = "case_ledger_app"
+DATABASE_AWAY = (psycopg.OperationalError, OperationalError, InterfaceError)
+"""Errors of a database that ends a connection or gives none: the driver's, and the library's."""
 _PATIENCE_SECONDS = 10.0
 """So long a caller waits for a connection: a server that is started again is there by then."""
 OLDEST_SERVER = 16

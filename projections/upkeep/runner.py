@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import psycopg
 import structlog
-from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError
+from eventsourcing.persistence import IntegrityError
 
 from ledger.events.newer_event import NewerEventError
+from ledger.store.database import DATABASE_AWAY
 from ledger.store.datastore import LedgerDatastore
 from ledger.store.event_rows import CHANNEL
 from ledger.store.notices import Listener
@@ -38,7 +39,6 @@ _LOOK_SECONDS = 1.0
 _NEWER_SECONDS = 5.0
 """So long after an event that needs a later program the ledger is read again."""
 _BACKOFF = Backoff(0.2, 5.0)
-_AWAY = (psycopg.OperationalError, OperationalError, InterfaceError)
 _log = structlog.get_logger(__name__)
 
 
@@ -104,7 +104,7 @@ class PageFolder:
         except SlotMovedError:
             again = self._begun(type(one.view))
             one.view, one.stands = again.view, again.stands
-        except _AWAY:
+        except DATABASE_AWAY:
             raise
         except Exception as error:
             _log.warning("projection interrupted", view=one.view.name, error=type(error).__name__)
