@@ -24,18 +24,8 @@ from ledger.store.postgres_arrays import (
     timestamptz_array,
     uuid_array,
 )
-from ledger.store.prepared import (
-    BEGIN,
-    Call,
-    Prepared,
-    Value,
-    bigint,
-    moment,
-    read_bigint,
-    read_moment,
-    roll_back,
-    run,
-)
+from ledger.store.postgres_values import bigint, moment, read_bigint, read_moment
+from ledger.store.prepared import BEGIN, Call, Prepared, Value, roll_back, run
 
 CHANNEL = "ledger_events"
 """PostgreSQL notifies this channel of every append."""
@@ -240,7 +230,7 @@ def rows_call(
         bytea_array(row.leaf_hash for row in rows),
     ]
     if not one_time:
-        values.append(timestamptz_array(moment(row.recorded_at) for row in rows))
+        values.append(timestamptz_array(row.recorded_at for row in rows))
     if completed:
         values += (
             smallint_array(made.level for made in completed),

@@ -6,6 +6,7 @@ few rows that costs more than the rows do.
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -14,11 +15,12 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
+from ledger.store.postgres_values import bigint, boolean, moment
+
 _HEADER = struct.Struct(">iiIii")  # dimensions, nulls, element type, length, lower bound
 _EMPTY = struct.Struct(">iiI")
 _LENGTH = struct.Struct(">i")
 _NULL = _LENGTH.pack(-1)
-_BIGINT = struct.Struct(">q")
 _SMALLINT = struct.Struct(">h")
 _BOOL, _BYTEA, _INT8, _INT2, _TEXT, _TIMESTAMPTZ, _UUID = 16, 17, 20, 21, 25, 1184, 2950
 """The object ids of the elements' types; they are the same in every PostgreSQL."""
@@ -51,33 +53,32 @@ def uuid_array(items: Iterable[UUID]) -> bytes:
 
 def bigint_array(items: Iterable[int]) -> bytes:
     """Return ``bigint[]`` in binary form."""
-    return _packed(_INT8, 8, [_BIGINT.pack(item) for item in items])
+    return _packed(_INT8, 8, [bigint(item) for item in items])
 
 
 def smallint_array(items: Iterable[int]) -> bytes:
     """Return ``smallint[]`` in binary form."""
-    return b"".join(_parts(_INT2, [_SMALLINT.pack(item) for item in items]))
+    return _packed(_INT2, 2, [_SMALLINT.pack(item) for item in items])
 
 
 def text_array(items: Iterable[str | None]) -> bytes:
     """Return ``text[]`` in binary form, in which ``None`` is NULL."""
-    encoded = [None if item is None else item.encode() for item in items]
-    return b"".join(_parts(_TEXT, encoded))
+    return _joined(_TEXT, [None if item is None else item.encode() for item in items])
 
 
 def bytea_array(items: Iterable[bytes]) -> bytes:
     """Return ``bytea[]`` in binary form."""
-    return b"".join(_parts(_BYTEA, list(items)))
+    return _joined(_BYTEA, list(items))
 
 
 def boolean_array(items: Iterable[bool]) -> bytes:
     """Return ``boolean[]`` in binary form."""
-    return _packed(_BOOL, 1, [b"\x01" if item else b"\x00" for item in items])
+    return _packed(_BOOL, 1, [boolean(item) for item in items])
 
 
-def timestamptz_array(items: Iterable[bytes]) -> bytes:
-    """Return ``timestamptz[]`` in binary form, of times that have it already."""
-    return b"".join(_parts(_TIMESTAMPTZ, list(items)))
+def timestamptz_array(items: Iterable[datetime]) -> bytes:
+    """Return ``timestamptz[]`` in binary form."""
+    return _packed(_TIMESTAMPTZ, 8, [moment(item) for item in items])
 
 
 def _packed(element: int, size: int, encoded: Sequence[bytes]) -> bytes:
@@ -89,17 +90,17 @@ def _packed(element: int, size: int, encoded: Sequence[bytes]) -> bytes:
     return b"".join((header, length, length.join(encoded)))
 
 
-def _parts(element: int, encoded: Sequence[bytes | None]) -> list[bytes]:
-    """Return the parts of an array, whose elements are of the type with this object id."""
+def _joined(element: int, encoded: Sequence[bytes | None]) -> bytes:
+    """Return an array of elements of the type with this object id."""
     if not encoded:
-        return [_EMPTY.pack(0, 0, element)]
+        return _EMPTY.pack(0, 0, element)
     parts = [_HEADER.pack(1, int(None in encoded), element, len(encoded), 1)]
     for item in encoded:
         if item is None:
             parts.append(_NULL)
         else:
             parts += (_LENGTH.pack(len(item)), item)
-    return parts
+    return b"".join(parts)
 
 
 class _ArrayDumper(Dumper):

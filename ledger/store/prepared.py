@@ -5,10 +5,8 @@ are given in PostgreSQL's binary form, and rows come back so.
 """
 
 import select
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import psycopg
@@ -20,9 +18,6 @@ from psycopg.pq.abc import PGconn, PGresult
 Value = Buffer | None
 """A value in PostgreSQL's binary form; ``None`` is NULL."""
 
-_BIGINT = struct.Struct(">q")
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE})
 
 
@@ -53,37 +48,6 @@ def role_call(role: str) -> Call:
     if not role.replace("_", "a").isalnum():
         raise ValueError("a role has letters, digits and underscores")
     return Call(Prepared(f"cl_role_{role}".encode(), f'SET LOCAL ROLE "{role}"'.encode()))
-
-
-def bigint(number: int) -> bytes:
-    """Return ``bigint`` in binary form."""
-    return _BIGINT.pack(number)
-
-
-def boolean(holds: bool) -> bytes:
-    """Return ``boolean`` in binary form."""
-    return b"\x01" if holds else b"\x00"
-
-
-def moment(time: datetime) -> bytes:
-    """Return ``timestamptz`` in binary form."""
-    return _BIGINT.pack((time - _EPOCH) // _MICROSECOND)
-
-
-def read_bigint(value: bytes | None) -> int:
-    """Return the number that a column of type ``bigint`` has."""
-    found: int = _BIGINT.unpack(value or b"")[0]
-    return found
-
-
-def read_boolean(value: bytes | None) -> bool:
-    """Return whether a column of type ``boolean`` is true."""
-    return value == b"\x01"
-
-
-def read_moment(value: bytes | None) -> datetime:
-    """Return the time that a column of type ``timestamptz`` has."""
-    return _EPOCH + timedelta(microseconds=read_bigint(value))
 
 
 def run(connection: Connection[Any], calls: Sequence[Call], *, keep: bool = True) -> list[PGresult]:

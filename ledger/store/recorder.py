@@ -243,16 +243,16 @@ class LedgerRecorder(EventReader):
 
         Return whether they are appended: nothing is written if something is in the way.
         """
-        if not self.appends_alone or not group.standing:
+        if not self.appends_alone or not (standing := group.standing):
             return False
         head = self._head or read_head(connection)
         self._head = None
         if head.position < self.noted_size:
             return False
-        if (rows := _placed_plainly(group.standing, head)) is None:
+        if (rows := _placed_plainly(standing, head)) is None:
             return False
-        alongside = _alongside(group.standing)
-        made = _rows_call(head, rows, group.standing, fails=bool(alongside))
+        alongside = _alongside(standing)
+        made = _rows_call(head, rows, standing, fails=bool(alongside))
         calls = [made.call]
         if alongside:
             calls = [BEGIN, *alongside, role_call(self._role), made.call, COMMIT]
@@ -292,10 +292,11 @@ class LedgerRecorder(EventReader):
             if one_by_one:
                 self._saw(self._append_one_by_one(connection, head, group))
                 return True
-            if (rows := _placed_plainly(group.standing, head)) is None:
+            standing = group.standing
+            if (rows := _placed_plainly(standing, head)) is None:
                 roll_back(connection)
                 return False
-            made = _rows_call(head, rows, group.standing)
+            made = _rows_call(head, rows, standing)
             # Where the guard does not hold, the commit is of nothing.
             if not run(connection, (made.call, COMMIT))[0].ntuples:
                 return False
@@ -446,40 +447,38 @@ class _Group:
 
     def __init__(self, connection: Connection[Any]) -> None:
         self._connection = connection
-        self.standing: list[AppendRequest] = []
-        """The proposals that may be appended on this connection."""
-        self._outcomes: list[Exception | None] = []
-        """In the order of all proposals; ``None`` for one that stands."""
+        self._joined: list[tuple[AppendRequest, Exception | None]] = []
+        """All proposals, each with the error of one that may not be appended."""
         self._settled: Sequence[Placed | Exception] = ()
+
+    @property
+    def standing(self) -> list[AppendRequest]:
+        """Return the proposals that may be appended on this connection."""
+        return [proposal for proposal, error in self._joined if error is None]
 
     def take(self, proposals: Sequence[AppendRequest], *, apart: bool = False) -> None:
         """Let proposals join, unless a crash may have taken back what they stand on.
 
-        With ``apart``, none joins that has rows to be committed alongside.
+        With ``apart``, none stands that has rows to be committed alongside.
         """
         for proposal in proposals:
+            error: Exception | None = None
             try:
                 check_since(self._connection, proposal.since)
-                if apart and proposal.alongside is not None:
-                    raise ApartError("another process appends too")
-            except (ReconnectedError, ApartError) as error:
-                self._outcomes.append(error)
-            else:
-                self._outcomes.append(None)
-                self.standing.append(proposal)
+            except ReconnectedError as reconnected:
+                error = reconnected
+            self._joined.append((proposal, error))
+        if apart:
+            self.turn_away()
 
     def turn_away(self) -> None:
         """Let the proposals go that have rows to be committed alongside."""
-        joined, standing, self.standing = self._outcomes, iter(self.standing), []
-        self._outcomes = []
-        for error in joined:
-            if error is not None:
-                self._outcomes.append(error)
-            elif (proposal := next(standing)).alongside is not None:
-                self._outcomes.append(ApartError("they could not be appended at once"))
-            else:
-                self._outcomes.append(None)
-                self.standing.append(proposal)
+        self._joined = [
+            (proposal, ApartError("they could not be appended at once"))
+            if error is None and proposal.alongside is not None
+            else (proposal, error)
+            for proposal, error in self._joined
+        ]
 
     def settle(self, outcomes: Sequence[Placed | Exception]) -> None:
         """Note what became of the proposals that stood, in their order."""
@@ -488,7 +487,7 @@ class _Group:
     def outcomes(self) -> Sequence[Placed | Exception]:
         """Return what became of each proposal, in the order in which they joined."""
         settled = iter(self._settled)
-        return [next(settled) if error is None else error for error in self._outcomes]
+        return [next(settled) if error is None else error for _, error in self._joined]
 
 
 def _placed_plainly(proposals: Sequence[AppendRequest], head: Head) -> list[Placed] | None:

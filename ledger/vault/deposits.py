@@ -27,7 +27,8 @@ from ledger.store.postgres_arrays import (
     text_array,
     uuid_array,
 )
-from ledger.store.prepared import Call, Prepared, boolean, read_boolean, run
+from ledger.store.postgres_values import boolean, read_boolean
+from ledger.store.prepared import Call, Prepared, run
 from ledger.store.recorder import Alongside
 from ledger.system.backoff import Backoff
 from ledger.system.retrying import retrying

@@ -17,9 +17,10 @@ def seal(
     data_key: bytes, disclosure: str, *, case_id: UUID, action_id: UUID, digest: str, field: str
 ) -> bytes:
     """Encrypt a disclosure for its place, and return the nonce and the ciphertext."""
-    nonce = secrets.token_bytes(_NONCE_BYTES)
-    bound = _bound(case_id, action_id, digest, field)
-    return nonce + AESGCM(data_key).encrypt(nonce, disclosure.encode(), bound)
+    (sealed,) = seal_together(
+        data_key, [(disclosure, digest, field)], case_id=case_id, action_id=action_id
+    )
+    return sealed
 
 
 def seal_together(
@@ -29,7 +30,7 @@ def seal_together(
     case_id: UUID,
     action_id: UUID,
 ) -> list[bytes]:
-    """Encrypt the disclosures of one action as :func:`seal` does.
+    """Encrypt the disclosures of one action, each for its place; return nonces and ciphertexts.
 
     Each of ``disclosures`` is the text, the digest and the field. One call of the operating system
     gives the random bytes of all nonces.

@@ -37,7 +37,7 @@ class KeyFiles:
         Reading the stamp costs a tenth of reading the file.
         """
         try:
-            found = os.stat(f"{self._directory}/{key_id.hex[:2]}/{key_id}.key")  # noqa: PTH116
+            found = os.stat(self._name(key_id))  # noqa: PTH116
         except FileNotFoundError:
             return None
         return found.st_ino, found.st_mtime_ns
@@ -89,4 +89,7 @@ class KeyFiles:
         return True
 
     def _path(self, key_id: UUID) -> Path:
-        return self._directory / key_id.hex[:2] / f"{key_id}.key"
+        return Path(self._name(key_id))
+
+    def _name(self, key_id: UUID) -> str:
+        return f"{self._directory}/{key_id.hex[:2]}/{key_id}.key"

@@ -224,23 +224,20 @@ class KeyStore:
         """Return the first bytes of a record, and whether the file just read is still in place."""
         wanted = str(key_id).encode()
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            with self._opened(os.O_RDONLY) as descriptor:
+                while (place := self._place(descriptor, wanted)) is not None:
+                    record = os.pread(descriptor, length, place)
+                    if record[:_ID] == wanted:
+                        if (held := self._held) is None or held.inode != self._file:
+                            with suppress(FileNotFoundError):  # removed at this very moment
+                                self._held = _Held(self._path)
+                        return record, True
+                    with self._lock:  # another process destroyed it, and may have made another
+                        if self._places.get(wanted) == place:
+                            del self._places[wanted]
+                return b"", self._is_current(descriptor)
         except FileNotFoundError:
             return b"", True
-        try:
-            while (place := self._place(descriptor, wanted)) is not None:
-                record = os.pread(descriptor, length, place)
-                if record[:_ID] == wanted:
-                    if (held := self._held) is None or held.inode != self._file:
-                        with suppress(FileNotFoundError):  # removed at this very moment
-                            self._held = _Held(self._path)
-                    return record, True
-                with self._lock:  # another process destroyed it, and may have made another
-                    if self._places.get(wanted) == place:
-                        del self._places[wanted]
-            return b"", self._is_current(descriptor)
-        finally:
-            os.close(descriptor)  # and with it the lock
 
     def _place(self, descriptor: int, wanted: bytes) -> int | None:
         """Return the offset of a record, after reading all that other processes have written."""

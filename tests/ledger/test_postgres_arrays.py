@@ -10,19 +10,15 @@ from hypothesis import strategies as st
 from psycopg.pq import TransactionStatus
 
 from ledger.store.postgres_arrays import Bigints, Byteas, Texts, Uuids
-from ledger.store.prepared import (
-    BEGIN,
-    COMMIT,
-    Call,
-    Prepared,
+from ledger.store.postgres_values import (
     bigint,
     boolean,
     moment,
     read_bigint,
     read_boolean,
     read_moment,
-    run,
 )
+from ledger.store.prepared import BEGIN, COMMIT, Call, Prepared, run
 
 _TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
 
