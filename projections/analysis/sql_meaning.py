@@ -250,15 +250,16 @@ def _shown(node: exp.Expression) -> str:
 
 def _with_types(tree: exp.Expression) -> exp.Expression:
     """Return a copy in which each part has its type, as far as the tables' columns tell it."""
+    schema = _schema(tree)
     try:
         named = qualify(
             tree.copy(),
             dialect="duckdb",
-            schema=_schema(tree),
+            schema=schema,
             validate_qualify_columns=False,
             quote_identifiers=False,
         )
-        return annotate_types(named, schema=_schema(tree), dialect="duckdb")
+        return annotate_types(named, schema=schema, dialect="duckdb")
     except (SqlglotError, RecursionError, KeyError, AttributeError):
         return tree
 
