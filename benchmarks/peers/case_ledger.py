@@ -9,7 +9,8 @@ from importlib import metadata
 from api.runtime.schema import migrate_all
 from api.services.append_service import DirectAppend
 from benchmarks.peers import servers
-from benchmarks.peers.peer import ALONE, EIGHT, MANY, PAGE, WORKLOADS, Given, Workload
+from benchmarks.peers.eventsourcing_recorder import states
+from benchmarks.peers.peer import ALONE, EIGHT, MANY, WORKLOADS, Given, Workload
 from benchmarks.peers.servers import Servers
 from ledger.application import Ledger, environment
 from ledger.events.event_mapper import UnsealedEvent
@@ -68,11 +69,7 @@ class _CaseLedger:
         return _TEMPLATE
 
     def read(self) -> Iterator[bytes]:
-        after = self._begun_at
-        while rows := self._ledger.rows.select_rows(after, PAGE):
-            for row in rows:
-                yield row.state
-            after = rows[-1].position
+        return states(self._ledger.rows, self._begun_at)
 
     def close(self) -> None:
         self._open.close()

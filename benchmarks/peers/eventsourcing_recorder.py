@@ -22,9 +22,8 @@ def connection_words(conninfo: str) -> dict[str, str]:
     }
 
 
-def states(recorder: ApplicationRecorder) -> Iterator[bytes]:
-    """Yield the content of every event, in order, a page at a time."""
-    after = 0
+def states(recorder: ApplicationRecorder, after: int = 0) -> Iterator[bytes]:
+    """Yield the content of every event beyond ``after``, in order, a page at a time."""
     while page := recorder.select_notifications(after, PAGE, inclusive_of_start=False):
         for notification in page:
             yield notification.state

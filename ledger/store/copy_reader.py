@@ -5,6 +5,7 @@ The connection is the stream's until it ends: no other statement can run on it m
 
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import starmap
 from typing import Any
 from uuid import UUID
 
@@ -14,11 +15,10 @@ from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Composable, Literal
 
 from ledger.store.database import set_role
-from ledger.store.event_rows import RecordedRow
+from ledger.store.event_rows import COLUMNS, RecordedRow
 
 _ROWS = SQL(
-    "COPY (SELECT notification_id, originator_id, originator_version, topic, state, action_id,"
-    " recorded_at, leaf_hash FROM ledger.events WHERE {where} ORDER BY {order})"
+    "COPY (SELECT {columns} FROM ledger.events WHERE {where} ORDER BY {order})"
     " TO STDOUT (FORMAT BINARY)"
 )
 _TYPES = ("int8", "uuid", "int8", "text", "bytea", "uuid", "timestamptz", "bytea")
@@ -106,8 +106,7 @@ def rows_of(
 def _stream(
     connection: Connection[Any], where: Sequence[Composable], order: SQL
 ) -> Generator[RecordedRow, None, None]:
-    statement = _ROWS.format(where=SQL(" AND ").join(where), order=order)
+    statement = _ROWS.format(columns=SQL(COLUMNS), where=SQL(" AND ").join(where), order=order)
     with connection.cursor() as curs, curs.copy(statement) as copy:
         copy.set_types(_TYPES)
-        for row in copy.rows():
-            yield RecordedRow(*row)
+        yield from starmap(RecordedRow, copy.rows())

@@ -6,7 +6,7 @@ One SQL statement inserts rows with their part of the RFC 6962 tree, and advance
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 from eventsourcing.persistence import IntegrityError
@@ -97,9 +97,18 @@ class Guard:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedRow:
-    """One row of the events table: the receipt that an action is recorded durably."""
+COLUMNS: LiteralString = (
+    "notification_id, originator_id, originator_version, topic, state, action_id, recorded_at,"
+    " leaf_hash"
+)
+"""The columns of a row of the events table, in the order of the fields of ``RecordedRow``."""
+
+
+class RecordedRow(NamedTuple):
+    """One row of the events table: the receipt that an action is recorded durably.
+
+    It is a tuple because millions of them are read one after another.
+    """
 
     position: int
     originator_id: UUID
@@ -119,20 +128,6 @@ class RecordedRow:
     def case_version(self) -> int:
         """Return the version that the case has with this event."""
         return self.version
-
-    @classmethod
-    def of(cls, row: DictRow) -> Self:
-        """Return the row as the database gives it."""
-        return cls(
-            position=row["notification_id"],
-            originator_id=row["originator_id"],
-            version=row["originator_version"],
-            kind=row["topic"],
-            state=bytes(row["state"]),
-            action_id=row["action_id"],
-            recorded_at=row["recorded_at"],
-            leaf_hash=bytes(row["leaf_hash"]),
-        )
 
     def event(self) -> ActionRecorded:
         """Return the event that the row holds.
