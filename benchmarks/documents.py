@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -46,6 +46,7 @@ from ledger.procedure.protocol import Operation
 from ledger.procedure.readings import Asked
 from ledger.signing import signed_action
 from ledger.store.database import Database
+from ledger.system.identifiers import new_id
 from ledger.vault.documents.chunk_encryption import CHUNK_BYTES, OVERHEAD_BYTES
 from ledger.vault.documents.documents import NamedDocument
 from ledger.vault.vault import Vault, Vaults
@@ -98,7 +99,7 @@ class World:
 
     def open_case(self) -> UUID:
         with self.client() as client:
-            receipt = client.append(opening(), case_id := uuid4(), 0)
+            receipt = client.append(opening(), case_id := new_id(), 0)
             client.case(case_id, at_least=receipt.position)
         return case_id
 
@@ -166,7 +167,7 @@ def ways(
     yield WRITING[1], lambda: copy_in(world.conninfo, sealed)
     yield READING[1], lambda: copy_out(world.conninfo)
     vault, stored = world.vault, list[UUID]()
-    yield WRITING[2], lambda: stored.append(store(vault, world.agencies, uuid4(), data))
+    yield WRITING[2], lambda: stored.append(store(vault, world.agencies, new_id(), data))
     yield READING[2], lambda: read(vault, stored[0])
 
     def upload() -> None:
@@ -306,7 +307,7 @@ def measure_many(world: World, number: int) -> dict[str, Any]:
     before, dumped_before = database_bytes(world.conninfo), dump(world.conninfo)
     base_before = base_backup_bytes(world.conninfo)
     stored = number // COPIES
-    cases = [uuid4() for _ in range(-(-stored // DOCUMENTS_OF_A_CASE))]
+    cases = [new_id() for _ in range(-(-stored // DOCUMENTS_OF_A_CASE))]
     with ThreadPoolExecutor(WRITERS) as pool:
         each = [cases[n // DOCUMENTS_OF_A_CASE] for n in range(stored)]
         list(

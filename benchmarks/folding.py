@@ -17,7 +17,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 from rich.console import Console
@@ -29,6 +29,7 @@ from ledger.procedure.agreement import Agreement
 from ledger.procedure.case import Case
 from ledger.signing import signed_action
 from ledger.store.embedded import EmbeddedServer
+from ledger.system.identifiers import new_id
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import InformationProvided, InformationRequested
 from ledger.vocabulary.protection import RiskAssessed, ServiceEnded, ServiceStarted
@@ -43,7 +44,7 @@ console = Console()
 
 def put_case(ledger: Ledger, agencies: Agencies, length: int) -> UUID:
     """Record a case of so many events: assessments, services and requests that come and go."""
-    case_id, made = uuid4(), list[UUID]()
+    case_id, made = new_id(), list[UUID]()
     events = []
     for version in range(1, length + 1):
         agency, action = _action(version, made)

@@ -45,6 +45,7 @@ from ledger.application import Ledger, environment
 from ledger.signing import ed25519, keys
 from ledger.store.embedded import EmbeddedServer
 from ledger.store.event_rows import RecordedRow
+from ledger.system.identifiers import new_id
 from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from tests.support.actions import START, opening
@@ -269,7 +270,7 @@ def place() -> Iterator[Place]:
             migrate_all(server.conninfo, agencies.protocol)
             with Ledger(environment(server.conninfo)) as ledger:
                 agencies.begin(ledger)
-            cases = [uuid4() for _ in range(CASES)]
+            cases = [new_id() for _ in range(CASES)]
             made = Place(
                 directory, server.conninfo, agencies, cases, frozenset(api), frozenset(other)
             )
@@ -396,7 +397,7 @@ def _append_shares(
     place: Place, connections: int, per_second: float, seconds: float
 ) -> list[list[bytes]]:
     cases = int(per_second * seconds / connections / CASE_LENGTH) + 2
-    return [appends(place, [uuid4() for _ in range(cases)]) for _ in range(connections)]
+    return [appends(place, [new_id() for _ in range(cases)]) for _ in range(connections)]
 
 
 def verification_limit(place: Place) -> float:
@@ -421,8 +422,8 @@ def verification_limit(place: Place) -> float:
 def measure_serialisers(rounds: int) -> dict[str, float]:
     """Events a second that become JSON, by each library that is here."""
     row = RecordedRow(
-        position=7, originator_id=uuid4(), version=3, kind="case_opened", state=b"e" * 700,
-        action_id=uuid4(), recorded_at=datetime.now(UTC), leaf_hash=os.urandom(32),
+        position=7, originator_id=new_id(), version=3, kind="case_opened", state=b"e" * 700,
+        action_id=new_id(), recorded_at=datetime.now(UTC), leaf_hash=os.urandom(32),
     )  # fmt: skip
     event = event_document(row)
     works: dict[str, Callable[[], object]] = {

@@ -22,7 +22,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
-from uuid import uuid4
 
 import httpx
 from hdrh.histogram import HdrHistogram
@@ -38,6 +37,7 @@ from benchmarks.peers.events import signed_case
 from benchmarks.peers.peer import MANY
 from benchmarks.peers.servers import Servers
 from benchmarks.server_process import server_process
+from ledger.system.identifiers import new_id
 from tests.support.agencies import Agencies
 
 RESULTS = Path(__file__).parent / "results" / "latency.json"
@@ -76,7 +76,7 @@ def shares_of(
     """So many requests of a kind for each of the connections."""
     if kind == "append":
         cases = number // http.CASE_LENGTH + 2
-        return [http.appends(place, [uuid4() for _ in range(cases)]) for _ in range(connections)]
+        return [http.appends(place, [new_id() for _ in range(cases)]) for _ in range(connections)]
     if kind == "page":
         head = f"Host: a\r\nAccept: text/html\r\nCookie: {_cookie(place, port)}"
         return [

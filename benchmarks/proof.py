@@ -21,7 +21,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
-from uuid import uuid4
 
 import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -35,6 +34,7 @@ from ledger.events.event_mapper import UnsealedEvent
 from ledger.log.merkle import Frontier
 from ledger.signing import signed_action
 from ledger.store.embedded import EmbeddedServer
+from ledger.system.identifiers import new_id
 from ledger.verification.evidence_reader import kept_in, registered_keys, stored_rows
 from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.picklists import RiskLevel
@@ -50,11 +50,11 @@ console = Console()
 
 def signed_events(agencies: Agencies, number: int) -> list[UnsealedEvent]:
     """Actions on many cases that the rules allow, signed and ready to be stored."""
-    events, case_id = [], uuid4()
+    events, case_id = [], new_id()
     for index in track(range(number), "Signing", console=console, transient=True):
         version = index % CASE_LENGTH + 1
         if version == 1:
-            case_id = uuid4()
+            case_id = new_id()
         later = RiskAssessed(acted_at=START + timedelta(hours=version), risk_level=RiskLevel.LOW)
         action = opening() if version == 1 else later
         signed = signed_action.read(agencies.sign("xk-dhtqnj", action, case_id))

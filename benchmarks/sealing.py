@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from rich.console import Console
@@ -24,6 +23,7 @@ from rich.table import Table
 
 from ledger.signing.country_key import FileCountryKey
 from ledger.signing.sd_jwt import make_disclosure
+from ledger.system.identifiers import new_id
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.field_encryption import seal, unseal
 
@@ -43,7 +43,7 @@ def rate(number: int, work: Callable[[], object]) -> float:
 def measure(fields: int, rounds: int) -> dict[str, float]:
     """Fields a second, and persons' keys a second."""
     disclosure = make_disclosure("first_name", "a name of some length, as names are").encoded
-    place = {"case_id": uuid4(), "action_id": uuid4(), "digest": "d" * 43, "field": "first_name"}
+    place = {"case_id": new_id(), "action_id": new_id(), "digest": "d" * 43, "field": "first_name"}
     key, content = secrets.token_bytes(32), disclosure.encode()
     sealed = seal(key, disclosure, **place)  # type: ignore[arg-type]
     bare = AESGCM(key)
@@ -51,7 +51,7 @@ def measure(fields: int, rounds: int) -> dict[str, float]:
     closed = bare.encrypt(nonce, content, b"place")
     with tempfile.TemporaryDirectory(prefix="case-ledger-bench-") as directory:
         persons = DataKeys(Path(directory), "XK", FileCountryKey.generate())
-        person = uuid4()
+        person = new_id()
         persons.make(person)
         works: dict[str, tuple[int, Callable[[], object]]] = {
             "seal a field": (fields, lambda: seal(key, disclosure, **place)),  # type: ignore[arg-type]
@@ -59,7 +59,7 @@ def measure(fields: int, rounds: int) -> dict[str, float]:
             "open a field": (fields, lambda: unseal(key, sealed, **place)),  # type: ignore[arg-type]
             "bare AES-GCM, decrypt": (fields, lambda: bare.decrypt(nonce, closed, b"place")),
             "open a person's key": (fields // 20, lambda: persons.get(person)),
-            "make a person's key, durably": (fields // 100, lambda: persons.make(uuid4())),
+            "make a person's key, durably": (fields // 100, lambda: persons.make(new_id())),
         }
         rates: dict[str, list[float]] = {name: [] for name in works}
         for _ in range(rounds):

@@ -21,7 +21,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from unittest.mock import patch
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 from rich.console import Console
@@ -40,6 +40,7 @@ from ledger.importing.preparing import case_id_of
 from ledger.store.database import Database
 from ledger.store.datastore import LedgerDatastore
 from ledger.store.embedded import EmbeddedServer
+from ledger.system.identifiers import new_id
 from ledger.vault.duplicates.identity_forms import ComparedIdentity
 from ledger.vault.search.search_index import SearchIndex, array_text
 from ledger.vault.search.search_tokens import SearchKey, sought_words, stated_forms
@@ -135,7 +136,7 @@ def fill(
     """
     cases = {UUID(int=(0xFFFF << 112) | number): one for number, one in enumerate(people)}
     rows: list[tuple[Row, ComparedIdentity]] = [
-        ((uuid4(), "d", uuid4(), case_id, name), person)
+        ((new_id(), "d", new_id(), case_id, name), person)
         for case_id, person in cases.items()
         for name in FIELDS
     ]

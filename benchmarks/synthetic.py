@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from multiprocessing import get_context
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -28,6 +28,7 @@ from ledger.log.merkle import Frontier, TileHash, leaf_hash
 from ledger.procedure.protocol import Protocol
 from ledger.signing import sd_jwt, signed_action
 from ledger.signing.keys import key_id
+from ledger.system.identifiers import new_id
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import (
     CaseClosed,
@@ -197,7 +198,7 @@ class Maker:
         """Up to ``number`` events of ``cases`` cases, the next step of each in turn."""
         # Neighbours have different stories, so that any prefix is of cases alike.
         kinds = [self._cases[index * 7 % len(self._cases)] for index in range(cases)]
-        ids = [uuid4() for _ in range(cases)]
+        ids = [new_id() for _ in range(cases)]
         actions: list[list[UUID]] = [[] for _ in range(cases)]
         made = 0
         for step in range(max(map(len, self._cases))):
@@ -212,7 +213,7 @@ class Maker:
     def _event(
         self, template: _Template, case: UUID, version: int, actions: list[UUID]
     ) -> UnsealedEvent:
-        action = uuid4()
+        action = new_id()
         payload = template.payload.replace(str(_CASE), str(case)).replace(str(_ACTION), str(action))
         if template.refers_to is not None:
             payload = payload.replace(

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import cycle
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import psycopg
@@ -31,6 +31,7 @@ from api.runtime.schema import migrate_all
 from benchmarks.machine import describe, load
 from ledger.application import Ledger, environment
 from ledger.store.embedded import EmbeddedServer
+from ledger.system.identifiers import new_id
 from ledger.vocabulary.picklists import RiskLevel
 from ledger.vocabulary.protection import RiskAssessed
 from tests.support.actions import START, opening
@@ -133,7 +134,7 @@ def loaded(nodes: FourNodes, rate: float, count: int) -> Iterator[list[float]]:
 
     def write(number: int, agency: str) -> None:
         with nodes.client(agency) as client:
-            case_id, version = uuid4(), 0
+            case_id, version = new_id(), 0
             party = agency[:2].upper()
             turn = number / rate
             while not stopping.wait(max(0.0, begun + turn - time.perf_counter())):
@@ -145,7 +146,7 @@ def loaded(nodes: FourNodes, rate: float, count: int) -> Iterator[list[float]]:
                 except (httpx.TransportError, WaitingError):  # the machine is too slow for the rate
                     version = _ACTIONS_OF_A_CASE
                 if version == _ACTIONS_OF_A_CASE:
-                    case_id, version = uuid4(), 0
+                    case_id, version = new_id(), 0
 
     agencies = [agency for _, agency in zip(range(count), cycle(POLICE.values()), strict=False)]
     writers = [

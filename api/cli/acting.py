@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import typer
 
 from api.cli.connection import CASE, AsAgencyOrJson, MayAsk, asks
 from api.cli.documents import KeepMetadata
 from api.cli.output import err, fail, failures, out, print_json
+from ledger.system.identifiers import new_id
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def act(
         action = build(kind, assignments or [], file)
         with asked.connect(acting, asked.key, patience) as client:
             if case is None:
-                case_id, acted_on = uuid4(), 0
+                case_id, acted_on = new_id(), 0
             else:
                 case_id = client.case_named(case)
                 acted_on = version if version is not None else present_version(client, case_id)
@@ -109,7 +110,7 @@ def act(
             with transfer_bar("Uploading", asked.as_json or not papers) as progress:
                 acts = client.acts_with_documents(
                     action,
-                    uuid4(),
+                    new_id(),
                     case_id,
                     papers,
                     progress,

@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import typer
 
 from api.cli.connection import AsAgencyOrJson, CaseName, asks
 from api.cli.output import fail, failures, out, print_json
+from ledger.system.identifiers import new_id
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import DocumentKind, LegalBasis, Purpose
 
@@ -106,7 +107,7 @@ def add(
                 ),
             )
         version = present_version(client, case_id)
-        send_together(client, asked.url, case_id, version, [(uuid4(), action)], asked.as_json)
+        send_together(client, asked.url, case_id, version, [(new_id(), action)], asked.as_json)
 
 
 @app.command()
@@ -138,7 +139,7 @@ def sign(
             fail(f"{file} is not the document: its SHA-256 is {digest}")
         action = client.sign_document(document)
         version = present_version(client, case_id)
-        send_together(client, asked.url, case_id, version, [(uuid4(), action)], asked.as_json)
+        send_together(client, asked.url, case_id, version, [(new_id(), action)], asked.as_json)
 
 
 @app.command()
@@ -218,7 +219,7 @@ def file_made(
         made = MadeKind(paper.value.replace("-", "_"))
         acts = client.make_documents(case_id, made, language, form=form, beside=beside)
         version = present_version(client, case_id)
-        named = [(uuid4(), one) for one in acts]
+        named = [(new_id(), one) for one in acts]
         send_together(client, asked.url, case_id, version, named, asked.as_json)
 
 

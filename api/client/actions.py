@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from typing import TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -14,6 +14,7 @@ from api.client.schemas import OutboxPage, Outcome, ProtocolDocument, Receipt
 from ledger.log.signed_decision import HEADER
 from ledger.signing import sd_jwt, signed_action
 from ledger.signing.sd_jwt import SdJwt
+from ledger.system.identifiers import new_id
 from ledger.vocabulary import Action
 
 CREATED, ACCEPTED = 201, 202
@@ -41,7 +42,7 @@ class ActionsClient(Connection):
             key=self._key,
             protocol=self._protocol_id(),
             case_id=case_id,
-            action_id=action_id or uuid4(),
+            action_id=action_id or new_id(),
         )
 
     def _protocol_id(self) -> str:
@@ -51,7 +52,7 @@ class ActionsClient(Connection):
 
     def open_case(self, action: Action, case_id: UUID | None = None) -> Receipt:
         """Open a case with its first action. Raises ``RefusedError``."""
-        return self.append(action, case_id or uuid4(), 0)
+        return self.append(action, case_id or new_id(), 0)
 
     def append(
         self, action: Action, case_id: UUID, case_version: int, action_id: UUID | None = None

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple, NotRequired, TypedDict, Unpack
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from api.client.actions import ActionsClient
 from api.client.bounded_answers import bounds, read_bounded
@@ -32,6 +32,7 @@ from api.client.schemas.case_documents import (
 from api.client.schemas.personal import HeldBack, HeldBackGround
 from ledger.procedure.readings import CopyKind
 from ledger.system.backoff import Backoff
+from ledger.system.identifiers import new_id
 from ledger.system.retrying import retrying
 from ledger.vocabulary import Action
 from ledger.vocabulary.documents import (
@@ -193,7 +194,7 @@ class DocumentsClient(ActionsClient):
         :meth:`acts_with_documents` says which acts there are. Raises ``RefusedError``: then the
         acts before the refused one are recorded. Raises ``ValueError`` as that method does.
         """
-        acts = self.acts_with_documents(action, uuid4(), case_id, documents)
+        acts = self.acts_with_documents(action, new_id(), case_id, documents)
         return [
             self.append(one, case_id, case_version + number, action_id)
             for number, (action_id, one) in enumerate(acts)
@@ -249,7 +250,7 @@ class DocumentsClient(ActionsClient):
                 acts[0] = (action_id, type(first).model_validate(content))
                 continue
             added = {"acted_at": datetime.now(UTC), "belongs_to": action_id, field: document}
-            acts.append((uuid4(), DocumentAdded.model_validate(added)))
+            acts.append((new_id(), DocumentAdded.model_validate(added)))
         return acts
 
     def make_documents(

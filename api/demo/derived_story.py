@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import product
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -25,6 +25,7 @@ from ledger.procedure.case_state import CaseState
 from ledger.procedure.disclosed_dates import check_disclosed_dates
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Protocol
 from ledger.refusals import Refusal
+from ledger.system.identifiers import new_id
 from ledger.vocabulary import CASE_ACTIONS, Action
 from ledger.vocabulary.action import field_adapter
 from ledger.vocabulary.types import format_utc
@@ -78,7 +79,7 @@ class _Planner:
     def __init__(self, protocol: Protocol, began: datetime) -> None:
         self._protocol = protocol
         self._agreement = Agreement.of(protocol)
-        self._case, self._now = uuid4(), began
+        self._case, self._now = new_id(), began
         self.acts: tuple[Act, ...] = ()
         self.steps: list[DerivedStep] = []
 
@@ -139,7 +140,7 @@ class _Planner:
         history: Mapping[UUID, Act],
     ) -> bool:
         act = Act(
-            id=uuid4(),
+            id=new_id(),
             kind=action.kind,
             case_id=self._case,
             version=len(self.acts) + 1,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from rich import box
 from rich.console import Console, Group
@@ -44,6 +44,7 @@ from ledger.procedure.protocol import (
     with_assumptions_adopted,
 )
 from ledger.signing import keys
+from ledger.system.identifiers import new_id
 from ledger.vocabulary.registration import (
     KeyRequest,
 )
@@ -124,7 +125,7 @@ def _enrol(players: Players, protocol: Protocol, request: KeyRequest) -> None:
 
 
 def _tell(players: Players, console: Console, protocol: Protocol, *, as_json: bool) -> None:
-    cases = {child: uuid4() for child in CHILDREN}
+    cases = {child: new_id() for child in CHILDREN}
     versions = dict.fromkeys(CHILDREN, 0)
     ids: dict[str, UUID] = {}
     refused: list[tuple[Forbidden, ProblemDetails]] = []

@@ -1,7 +1,7 @@
 """Plays a story that was derived from a protocol's rules, and prints what each country sees."""
 
 from collections.abc import Mapping, Sequence
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from rich.console import Console
 
@@ -10,6 +10,7 @@ from api.cli.steps.case_tables import case_panel, trail_table
 from api.demo.derived_story import DerivedStep
 from api.demo.officials import ClientsByAgency, name_case_managers
 from ledger.procedure.protocol import COORDINATOR, OVERSIGHT, Protocol
+from ledger.system.identifiers import new_id
 
 _BEGINNING = 3
 """So many steps has the case that stays open."""
@@ -75,7 +76,7 @@ def tell_derived(
 
 def _record(players: ClientsByAgency, steps: Sequence[DerivedStep]) -> tuple[UUID, int]:
     """Record steps as a new case. Returns the case's id and the position of its last event."""
-    case, version, position = uuid4(), 0, 0
+    case, version, position = new_id(), 0, 0
     ids: dict[str, UUID] = {}
     for step in steps:
         receipt = players[step.agency].append(step.action(ids), case, version)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from joserfc.jwk import OKPKey
 from rich.console import Console
@@ -31,6 +31,7 @@ from ledger.procedure.protocol import (
 )
 from ledger.signing import keys
 from ledger.signing.key_possession import grant_of, request_of
+from ledger.system.identifiers import new_id
 from ledger.system.polling import Polling
 from ledger.vocabulary.levels import Level
 from ledger.vocabulary.registration import (
@@ -78,7 +79,7 @@ class World:
     held: Mapping[str, OKPKey]
     """Each agency's key, as it has it on a machine of its own."""
     told: Narration
-    cases: dict[str, UUID] = field(default_factory=lambda: {"A": uuid4(), "B": uuid4()})
+    cases: dict[str, UUID] = field(default_factory=lambda: {"A": new_id(), "B": new_id()})
     versions: dict[str, int] = field(default_factory=lambda: {"A": 0, "B": 0})
     ids: dict[str, UUID] = field(default_factory=dict)
     done: int = 0

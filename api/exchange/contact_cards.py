@@ -7,7 +7,7 @@ point ended.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 
@@ -20,6 +20,7 @@ from ledger.signing.sd_jwt import Disclosure
 from ledger.signing.signed_action import SignedAction
 from ledger.store.event_rows import RecordedRow
 from ledger.system import clock
+from ledger.system.identifiers import new_id
 from ledger.vault import sealed_parcels
 from ledger.vault.acknowledgements import ParcelOutcome
 from ledger.vault.deposits import KeyMissingError
@@ -126,7 +127,7 @@ def take_in(
     digests = {one.digest for one in disclosures}
     held = vault.held_digests([action.id]).get(action.id, frozenset())
     if not {(digest, parcel.sender) for digest in digests} <= held:
-        received = ReceivedDeposit(parcel.sender, uuid4())
+        received = ReceivedDeposit(parcel.sender, new_id())
         try:
             vault.deposit(action, subject, disclosures, received=received)
         except Refusal:  # it ended meanwhile

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 
@@ -24,6 +24,7 @@ from ledger.procedure.registry import Registry
 from ledger.refusals import Refusal
 from ledger.signing.country_key import SealError
 from ledger.system import clock
+from ledger.system.identifiers import new_id
 from ledger.vault.documents.chunk_encryption import (
     CHUNK_BYTES,
     KEY_BYTES,
@@ -210,7 +211,7 @@ class ContentFetching:
         before = self._transfers.get((vault.party, one.id))
         same = before is not None and before.giver == giver
         message = ContentAsked(
-            transfer=before.message.transfer if same and before else uuid4(),
+            transfer=before.message.transfer if same and before else new_id(),
             key=before.message.key if same and before else as_text(secrets.token_bytes(KEY_BYTES)),
             action=one.content.action,
             field=one.content.field,

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 from cachetools import TTLCache
@@ -26,6 +26,7 @@ from ledger.procedure.registry import Registry
 from ledger.replication.mailbox import QuotaError
 from ledger.signing.country_key import SealError
 from ledger.system import clock
+from ledger.system.identifiers import new_id
 from ledger.system.periodic_worker import PeriodicWorker
 from ledger.vault.completion_messages import (
     AT_MOST_ACTIONS,
@@ -172,7 +173,7 @@ class VaultCompletion(PeriodicWorker):
         )
         if not actions:
             return
-        asked = FieldsAsked(ask=uuid4(), actions=tuple(actions))
+        asked = FieldsAsked(ask=new_id(), actions=tuple(actions))
         # First the note: the answer counts only for a question that is noted.
         vault.missing.asked(other, actions, asked.ask)
         self._delivery.send(vault, other, registry, asked, asked.ask)

@@ -9,7 +9,7 @@ from functools import partial
 from hashlib import blake2b
 from json import dumps
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from joserfc.jwk import OKPKey
 from psycopg import Connection
@@ -40,6 +40,7 @@ from ledger.store.database import Database
 from ledger.store.event_rows import Guard
 from ledger.store.migrate import vault_role
 from ledger.store.recorder import RegistryMovedError
+from ledger.system.identifiers import new_id
 from ledger.vault.bulk_deposits import KeysReplacedError, KnownPersonError
 from ledger.vault.bulk_file_numbers import put_numbers, taken_numbers
 from ledger.vault.file_numbers import FileNumbers, number_form, read_file_number
@@ -207,7 +208,7 @@ class Importer:
         errors: ErrorFile,
         progress: Callable[[Progress], None],
     ) -> Summary:
-        import_id = journal.import_id if journal else uuid4()
+        import_id = journal.import_id if journal else new_id()
         total = self._order.source.stat().st_size
         waiting: list[_Batch] = []
 

@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from ledger.signing.keys import write_private
 from ledger.system.fsync import sync_directory
+from ledger.system.identifiers import new_id
 
 _VERSION = 1
 _MAX_BYTES = 256 * 1024 * 1024
@@ -140,7 +141,7 @@ class Journal:
         name = hashlib.sha256(json.dumps(asdict(self._source)).encode()).hexdigest()
         path = self._memory / name
         if not path.exists():
-            write_private(path, str(uuid4()).encode("ascii"))
+            write_private(path, str(new_id()).encode("ascii"))
             sync_directory(path.parent)
         return UUID(path.read_text(encoding="ascii"))
 

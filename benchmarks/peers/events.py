@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import cycle
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from benchmarks.peers.peer import Given
 from ledger.signing import signed_action
+from ledger.system.identifiers import new_id
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import (
     CasePrioritised,
@@ -40,8 +41,8 @@ CASE_LENGTH = 10
 
 def signed_case(agencies: Agencies) -> Case:
     """One case, of which the protocol allows every step. Whom it tells of is invented."""
-    case_id = uuid4()
-    ids = [uuid4() for _ in range(CASE_LENGTH)]
+    case_id = new_id()
+    ids = [new_id() for _ in range(CASE_LENGTH)]
     return [
         _given(agencies, agency, action, case_id, version, ids[version - 1])
         for version, (agency, action) in enumerate(_steps(ids), 1)
@@ -54,8 +55,8 @@ def unsigned_cases(signed: Sequence[Case]) -> Iterator[Case]:
     For stores that do not look into them: signing takes longer than storing.
     """
     for case in cycle(signed):
-        case_id = uuid4()
-        yield [replace(given, case_id=case_id, action_id=uuid4()) for given in case]
+        case_id = new_id()
+        yield [replace(given, case_id=case_id, action_id=new_id()) for given in case]
 
 
 def _steps(ids: Sequence[UUID]) -> Iterator[tuple[str, Action]]:

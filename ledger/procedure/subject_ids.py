@@ -55,7 +55,7 @@ def check_case_id(case_id: UUID, opening: UUID) -> None:
         raise Refusal(
             Ground.INVALID,
             CASE_ID_FORM,
-            f"A case cannot have a UUID of version {_VERSION}; choose a random one (version 4).",
+            f"A case cannot have a UUID of version {_VERSION}; choose one of version 7 or 4.",
             "case",
         )
     if case_id == opening:

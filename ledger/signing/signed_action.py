@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, Any, Literal, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import OKPKey
@@ -21,6 +21,7 @@ from ledger.signing.approval import Approval
 from ledger.signing.keys import key_id
 from ledger.signing.packed_text import packed, unpacked
 from ledger.signing.sd_jwt import Disclosure, SdJwt, SdJwtError
+from ledger.system.identifiers import new_id
 from ledger.vocabulary import (
     ALL_ACTIONS,
     CASE_ACTIONS,
@@ -191,7 +192,7 @@ def sign(
     claims = ActionClaims(
         iss=agency,
         iat=int((signed_at or datetime.now(UTC)).timestamp()),
-        jti=action_id or uuid4(),
+        jti=action_id or new_id(),
         protocol=protocol,
         case=case_id,
         kind=action.kind,

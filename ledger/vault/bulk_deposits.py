@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import DictRow
@@ -13,6 +13,7 @@ from ledger.signing.sd_jwt import Disclosure
 from ledger.signing.signed_action import SignedAction
 from ledger.store.migrate import vault_schema
 from ledger.store.postgres_arrays import Byteas, Texts, Uuids
+from ledger.system.identifiers import new_id
 from ledger.vault.field_encryption import seal_together
 from ledger.vault.inventory import InventoryRow, key_id, list_mac, row_mac
 
@@ -158,7 +159,7 @@ def deposit_new(
         return
     rows = [row for deposit in deposits for row in deposit.rows]
     content = {
-        "deposit": uuid4(),
+        "deposit": new_id(),
         "of_actions": Uuids(deposit.action_id for deposit in deposits),
         "of_cases": Uuids(deposit.case_id for deposit in deposits),
         "list_macs": Byteas(deposit.list_mac for deposit in deposits),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import LiteralString, NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import DictRow
@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from ledger.store.migrate import vault_schema
 from ledger.store.postgres_arrays import Bigints, Byteas, Uuids
+from ledger.system.identifiers import new_id
 from ledger.vault.agency_values import seal_value
 from ledger.vault.file_numbers import KIND, number_form
 from ledger.vault.search.search_tokens import SearchKey
@@ -38,7 +39,7 @@ class SealedNumber(NamedTuple):
 
 def seal_number(data_key: bytes, case_id: UUID, agency: str, number: str) -> SealedNumber:
     """Seal an agency's number of a case for its row."""
-    row_id = uuid4()
+    row_id = new_id()
     place = {"id": row_id, "case_id": case_id, "agency": agency, "kind": KIND}
     return SealedNumber(row_id, case_id, seal_value(data_key, number, place), number)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 from psycopg import Connection
@@ -31,6 +31,7 @@ from ledger.store.postgres_values import boolean, read_boolean
 from ledger.store.prepared import Call, Prepared, run
 from ledger.store.recorder import Alongside
 from ledger.system.backoff import Backoff
+from ledger.system.identifiers import new_id
 from ledger.system.retrying import retrying
 from ledger.system.telemetry import span
 from ledger.vault.bulk_deposits import SealedDeposit, seal_all
@@ -196,7 +197,7 @@ class Deposits:
             # In this order the statement takes them, without sorting them again.
             ordered = sorted(disclosures, key=lambda one: one.digest)
             sealed = seal_all(action, case_id, ordered, data_key)
-        deposit = Deposit(uuid4(), action, case_id, ordered, None)
+        deposit = Deposit(new_id(), action, case_id, ordered, None)
         return Alongside(vault_role(self._party), (deposit, sealed), self._calls)
 
     def _calls(self, ready: Sequence[tuple[Deposit, SealedDeposit]]) -> Sequence[Call]:

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 from anyascii import anyascii
@@ -21,6 +21,7 @@ from ledger.refusals import Ground, Refusal
 from ledger.signing.country_key import SealError
 from ledger.store.database import Database
 from ledger.store.postgres_arrays import Uuids
+from ledger.system.identifiers import new_id
 from ledger.vault.agency_values import AgencyValues, seal_value
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.search.search_tokens import SearchKey
@@ -103,7 +104,7 @@ class FileNumbers(AgencyValues):
         number = read_file_number(number)
         key = self.tokens_key()
         token = key.token(number_form(number))
-        place = {"id": uuid4(), "case_id": case_id, "agency": agency, "kind": KIND}
+        place = {"id": new_id(), "case_id": case_id, "agency": agency, "kind": KIND}
 
         def write(connection: Connection[DictRow], data_key: bytes) -> None:
             sealed = seal_value(data_key, number, place)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 from psycopg import Connection
@@ -17,6 +17,7 @@ from psycopg.rows import DictRow
 from ledger.procedure.subject_ids import agency_subject
 from ledger.refusals import Ground, Refusal
 from ledger.signing.country_key import SealError
+from ledger.system.identifiers import new_id
 from ledger.vault.agency_values import AgencyValues, seal_value
 from ledger.vocabulary.characters import checked_name
 
@@ -69,7 +70,7 @@ class SavedFilters(AgencyValues):
         """
         name = read_name(name)
         subject = agency_subject(agency)
-        place = {"id": uuid4(), "case_id": subject, "agency": agency, "kind": KIND}
+        place = {"id": new_id(), "case_id": subject, "agency": agency, "kind": KIND}
 
         def write(connection: Connection[DictRow], data_key: bytes) -> None:
             # Another person of the agency may save a filter of this name now.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from psycopg.sql import SQL, Identifier
 
@@ -16,6 +16,7 @@ from ledger.signing.signed_action import SignedAction
 from ledger.store.database import Database
 from ledger.store.migrate import vault_schema
 from ledger.store.recorder import Alongside
+from ledger.system.identifiers import new_id
 from ledger.vault.access_log import Readings
 from ledger.vault.arrived_parcels import ArrivedParcels
 from ledger.vault.assignments import Assignments
@@ -133,7 +134,7 @@ class Vault(Disclosures):
         disclosed was destroyed, or (``document-not-uploaded``) if a document is not here in whole.
         """
         if received is None:
-            received = ReceivedDeposit(None, uuid4())
+            received = ReceivedDeposit(None, new_id())
         if action.digests:
             self._deposits.put(
                 Deposit(
@@ -241,7 +242,7 @@ class Vault(Disclosures):
         was_missing = bool(self.missing.of_actions([action.id]))
         digests = [one.digest for one in disclosures]
         if was_missing or not self._has_received(action.id, digests, sender, is_whole):
-            received = ReceivedDeposit(sender, uuid4(), is_whole)
+            received = ReceivedDeposit(sender, new_id(), is_whole)
             expected = _named_contents(action, disclosures)
             self.deposit(action, case_id, disclosures, received=received, expected=expected)
         return was_missing

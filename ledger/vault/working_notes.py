@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, LiteralString
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -19,6 +19,7 @@ from psycopg.sql import SQL, Composed
 
 from ledger.refusals import Ground, Refusal
 from ledger.signing.country_key import SealError
+from ledger.system.identifiers import new_id
 from ledger.vault.erasures import erased_case
 from ledger.vault.inventory import key_id
 from ledger.vault.under_data_keys import UnderDataKeys
@@ -119,7 +120,7 @@ class WorkingNotes(UnderDataKeys):
 
         Raises ``KeyMissingError``, and ``Refusal`` (``erased-case``, ``too-many-notes``).
         """
-        note_id = uuid4()
+        note_id = new_id()
         for _ in range(_TRIES):
             key = self._data_key(case_id)
             sealed = seal_note(key, text, note_id, case_id, desk, day)

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from api.cli.steps.sending import present_version, send_together
 from api.client import LedgerClient, RefusedError
 from api.client.schemas.case_documents import ListedDocument, UploadState
+from ledger.system.identifiers import new_id
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import Correction
 from ledger.vocabulary.documents import DocumentAdded, field_of
@@ -45,7 +46,7 @@ def recorder(client: LedgerClient, url: str, as_json: bool) -> Callable[[UUID, A
             version = present_version(client, case_id)
         else:  # the views follow the act before a moment later
             version = client.case(case_id, at_least=position).view.version
-        acts = [(uuid4(), action)]
+        acts = [(new_id(), action)]
         recorded[case_id] = send_together(client, url, case_id, version, acts, as_json)
 
     return record

@@ -11,7 +11,7 @@ import shutil
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -36,6 +36,7 @@ from ledger.procedure.amendments import text_of
 from ledger.procedure.practice_protocol import is_practice
 from ledger.procedure.protocol import Protocol
 from ledger.signing import keys
+from ledger.system.identifiers import new_id
 from ledger.system.version import program_version
 from projections.folds.case_view import CaseView
 
@@ -157,7 +158,7 @@ def _tell_story(players: Players, protocol: Protocol) -> None:
     ids: dict[str, UUID] = {}
     position = 0
     for step in STORY:
-        case = cases.setdefault(step.case, uuid4())
+        case = cases.setdefault(step.case, new_id())
         action = step.action(ids)
         receipt = players[step.agency].append(action, case, versions.get(step.case, 0))
         versions[step.case], ids[step.name] = receipt.case_version, receipt.action_id

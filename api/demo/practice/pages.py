@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from fastapi import APIRouter, Body, FastAPI, Path, Request, Response
 from starlette.background import BackgroundTask
@@ -50,6 +50,7 @@ from ledger.refusals import Ground, Refusal
 from ledger.signing.keys import from_public
 from ledger.signing.keys import key_id as key_id_of
 from ledger.system import clock
+from ledger.system.identifiers import new_id
 from ledger.vocabulary.registration import KeyRequest
 
 COOKIE = "case-ledger-trainee"
@@ -332,7 +333,7 @@ class PracticePages:
         if not exercise.setup or book is None:
             self._runs.begin(trainee, exercise.number, position, None)
             return
-        case_id, now = uuid4(), datetime.now(UTC)
+        case_id, now = new_id(), datetime.now(UTC)
         person, ids = InventedPerson.drawn(book, random.SystemRandom()), dict[str, UUID]()
         for version, step in enumerate(situation(exercise, book)):
             action = action_of(step, person, ids, now)

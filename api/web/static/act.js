@@ -8,6 +8,7 @@ import { check, count, list, mark } from "./field_errors.js";
 import { definitions, element, showReview, showTrouble } from "./form_parts.js";
 import { begin as beginSteps } from "./form_steps.js";
 import { controls, keptOf, nameOf, refill as refillField, saidOf, valueOf as valueAt } from "./form_values.js";
+import { newId } from "./identifiers.js";
 import * as keys from "./keys.js";
 import { issue } from "./sd_jwt.js";
 import * as person from "./person_dates.js";
@@ -33,7 +34,7 @@ function begin(form) {
   let seen = Number(form.dataset.version);
   const version = () => Math.max(seen, Number(document.getElementById("live")?.dataset.version ?? 0));
   // A new case has its id from the first letter on: what is signed twice can open it once.
-  let ownCase = form.dataset.case || crypto.randomUUID();
+  let ownCase = form.dataset.case || newId();
   const fields = [...form.querySelectorAll("[data-field]")];
   // The field has minutes. Unless a person changes it, the act has the seconds too: else it would
   // be earlier than what was recorded in the same minute before the page was opened.
@@ -250,7 +251,7 @@ function begin(form) {
       part("since-shown").replaceChildren(document.importNode(shown, true));
       part("since-go").textContent = text(isNew ? "act.open_another" : "act.sign_now");
       part("since-go").onclick = () => {
-        if (isNew) ownCase = crypto.randomUUID();
+        if (isNew) ownCase = newId();
         else seen = Number(shown.dataset.version);
         part("since").hidden = true;
         signOnce();
@@ -332,7 +333,7 @@ function begin(form) {
     part("since").hidden = true;
     trouble("");
     form.reset();
-    if (!form.dataset.case) ownCase = crypto.randomUUID();
+    if (!form.dataset.case) ownCase = newId();
     setToNow();
     for (const field of fields) controls(field).forEach(count);
     show(false);

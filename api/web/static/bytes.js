@@ -36,6 +36,8 @@ export function fromBase64url(text) {
   return bytes;
 }
 
+export const random = (size) => crypto.getRandomValues(new Uint8Array(size));
+
 export const hex = (bytes) =>
   Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 

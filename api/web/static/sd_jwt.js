@@ -1,11 +1,10 @@
 // Issues a case action as an SD-JWT (RFC 9901), in the form that ledger/signing/signed_action.py reads:
 // ledger fields in the clear, every other field a salted disclosure, decoys for what is left out.
 
-import { base64url, sha256, utf8 } from "./bytes.js";
+import { base64url, random, sha256, utf8 } from "./bytes.js";
+import { newId } from "./identifiers.js";
 import { sign } from "./keys.js";
 import { serverNow } from "./server_time.js";
-
-const random = (size) => crypto.getRandomValues(new Uint8Array(size));
 
 /** A number below `bound`, each equally likely. */
 function below(bound) {
@@ -41,7 +40,7 @@ export async function issue(key, {
   const signed = await Promise.all(disclosures.map(digest));
   while (signed.length < digests) signed.push(base64url(await sha256(random(32))));
   shuffle(signed);
-  const id = crypto.randomUUID();
+  const id = newId();
   const jwt = await sign(key, "case-action+sd-jwt", {
     iss: key.agency,
     iat: Math.floor(serverNow() / 1000),

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, LiteralString, NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 from psycopg import Connection
@@ -21,6 +21,7 @@ from psycopg.sql import Composed
 from ledger.signing.country_key import SealError
 from ledger.signing.signed_action import SignedAction
 from ledger.store.database import Database
+from ledger.system.identifiers import new_id
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.documents.chunk_encryption import (
     CHUNK_BYTES,
@@ -159,7 +160,7 @@ class ReceivedContents(ContentStandings):
         for one, digest in named:
             if connection.execute(known, (action.id, one.field)).fetchone() is not None:
                 continue
-            place, content_key = DocumentPlace(uuid4(), case_id, one.size), new_key()
+            place, content_key = DocumentPlace(new_id(), case_id, one.size), new_key()
             metadata = Metadata(sha256=one.sha256, media_type=one.media_type)
             group = one.level.group
             values = {

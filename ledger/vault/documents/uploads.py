@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 from psycopg import Connection
@@ -23,6 +23,7 @@ from ledger.refusals import Ground, Refusal
 from ledger.signing.country_key import SealError
 from ledger.store.database import Database
 from ledger.store.migrate import vault_role, vault_schema
+from ledger.system.identifiers import new_id
 from ledger.vault.access_log import open_for
 from ledger.vault.data_keys import DataKeys
 from ledger.vault.documents.chunk_encryption import (
@@ -131,7 +132,7 @@ class Uploads:
         node makes the content. Raises ``Refusal``
         (``case-documents-full``, or ``erased-case`` if the person was erased).
         """
-        place = DocumentPlace(uuid4(), case_id, size)
+        place = DocumentPlace(new_id(), case_id, size)
         content_key = new_key()
         metadata = Metadata(sha256=sha256, is_of_node=of_node)
         upload = Upload(place, agency, 0, False, metadata, content_key)
