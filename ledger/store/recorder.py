@@ -574,12 +574,12 @@ def _sealed(event: UnsealedEvent, position: int, recorded_at: datetime) -> Recor
     before, after = event_bytes.around(recorded_at)
     state = before + event.state + after
     return RecordedRow(
-        position=position,
-        originator_id=_uuid(event),
-        version=event.originator_version,
-        kind=event.topic,
-        state=state,
-        action_id=event.action_id,
-        recorded_at=recorded_at,
-        leaf_hash=merkle.leaf_hash(state),
+        position,
+        _uuid(event),
+        event.originator_version,
+        event.topic,
+        state,
+        event.action_id,
+        recorded_at,
+        merkle.leaf_hash(state),
     )
