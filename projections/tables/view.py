@@ -256,6 +256,14 @@ class View(PostgresTrackingRecorder):
             raise IntegrityError(f"{self.name} is past position {last} already")
         raise LostStepsError(f"{self.name} stands at {stands}, and {first} is not next")
 
+    def renew_statistics(self) -> None:
+        """Let the planner look at this slot's rows, which takes some tenths of a second at most.
+
+        PostgreSQL does so by itself, but only a minute after many rows came at once.
+        """
+        with self.datastore.get_connection() as connection:
+            connection.execute("SELECT views.renew_statistics(%s)", (f"{self.table}_{self.slot}",))
+
     def position(self) -> int:
         """Return the position that this slot stands at."""
         return self.max_tracking_id(Ledger.name) or 0

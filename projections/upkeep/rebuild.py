@@ -121,6 +121,7 @@ def _rebuild(
                     view.empty()
         for view in beside:
             view.begin_at(target)
+            view.renew_statistics()
     folder = Folder(history)
 
     def head() -> int:

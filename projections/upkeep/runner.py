@@ -34,6 +34,9 @@ PAGE = 500
 """How many events are written at once, at most."""
 _GATHER_SECONDS = 0.02
 """So long is waited after a page: where events are many, those that come are folded together."""
+LEAST_RENEWED = 1_000
+_RENEWED_PART = 5
+"""The planner looks at a view's rows again after this part of the ledger, or so many events."""
 _LOOK_SECONDS = 1.0
 """So often the ledger is looked at without a notice: a notice may be lost with its connection."""
 _NEWER_SECONDS = 5.0
@@ -50,6 +53,8 @@ class _Followed:
     stands: int
     failures: int = 0
     again_at: float = 0.0
+    written: int = 0
+    """Events since the planner looked at the view's rows."""
 
 
 class PageFolder:
@@ -113,6 +118,10 @@ class PageFolder:
             one.again_at = time.monotonic() + _BACKOFF.seconds(one.failures)
         else:
             one.stands, one.failures = steps[-1].event.position or 0, 0
+            one.written += len(steps)
+            if one.written >= max(LEAST_RENEWED, one.stands // _RENEWED_PART):
+                one.view.renew_statistics()
+                one.written = 0
 
     def _stop_before(self, position: int, group: Iterable[_Followed]) -> None:
         """Note that an event needs a later program, and look at it again only after a while."""

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from psycopg.sql import SQL, Identifier
 
 from ledger.application import Ledger, environment
 from ledger.events.event import ActionRecorded, recorded
@@ -26,7 +27,7 @@ from ledger.refusals import Refusal
 from ledger.signing import keys, sd_jwt
 from ledger.signing.signed_action import read_recorded
 from ledger.store.copy_reader import rows_by_case, rows_by_position, rows_of
-from ledger.store.database import set_role
+from ledger.store.database import APP_ROLE, set_role
 from ledger.store.datastore import LedgerDatastore
 from ledger.vocabulary import Action
 from ledger.vocabulary.registration import (
@@ -42,7 +43,9 @@ from projections.folds.state_json import StateDocuments, state_document
 from projections.tables.all_views import VIEWS
 from projections.tables.view import PROJECTOR_ROLE, EventHistory
 from projections.upkeep import rebuild as rebuilding
+from projections.upkeep import runner
 from projections.upkeep.rebuild import RebuildError, rebuild, rebuild_views
+from projections.upkeep.runner import PageFolder
 from tests.support.actions import opening
 from tests.support.agencies import PAST, Agencies
 from tests.support.amending import acceptance, proposal, random_amendment
@@ -381,3 +384,54 @@ def test_streams_give_each_row_once_in_their_order(followed: str) -> None:
         # Whoever needs no more of it lets go of it, and the connection is free again.
         assert next(rows_by_position(connection)) == rows[0]
         assert len(list(rows_by_position(connection))) == len(rows)
+
+
+def has_statistics(database: str) -> Mapping[str, bool]:
+    """Tell of each view's live rows whether the planner has looked at them."""
+    with psycopg.connect(database) as connection:
+        found = connection.execute(
+            "SELECT p.name, EXISTS (SELECT FROM pg_stats s WHERE s.schemaname = 'views'"
+            "   AND s.tablename = p.name || '_' || p.live_slot AND s.attname = 'slot')"
+            " FROM views.projections p WHERE p.name = ANY(%s)",
+            (list(VIEWS),),
+        ).fetchall()
+    return dict(found)
+
+
+def test_the_planner_looks_at_rebuilt_rows(followed: str) -> None:
+    filled = [name for name in VIEWS if view_rows(followed, name)]
+    assert set(filled) >= {"case_views", "audit_trail", "obligations"}
+    assert not any(has_statistics(followed).values())
+    rebuild_views(followed, processes=0)
+    assert all(has_statistics(followed)[name] for name in filled)
+
+
+def test_the_planner_looks_at_what_was_followed(
+    followed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled = [name for name in VIEWS if view_rows(followed, name)]
+    with psycopg.connect(followed, autocommit=True) as connection:
+        connection.execute("DELETE FROM views.tracking")
+        for name in VIEWS:
+            connection.execute(SQL("DELETE FROM views.{}").format(Identifier(VIEWS[name].table)))
+    monkeypatch.setattr(runner, "LEAST_RENEWED", 20)
+    datastore = LedgerDatastore(followed, pool_size=2, role=PROJECTOR_ROLE)
+    try:
+        pages = PageFolder(datastore, VIEWS.values())
+        while pages.step():
+            pass
+    finally:
+        datastore.close()
+    assert all(has_statistics(followed)[name] for name in filled)
+
+
+def test_a_projector_renews_statistics_of_views_alone(followed: str) -> None:
+    with psycopg.connect(followed, autocommit=True) as connection:
+        connection.execute(SQL("SET ROLE {}").format(Identifier(PROJECTOR_ROLE)))
+        for table in ("events", "projections; DROP TABLE views.tracking", "obligations"):
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                connection.execute("SELECT views.renew_statistics(%s)", (table,))
+        connection.execute("RESET ROLE")
+        connection.execute(SQL("SET ROLE {}").format(Identifier(APP_ROLE)))
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SELECT views.renew_statistics('obligations_a')")
