@@ -3,7 +3,8 @@
 import asyncio
 import ipaddress
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -21,6 +22,8 @@ READ_BYTES = 32 * 1024
 takes no more of the body. The event loops read 256 KiB at once, so 200 uploads would need 100 MB.
 """
 _VERSIONS = ("1.0", "1.1")
+_REFUSALS = 16
+"""Connections of one address, past its share, that are answered 429 at once; more are cut off."""
 
 
 class Forwarders:
@@ -53,6 +56,20 @@ class ConnectionsOfAddresses:
     def __init__(self, most: int) -> None:
         self._forwarders = Forwarders()
         self._open = OpenPlaces(most, "connections")
+        self._refusals = OpenPlaces(_REFUSALS, "refused connections")
+
+    def take(self, address: str) -> "Place | None":
+        """Return the place of one more connection.
+
+        It is one of the few places for a refusal where the address has its share. Returns ``None``
+        where these are taken too: the connection is cut off.
+        """
+        if self.enter(address):
+            return Place(partial(self.leave, address))
+        named = network(address)
+        if self._refusals.enter(named):
+            return Place(partial(self._refusals.leave, named), is_refused=True)
+        return None
 
     def enter(self, address: str) -> bool:
         """Count one more. Returns whether it may stay."""
@@ -64,6 +81,21 @@ class ConnectionsOfAddresses:
             self._open.leave(network(address))
 
 
+class Place:
+    """The place of one connection among those of its address, which it leaves once."""
+
+    def __init__(self, leave: Callable[[], None], *, is_refused: bool = False) -> None:
+        """Hold a place that ``leave`` frees. ``is_refused``: it is for a refusal alone."""
+        self.is_refused = is_refused
+        self._leave: Callable[[], None] | None = leave
+
+    def leave(self) -> None:
+        """Free the place, the first time."""
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+
+
 def _parsed(name: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     try:
         return ipaddress.ip_network(name)
@@ -71,9 +103,8 @@ def _parsed(name: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
         return None
 
 
-def bounded_protocol(connections_per_address: int) -> "type[SmallReads]":
+def bounded_protocol(counted: ConnectionsOfAddresses) -> "type[SmallReads]":
     """Make the protocol of one server, which counts its own connections."""
-    counted = ConnectionsOfAddresses(connections_per_address)
     inner = type("BoundedProtocolOfServer", (BoundedProtocol,), {"of_addresses": counted})
     own = {"parsing": inner, "buffer": memoryview(bytearray(READ_BYTES))}
     return type("SmallReadsOfServer", (SmallReads,), own)
@@ -92,29 +123,32 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        self._address: str | None = None
+        self.place: Place | None = None
         self._is_refused = False
         self._in_head = True
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        peer = transport.get_extra_info("peername")
-        address = str(peer[0]) if peer else ""
-        if self.of_addresses is not None and not self.of_addresses.enter(address):
+        if self.place is None and self.of_addresses is not None:
+            self.place = self.of_addresses.take(_address(transport))
+            if self.place is None:
+                self._is_refused = True
+                transport.abort()
+                return
+        if self.place is not None and self.place.is_refused:
             self._is_refused = True
             transport.write(_FULL)
             transport.close()
             return
-        self._address = address
         super().connection_made(transport)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.place is not None:
+            self.place.leave()
         if self._is_refused:
             return
-        if self.of_addresses is not None and self._address is not None:
-            self.of_addresses.leave(self._address)
         self._head_is_over()
         super().connection_lost(exc)
 
@@ -161,6 +195,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
+def _address(transport: asyncio.BaseTransport) -> str:
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if peer else ""
+
+
 class SmallReads(asyncio.BufferedProtocol):
     """Reads a connection in small pieces, by one buffer of all connections, and parses them.
 
@@ -173,8 +212,14 @@ class SmallReads(asyncio.BufferedProtocol):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         self._parsing = self.parsing(*given, **named)
+        self.has_begun = False
+
+    def hold(self, place: Place) -> None:
+        """Give the connection the place that was taken for it when it was accepted."""
+        self._parsing.place = place
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.has_begun = True
         self._parsing.connection_made(transport)  # type: ignore[arg-type]
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002

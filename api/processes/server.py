@@ -1,5 +1,6 @@
 """Runs the HTTP server of a node."""
 
+import asyncio
 import errno
 import io
 import logging
@@ -20,11 +21,12 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from api.http.http_protocol import bounded_protocol
+from api.http.http_protocol import ConnectionsOfAddresses, SmallReads, bounded_protocol
 from api.http.middleware import Contained
 from api.http.request_id import RequestId
 from api.http.request_metrics import shared_durations
 from api.http.shared_durations import SharedDurations
+from api.http.tls_acceptor import TlsAcceptor
 from api.node.node import Node
 from api.processes.app import create_app
 from api.processes.supervisor import AGAIN, EndedError, run_together
@@ -344,18 +346,50 @@ def server(app: FastAPI, settings: Settings, *, grace: int = 5) -> uvicorn.Serve
     Raises as :func:`tls_context`.
     """
     context = tls_context(settings)
+    connections = ConnectionsOfAddresses(settings.connections_per_address)
+    protocol = bounded_protocol(connections)
     config = uvicorn.Config(
         Contained(RequestId(app)),
-        http=bounded_protocol(settings.connections_per_address),  # type: ignore[arg-type]
+        http=protocol,  # type: ignore[arg-type]
         ws="none",
         log_config=None,
         access_log=False,  # a path would be logged whole; see api.http.middleware
         server_header=False,
         limit_concurrency=MAX_CONNECTIONS + settings.streams,
         timeout_graceful_shutdown=grace,
-        ssl_context_factory=None if context is None else lambda *_: context,
     )
-    return uvicorn.Server(config)
+    if context is None:
+        return uvicorn.Server(config)
+    return _TlsServer(config, context, connections, protocol)
+
+
+class _TlsServer(uvicorn.Server):
+    """A server that counts connections before their TLS handshake."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        context: ssl.SSLContext,
+        connections: ConnectionsOfAddresses,
+        protocol: type[SmallReads],
+    ) -> None:
+        super().__init__(config)
+        self._context = context
+        self._connections = connections
+        self._protocol = protocol
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then accept connections at these sockets."""
+        await super().startup(sockets=[])  # none at which uvicorn itself listens
+        make = partial(
+            self._protocol,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        for listening in sockets or []:
+            accepting = TlsAcceptor(listening, self._context, self._connections, make)
+            self.servers.append(cast("asyncio.Server", accepting))
 
 
 def _exporting() -> AbstractContextManager[bool]:
