@@ -8,6 +8,8 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -73,11 +75,25 @@ func readHash(line string) tlog.Hash {
 	return hash
 }
 
+// readFile reads a file of a directory, or of a node's address.
 func readFile(path ...string) []byte {
+	if isAddress(path[0]) {
+		answer, err := http.Get(strings.Join(path, "/"))
+		check(err, "request")
+		defer answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			refuse("%s: %s", path[len(path)-1], answer.Status)
+		}
+		content, err := io.ReadAll(answer.Body)
+		check(err, "answer")
+		return content
+	}
 	content, err := os.ReadFile(filepath.Join(path...))
 	check(err, "file")
 	return content
 }
+
+func isAddress(path string) bool { return strings.HasPrefix(path, "http://") }
 
 // blank splits a head of lines from what follows the first empty line.
 func blank(content []byte) ([]string, []byte) {
@@ -101,4 +117,3 @@ func hashes(lines []string) []tlog.Hash {
 	}
 	return found
 }
-

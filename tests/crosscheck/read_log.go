@@ -8,10 +8,8 @@
 package main
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -22,9 +20,6 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
-
-const height = 8
-const width = 1 << height
 
 // open verifies every signature of a checkpoint, all of which must be known.
 func open(content []byte, known note.Verifiers, signers int) (int64, tlog.Hash) {
@@ -42,30 +37,6 @@ func open(content []byte, known note.Verifiers, signers int) (int64, tlog.Hash) 
 	return size, readHash(lines[2])
 }
 
-// entries reads every bundle.
-func entries(directory string, size int64) [][]byte {
-	var found [][]byte
-	for n := int64(0); n*width < size; n++ {
-		tile := tlog.Tile{H: height, L: -1, N: n, W: width}
-		if rest := size - n*width; rest < width {
-			tile.W = int(rest)
-		}
-		content := readFile(directory, "tile/entries", strings.TrimPrefix(tile.Path(), "tile/8/data/"))
-		for len(content) > 0 {
-			if len(content) < 2 || len(content) < 2+int(binary.BigEndian.Uint16(content)) {
-				refuse("a bundle ends too early")
-			}
-			end := 2 + int(binary.BigEndian.Uint16(content))
-			found = append(found, content[2:end])
-			content = content[end:]
-		}
-	}
-	if int64(len(found)) != size {
-		refuse("%d entries, and the checkpoint says %d", len(found), size)
-	}
-	return found
-}
-
 func files(directory, name string) []string {
 	found, err := filepath.Glob(filepath.Join(directory, name, "*"))
 	check(err, name)
@@ -81,44 +52,7 @@ func main() {
 	known := note.VerifierList(keys...)
 	size, root := open(readFile(directory, "checkpoint"), known, len(keys))
 
-	// The tree is computed from the entries alone, then held against every tile.
-	var stored []tlog.Hash
-	reader := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
-		found := make([]tlog.Hash, len(indexes))
-		for i, index := range indexes {
-			if index >= int64(len(stored)) {
-				return nil, fmt.Errorf("no hash %d", index)
-			}
-			found[i] = stored[index]
-		}
-		return found, nil
-	})
-	all := entries(directory, size)
-	for n, entry := range all {
-		made, err := tlog.StoredHashesForRecordHash(int64(n), tlog.RecordHash(entry), reader)
-		check(err, "hashes")
-		stored = append(stored, made...)
-	}
-	computed, err := tlog.TreeHash(size, reader)
-	check(err, "root")
-	if computed != root {
-		refuse("the root is %v, and the checkpoint says %v", computed, root)
-	}
-	tiles := 0
-	for _, tile := range tlog.NewTiles(height, 0, size) {
-		// It lists every width that a growing tile had; an export has the last one.
-		if tile.N*width+int64(tile.W) != size>>(height*tile.L) && tile.W != width {
-			continue
-		}
-		tiles++
-		made, err := tlog.ReadTileData(tile, reader)
-		check(err, "tile")
-		path := "tile/" + strings.TrimPrefix(tile.Path(), "tile/8/")
-		if !bytes.Equal(made, readFile(directory, path)) {
-			refuse("%s is another", path)
-		}
-	}
-
+	reader, all, tiles := readTree(directory, size, root)
 	receipts := files(directory, "receipts")
 	for _, file := range receipts {
 		head, checkpoint := blank(readFile(file))

@@ -1,8 +1,10 @@
-// Verifies a receipt by a policy that another one replaced since, or before, with the file of
-// recorded policies. It uses the Go project's own signed notes and Merkle proofs.
+// Verifies receipts and exports by a policy that another one replaced since, or before, with the
+// file of recorded policies. It uses the Go project's own signed notes and Merkle proofs.
 //
-//	read_policies TRUSTED_POLICY POLICIES RECEIPT
+//	read_policies TRUSTED_POLICY POLICIES PROOF...
 //
+// A proof is a receipt, the directory of an export, or the address of a node's log (http://…/log),
+// of which only the hashes are public. POLICIES is a file, or such an address with /policies.
 // Ends with 1 and a reason where anything does not hold.
 package main
 
@@ -433,22 +435,41 @@ func main() {
 		}
 	}
 
-	lines, content := blank(readFile(os.Args[3]))
-	found := parse(string(content))
-	at := 0
-	for n, period := range h.Periods {
-		if period.Since <= found.size {
-			at = n
+	// holds verifies a checkpoint by the policy of its size.
+	holds := func(content string) checkpoint {
+		found := parse(content)
+		at := 0
+		for n, period := range h.Periods {
+			if period.Since <= found.size {
+				at = n
+			}
 		}
+		if at >= first {
+			readPolicy(h.Periods[at].Policy).verify(content)
+		} else {
+			continues(found)
+		}
+		return found
 	}
-	if at >= first {
-		readPolicy(h.Periods[at].Policy).verify(string(content))
-	} else {
-		continues(found)
+	for _, proof := range os.Args[3:] {
+		if isAddress(proof) {
+			found := holds(string(readFile(proof, "checkpoint")))
+			leaves := publicLeaves(proof, found.size, found.root)
+			fmt.Printf("%d hashes of %d hold\n", len(leaves), found.size)
+			continue
+		}
+		if about, err := os.Stat(proof); err == nil && about.IsDir() {
+			found := holds(string(readFile(proof, "checkpoint")))
+			_, all, _ := readTree(proof, found.size, found.root)
+			fmt.Printf("%d events of %d hold\n", len(all), found.size)
+			continue
+		}
+		lines, content := blank(readFile(proof))
+		found := holds(string(content))
+		entry, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(lines[1], "extra "))
+		check(err, "extra")
+		index := number(lines[2], "index")
+		check(tlog.CheckRecord(hashes(lines[3:]), found.size, found.root, index, tlog.RecordHash(entry)), "receipt")
+		fmt.Printf("position %d of %d holds\n", index+1, found.size)
 	}
-	entry, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(lines[1], "extra "))
-	check(err, "extra")
-	index := number(lines[2], "index")
-	check(tlog.CheckRecord(hashes(lines[3:]), found.size, found.root, index, tlog.RecordHash(entry)), "receipt")
-	fmt.Printf("position %d of %d holds\n", index+1, found.size)
 }

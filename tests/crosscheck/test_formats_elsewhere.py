@@ -2,8 +2,6 @@
 
 import base64
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,19 +30,11 @@ from ledger.publication.witness import AddCheckpointRequest
 from ledger.store.database import Database
 from tests.support.agencies import Agencies
 from tests.support.exports import receipt_of, recorded_policies
+from tests.support.go_programs import build, need_go
 from tests.support.logs import Log, signer
 
 ORIGIN = "ledger.example/crosscheck"
-GOCODE = Path("/usr/share/gocode")
-PROGRAMS = Path(__file__).parent
-
-
-def has_go() -> bool:
-    return shutil.which("go") is not None and (GOCODE / "src/golang.org/x/mod/sumdb").is_dir()
-
-
-if not has_go() and os.environ.get("CASE_LEDGER_TEST_CROSSCHECK") != "required":
-    pytest.skip("needs Debian's golang-go and golang-golang-x-mod-dev", allow_module_level=True)
+need_go(module=True)
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +45,6 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def policy_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("go") / "read_policies")
-
-
-def build(built: Path) -> Path:
-    """Compile the program of this name."""
-    env = os.environ | {"GO111MODULE": "off", "GOPATH": str(GOCODE), "GOFLAGS": ""}
-    env["GOCACHE"] = str(built.parent / "cache")
-    sources = [PROGRAMS / f"{built.name}.go", PROGRAMS / "formats.go"]
-    subprocess.run(["go", "build", "-o", built, *sources], check=True, env=env, cwd=built.parent)
-    return built
 
 
 @dataclass

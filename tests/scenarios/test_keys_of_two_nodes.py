@@ -1,11 +1,13 @@
 """Keys leaked, lost and replaced on a ledger node and on a country's node that follows it.
 
 Each by the commands of ``docs/key-loss.md``, under running nodes. Receipts and exports of before
-and after verify by the program and by the auditor's script. The tests are one story, in this order.
+and after verify by the program, by the auditor's script and by a program in Go. The tests are one
+story, in this order.
 """
 
 import base64
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ from tests.support.agencies import Agencies
 from tests.support.auditor import run_auditor
 from tests.support.command_line import ACT, CommandLine
 from tests.support.databases import new_database
+from tests.support.go_programs import build, need_go
 from tests.support.two_nodes import introduce, troubles
 from tests.support.waiting import until
 
@@ -345,6 +348,51 @@ def test_old_and_new_proofs_verify_by_the_oldest_and_the_newest_policy(world: Wo
         for what, path in checked:
             done = run_auditor(what, path, *trust)
             assert done.returncode == 0, done.stderr
+
+
+def test_a_program_written_elsewhere_verifies_both_nodes_by_any_policy(world: World) -> None:
+    """It takes receipts and exports of all times, and what both nodes serve to anybody now."""
+    need_go()
+    program = build(world.directory / "read_policies")
+    file = world.directory / "all-policies.json"
+    sizes = [word for made in world.proofs for word in ("--size", str(made.size))]
+    world.country.run("log", "policies", *sizes, "-o", str(file))
+    taken = [str(path) for made in world.proofs for path in (made.receipt, *made.exports)]
+    served = [f"{machine.url}/log" for machine in (world.ledger, world.country)]
+
+    def verify(policy: Path, *proofs: str) -> subprocess.CompletedProcess[str]:
+        words = [program, policy, file, *proofs]
+        return subprocess.run(words, capture_output=True, text=True, timeout=120)
+
+    for policy in world.policies:
+        done = verify(policy, *taken, *served)
+        assert done.returncode == 0, (policy.name, done.stderr)
+        expected = [
+            line
+            for made in world.proofs
+            for line in (f"position {made.position}", f"{made.size} events", f"{made.size} events")
+        ]
+        told = done.stdout.splitlines()
+        assert all(map(str.startswith, told, expected)), told
+        assert [line.split()[1:3] for line in told[-2:]] == [["hashes", "of"]] * 2
+    # The country's copy with another event, and with a checkpoint of the log key that leaked.
+    for name in ("changed", "leaked"):
+        shutil.copytree(world.proofs[-1].exports[1], export := world.directory / name)
+        if name == "changed":
+            bundle = next(p for p in (export / "tile" / "entries").rglob("*") if p.is_file())
+            content = bytearray(bundle.read_bytes())
+            content[-9] ^= 1
+            bundle.write_bytes(content)
+        else:
+            checkpoint = export / "checkpoint"
+            text = Note.parse(checkpoint.read_bytes()).text
+            leaked = private(world.directory / "log.jwk")
+            signer = SignerKey(Checkpoint.parse(text).origin, SignatureType.ED25519, leaked)
+            checkpoint.write_text(str(Note(text, (signer.sign(text),))))
+        refused = verify(world.policies[0], str(export))
+        assert refused.returncode == 1
+        said = {"changed": "the root is", "leaked": "no log key of the policy in force"}
+        assert said[name] in refused.stderr
 
 
 def key_id(vkey: str) -> str:
