@@ -198,7 +198,18 @@ def test_each_pod_has_few_rights_and_names_what_there_is() -> None:
 
 
 def test_the_schemas_of_kubernetes_accept_the_manifests() -> None:
-    validate = pytest.importorskip("kubernetes_validate")
+    """The oldest release that its project still mends is among them, and the newest."""
+    import kubernetes_validate
+
+    newest = kubernetes_validate.latest_version()
+    checked = 0
     for one in _manifests():
-        if not one["apiVersion"].startswith("postgresql.cnpg.io"):
-            validate.validate(one, "1.31", strict=True)
+        if not one["apiVersion"].startswith("postgresql.cnpg.io"):  # not of Kubernetes itself
+            for version in ("1.31", newest):
+                kubernetes_validate.validate(one, version, strict=True)
+            checked += 1
+    assert checked > 4
+    wrong = next(one for one in _manifests() if one["kind"] == "StatefulSet")
+    wrong["spec"]["template"]["spec"]["containers"][0]["imagePullPolice"] = "Always"
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, newest, strict=True)
