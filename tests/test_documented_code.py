@@ -43,7 +43,7 @@ def shown(text: str) -> Iterator[list[str]]:
         except ValueError:  # a quotation that the page shortens
             continue
         programs = [n for n, word in enumerate(words) if word in PROGRAM]
-        if programs and not {"docker", "curl", "git"} & set(words[: programs[0]]):
+        if programs and not {"docker", "curl", "git", "install"} & set(words[: programs[0]]):
             yield words[programs[0] + 1 :]
 
 
