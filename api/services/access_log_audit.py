@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from api.services.personal_data_access import PersonalDataAccess, Reader, asked_by
 from ledger.application import Ledger
 from ledger.procedure.protocol import COORDINATOR, OVERSIGHT, Agency, Operation
-from ledger.procedure.readings import Reading
+from ledger.procedure.readings import Reading, Sought
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vault.access_log import NO_CASE, EntryFilter, EntryPage
@@ -94,12 +94,14 @@ class AccessLogAudit:
         vault, look = self._looked(reader, only)
         return _pages(vault, only, look.seq, most)
 
-    def everything(self, reader: Reader, only: EntryFilter, *, most: int) -> SpanOfLog:
+    def everything(
+        self, reader: Reader, only: EntryFilter, *, most: int, sought: Sought
+    ) -> SpanOfLog:
         """Write the look down, and return at most ``most`` entries before it, and the changed ones.
 
-        Raises ``Refusal`` as :meth:`entries` does.
+        ``sought`` is in the entry of the look. Raises ``Refusal`` as :meth:`entries` does.
         """
-        vault, look = self._looked(reader, only)
+        vault, look = self._looked(reader, only, sought)
         log, before = vault.readings, look.seq
         found: list[Reading] = []
         changed: list[int] = []
@@ -114,7 +116,9 @@ class AccessLogAudit:
             look, found[::-1], tuple(sorted(changed)), begins_at, following is not None
         )
 
-    def _looked(self, reader: Reader, only: EntryFilter) -> tuple[Vault, Reading]:
+    def _looked(
+        self, reader: Reader, only: EntryFilter, sought: Sought | None = None
+    ) -> tuple[Vault, Reading]:
         check_may_audit(reader.agency)
         if only.case_id not in (None, NO_CASE):
             self._opening.case_of(reader, only.case_id)
@@ -122,7 +126,7 @@ class AccessLogAudit:
         # The same purpose as of a review: to protect the persons whose data was opened.
         asked = asked_by(reader, case_id, Operation.AUDIT, (), Purpose.PROTECTION)
         vault = self._vaults.of(reader.agency.party)
-        return vault, vault.readings.record(asked)
+        return vault, vault.readings.record(asked, sought=sought)
 
     def anchor(self, agency: Agency) -> AnchorStanding:
         """Return how far the ledger has fixed the access log of an agency's country.

@@ -19,7 +19,7 @@ from api.client.schemas.breach import (
     SignedAct,
     SuspectKey,
 )
-from api.services.access_log_audit import AccessLogAudit
+from api.services.access_log_audit import AccessLogAudit, check_may_audit
 from api.services.personal_data_access import Reader
 from ledger.application import Ledger
 from ledger.procedure.checks.taking_part import is_bound
@@ -30,7 +30,7 @@ from ledger.procedure.protocol import (
     Operation,
     Protocol,
 )
-from ledger.procedure.readings import Reading
+from ledger.procedure.readings import Reading, Sought
 from ledger.procedure.registry import RegisteredKey, Registry
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
@@ -107,9 +107,13 @@ class BreachReports:
         """
         until = asked.until or clock.now()
         span = EntryFilter(recorded_from=asked.since, recorded_before=until, with_nodes=True)
-        looked = self._audit.everything(reader, span, most=MOST_ENTRIES)
         registry, party = self._ledger.adopted(), reader.agency.party
+        check_may_audit(reader.agency)
         suspect = suspect_of(asked, registry, party)
+        named = asked.model_dump(include={"key_id", "member", "person", "agency", "since"})
+        looked = self._audit.everything(
+            reader, span, most=MOST_ENTRIES, sought=Sought(**named, until=until)
+        )
         readings = [one for one in looked.readings if suspect.made(one)]
         acts = self._views.signed_with(
             [key.id for key in suspect.keys], asked.since, until, limit=MOST_ACTS + 1

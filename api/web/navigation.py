@@ -55,7 +55,7 @@ def sections(caller: Caller) -> Sequence[NavigationEntry]:
         *((MEETING,) if role == COORDINATOR else ()),
         *((FIGURES,) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((AUDIT,) if role in (COORDINATOR, OVERSIGHT) else ()),
-        *((RETENTION,) if role == COORDINATOR else ()),
+        *((RETENTION,) if role in (COORDINATOR, OVERSIGHT) else ()),
         *((MISSING,) if role == COORDINATOR else ()),
         *((PARCELS,) if role == COORDINATOR else ()),
         *((WAITING,) if role in (COORDINATOR, OVERSIGHT) else ()),

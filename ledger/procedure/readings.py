@@ -42,6 +42,17 @@ class CopyKind(StrEnum):
     """The content whose digest was signed."""
 
 
+class Sought(LedgerModel):
+    """The suspect and the span of time of a report on a breach. One of the suspects is named."""
+
+    key_id: str | None = None
+    member: UUID | None = None
+    person: str | None = None
+    agency: str | None = None
+    since: UtcDatetime
+    until: UtcDatetime
+
+
 class Reading(LedgerModel):
     """One entry of the access log. It holds nothing of what was read."""
 
@@ -57,3 +68,5 @@ class Reading(LedgerModel):
     concerning: UUID | None = None
     """The release that the fields were taken out for, the annulled action that was reviewed, or the
     action whose document was opened."""
+    sought: Sought | None = None
+    """Of a report on a breach: so the log has that it was made, about whom, and of which time."""

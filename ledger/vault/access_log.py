@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from pydantic import ValidationError
 
 from ledger.procedure.protocol import Operation
-from ledger.procedure.readings import Asked, BasisNamed, CopyKind, Reading
+from ledger.procedure.readings import Asked, BasisNamed, CopyKind, Reading, Sought
 from ledger.store.database import Database
 from ledger.store.disk import until_given_way
 from ledger.store.migrate import vault_role, vault_schema
@@ -46,6 +46,7 @@ class NewEntry:
     refused_by: str | None = None
     concerning: UUID | None = None
     copy_kind: CopyKind | None = None
+    sought: Sought | None = None
 
     def reading(self, seq: int, at: datetime) -> Reading:
         """Return the entry under its number."""
@@ -58,6 +59,7 @@ class NewEntry:
             bases=self.bases,
             concerning=self.concerning,
             copy_kind=self.copy_kind,
+            sought=self.sought,
         )
 
 
@@ -114,10 +116,11 @@ class Readings:
         refused_by: str | None = None,
         concerning: UUID | None = None,
         copy_kind: CopyKind | None = None,
+        sought: Sought | None = None,
     ) -> Reading:
         """Write an entry; granted, unless a rule refused it. Durable on return."""
         (reading,) = self.record_all(
-            [NewEntry(asked, bases or {}, refused_by, concerning, copy_kind)]
+            [NewEntry(asked, bases or {}, refused_by, concerning, copy_kind, sought)]
         )
         return reading
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from api.cli import app
 from api.client import LedgerClient, RefusedError
+from api.client.schemas import AuditRequest
 from api.client.schemas.breach import BreachReport, BreachRequest
 from api.paper.privacy.page_parts import BLANK
 from ledger.procedure.protocol import Operation
@@ -110,6 +111,17 @@ def test_a_look_is_an_entry_and_the_span_is_kept(breach: Breach) -> None:
     first = breach.report(key_id=breach.key_id)
     assert first.look.asked.operation is Operation.AUDIT
     assert first.look.asked.case_id == NO_CASE
+    # It is on record that the report was made, on which key, and of which time.
+    sought = first.look.sought
+    assert sought is not None
+    assert (sought.key_id, sought.since, sought.until) == (
+        breach.key_id,
+        breach.since,
+        first.until,
+    )
+    with breach.node.client("xk-ombudsperson") as overseeing:
+        listed = overseeing.audit(AuditRequest(operation=Operation.AUDIT)).readings
+    assert first.look in listed
     again = breach.report(agency="xk-nac")
     assert first.look.seq in {one.seq for one in again.readings}
     earlier = breach.report(

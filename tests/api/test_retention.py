@@ -209,7 +209,7 @@ def test_what_was_announced_is_erased_after_its_days_and_says_so(
     with there.server.client("xk-dhtqnj") as police:
         with pytest.raises(RefusedError) as refused:
             list(police.retention())
-        assert refused.value.problem.rule == "coordinators-only"
+        assert refused.value.problem.rule == "coordinators-and-oversight"
         before = police.read(over, [FieldGroup.IDENTITY], Purpose.PROTECTION)
         assert (before.erased, [one.value for one in before.fields]) == (None, [NAME])
 
@@ -314,6 +314,12 @@ def test_a_coordinator_announces_and_extends_by_command(there: There) -> None:
     }
     listed = there.command("retention", "list", "-a", "xk-nac", "--within", "4000")
     assert "erasure approved (ME" in " ".join(listed.split())
+    # The data-protection authority reads the same, and may announce nothing.
+    by_authority = there.command(
+        "retention", "list", "-a", "xk-data-protection", "--within", "4000"
+    )
+    assert by_authority == listed
+    assert "act/retention_announced" not in there.page("xk-data-protection", "/retention")
     shown = json.loads(there.command("retention", "list", "-a", "xk-nac", "--schema"))
     assert "obstacles" in shown["$defs"]["RetainedCase"]["properties"]
     until(lambda: there.server.client("xk-nac").case(case_id).view.retention)

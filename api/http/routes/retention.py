@@ -1,4 +1,4 @@
-"""The cases that retention will erase, for coordinators; those erased, for oversight too."""
+"""The cases that retention will erase, and those erased, for coordinators and oversight bodies."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -34,7 +34,7 @@ def list_retention(
     """List the closed cases of the caller's country whose period of retention ends.
 
     The case whose period ends first is the first. Each case is announced, held, due without an
-    announcement, or kept for now.
+    announcement, or kept for now. For the country's coordinator and its oversight bodies.
     """
     party = caller.agency.party
     if case_id is not None:

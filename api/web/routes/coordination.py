@@ -82,6 +82,7 @@ def retention(request: Request, node: TheNode, caller: TheCaller) -> Response:
         caller,
         cosigned_until=found.cosigned_until,
         coming=found.cases,
+        announces=caller.agency.role == COORDINATOR,
         at_most=_RETAINED,
         erased=list(erased_cases(node, party, limit=_RETAINED)) if node.vaults.has(party) else [],
         days=_AHEAD.days,
