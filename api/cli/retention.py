@@ -10,7 +10,7 @@ from api.cli.output import fail, out, print_json
 
 app = typer.Typer(
     name="retention",
-    help="Retention: the cases whose data will be erased, and when. For coordinators and oversight.",
+    help="Retention: the cases whose data are erased, and when. For coordinators and oversight.",
     no_args_is_help=True,
 )
 _MARGIN = timedelta(hours=1)

@@ -159,7 +159,7 @@ def _lines(
             name=name,
             label=words.field(name) if stands else "",
             is_required=name in schema["required"],
-            form=_form(field, own),
+            form=_form(field, own, definitions),
             said=field.get("description", ""),
             level=words.picked(Level(stands["level"])) if "level" in stands else "",
             group=words.picked(FieldGroup(group)) if group else "",
@@ -172,9 +172,19 @@ def _lines(
         )
 
 
-def _form(field: Schema, own: Schema) -> str:
-    """Return the type of a value and its limits, such as ``string (date)`` or ``array 1..8``."""
+def _form(field: Schema, own: Schema, definitions: Mapping[str, Schema]) -> str:
+    """Return the type of a value and its limits, such as ``string (date)`` or ``array 1..8``.
+
+    A map from names to values has the form of both: ``object 1..24 {^[a-z]{2}$: string 1..200}``.
+    """
     told = [str(own.get("type", "string"))]
+    value = own.get("additionalProperties")
+    if isinstance(value, Mapping):
+        named = definitions.get(value.get("$ref", "").rpartition("/")[2], value)
+        keys = own.get("propertyNames", {}).get("pattern", "string")
+        return " ".join([*told, *_limits(own), f"{{{keys}: {_form(value, named, definitions)}}}"])
+    if told == ["object"] and "properties" not in own:
+        return "object {string: any}"
     if "format" in own:
         told.append(f"({own['format']})")
     told += _limits({**own, **field} if "items" not in field else own)
@@ -184,6 +194,11 @@ def _form(field: Schema, own: Schema) -> str:
 
 
 def _limits(schema: Schema) -> list[str]:
-    pairs = (("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems"))
+    pairs = (
+        ("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems"),
+        ("minProperties", "maxProperties"),
+    )  # fmt: skip
     found = [(schema.get(least), schema.get(most)) for least, most in pairs]
+    if "exclusiveMaximum" in schema:
+        found.append((schema.get("minimum"), schema["exclusiveMaximum"] - 1))
     return [f"{least or 0}..{most}" for least, most in found if most is not None]

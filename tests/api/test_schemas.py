@@ -180,6 +180,11 @@ def test_anyone_reads_the_api_as_pages_in_their_language(node: httpx.Client) -> 
     assert f"<code>Feminine</code> {wording('sq').picked(gender)}" in opening_page
     assert "police_action" in opening_page
     assert "<code>GET /v1/protocol</code>" in opening_page
+    # A map from languages to names has the form of both, and its sizes.
+    registered = pages["/docs/actions/agency_registered"].text
+    assert re.search(r"<code>object 1\.\.24 \{\^\[a-z\]\S+: string 1\.\.200\}</code>", registered)
+    assert "<code>object {string: any}</code>" in pages["/docs/actions/protocol_adopted"].text
+    assert "integer 1..9007199254740991" in pages["/docs/actions/amendment_accepted"].text
     assert marked("`<b>` [x](/docs) [y](//evil.example)") == (
         '<code>&lt;b&gt;</code> <a href="/docs">x</a> [y](//evil.example)'
     )
