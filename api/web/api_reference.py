@@ -179,7 +179,7 @@ def _form(field: Schema, own: Schema, definitions: Mapping[str, Schema]) -> str:
     """
     told = [str(own.get("type", "string"))]
     value = own.get("additionalProperties")
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         named = definitions.get(value.get("$ref", "").rpartition("/")[2], value)
         keys = own.get("propertyNames", {}).get("pattern", "string")
         return " ".join([*told, *_limits(own), f"{{{keys}: {_form(value, named, definitions)}}}"])
