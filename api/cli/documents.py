@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="document",
     no_args_is_help=True,
-    help="Documents of a case: add, file, list, download, sign, move or redact one.",
+    help="Documents of a case: add, file, list, download, sign, move, redact or compare one.",
 )
 
 KeepMetadata = Annotated[
@@ -229,8 +229,28 @@ def redact(
     asked: AsAgencyOrJson,
     case: CaseName,
     document_id: Document,
-    leave_out: Annotated[str, typer.Option(help="The pages to leave out, such as 2,5-7.")],
     purpose: ForPurpose,
+    leave_out: Annotated[
+        str | None, typer.Option(help="The pages to leave out, such as 2,5-7.")
+    ] = None,
+    mark: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A rectangle to hide: PAGE:LEFT,TOP,WIDTH,HEIGHT in percent of the page, such as"
+            " 1:10,20.5,40,3. May be repeated."
+        ),
+    ] = None,
+    own: Annotated[
+        Path | None,
+        typer.Option(
+            help="A version that you made yourself. The node compares it with the document.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    pages_marked: Annotated[
+        str | None, typer.Option(help="With --own: the pages of which it hides a part.")
+    ] = None,
     group: ItsGroup = None,
     new_group: Annotated[
         FieldGroup | None,
@@ -241,18 +261,50 @@ def redact(
     ] = None,
     basis: ForBasis = None,
 ) -> None:
-    """Add a version of a PDF or TIFF document without some of its pages, signed by the agency.
+    """Add a version of a PDF file or picture without some pages or parts, signed by the agency.
 
-    The node makes it. Each page that stays is a picture in a new file, so nothing of the others is
-    left: no text, thumbnail, attachment or metadata. It is released like another document.
+    The node makes it. Each page that stays is a picture in a new file, and what a mark hides is
+    black in it, so nothing else is left: no text, thumbnail, attachment or metadata. It is released
+    like another document. With `--own FILE` you make it, and pages that you do not name must look
+    as in the document.
     """
 
-    from api.cli.steps.moving_documents import found_document, redacted
+    from api.cli.steps.moving_documents import Hidden, found_document, page_mark, redacted
 
     with _recording(asked, case) as (client, case_id, record):
+        hidden = Hidden(leave_out, [page_mark(one) for one in mark or ()], own, pages_marked)
         document = found_document(client, case_id, document_id, group, purpose, basis)
-        added = redacted(client, document, leave_out, title, new_group or group, purpose, basis)
+        added = redacted(client, document, hidden, title, new_group or group, purpose, basis)
         record(document.case_id, added)
+
+
+@app.command()
+@asks
+def compare(
+    asked: AsAgencyOrJson,
+    case: CaseName,
+    document_id: Document,
+    purpose: ForPurpose,
+    basis: ForBasis = None,
+) -> None:
+    """Compare a redacted version with its original, page by page. Ends with 1 if they do not agree.
+
+    A node without the original only counts the pages of the version. It is a reading of each of the
+    two, which the access log records.
+    """
+
+    from api.cli.steps.moving_documents import told_comparison
+
+    with failures(asked.as_json), asked.client() as client:
+        case_id = client.case_named(case)
+        found = client.compare_version(case_id, document_id, purpose=purpose, basis=basis)
+        if asked.as_json:
+            print_json(found)
+        else:
+            for line in told_comparison(found):
+                out.print(line, soft_wrap=True)
+        if not found.agrees:
+            raise typer.Exit(1)
 
 
 @contextmanager

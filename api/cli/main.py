@@ -94,7 +94,7 @@ COMMANDS: Mapping[str, CommandPlace] = {
     ),
     "document": CommandPlace(
         ("documents",),
-        "Documents of a case: add, file, list, download, sign, move or redact one.",
+        "Documents of a case: add, file, list, download, sign, move, redact or compare one.",
     ),
     "review-destruction": CommandPlace(
         ("personal",), "Open what a proposed destruction would remove, to decide on it."

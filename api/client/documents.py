@@ -18,6 +18,7 @@ from api.client.schemas import Receipt, SubjectArchiveRequest
 from api.client.schemas.case_documents import (
     PICTURES,
     WITHOUT_METADATA,
+    ComparisonRequest,
     DocumentCopyRequest,
     DocumentInventory,
     DocumentPage,
@@ -26,8 +27,10 @@ from api.client.schemas.case_documents import (
     MadeDocuments,
     MadeKind,
     MakingRequest,
+    PageMark,
     RedactionRequest,
     UploadState,
+    VersionComparison,
 )
 from api.client.schemas.personal import HeldBack, HeldBackGround
 from ledger.procedure.readings import CopyKind
@@ -369,9 +372,16 @@ class DocumentsClient(ActionsClient):
         asked = {"purpose": purpose.value, **({"basis": basis.value} if basis else {})}
         return self._picture(f"/v1/cases/{case_id}/documents/{document_id}/preview", page, asked)
 
-    def upload_preview(self, case_id: UUID, upload_id: UUID, page: int = 1) -> DocumentPicture:
-        """Return a picture of a page of an upload. Raises ``RefusedError``."""
-        return self._picture(f"/v1/cases/{case_id}/uploads/{upload_id}/preview", page, {})
+    def upload_preview(
+        self, case_id: UUID, upload_id: UUID, page: int = 1, *, purpose: Purpose | None = None
+    ) -> DocumentPicture:
+        """Return a picture of a page of an upload. Raises ``RefusedError``.
+
+        A redacted version that the node made needs a purpose: the look is a reading of its
+        original.
+        """
+        asked = {"purpose": purpose.value} if purpose is not None else {}
+        return self._picture(f"/v1/cases/{case_id}/uploads/{upload_id}/preview", page, asked)
 
     def _picture(self, path: str, page: int, asked: Mapping[str, str]) -> DocumentPicture:
         answer = self._request("GET", path, params={**asked, "page": page})
@@ -395,17 +405,61 @@ class DocumentsClient(ActionsClient):
         self,
         case_id: UUID,
         document_id: UUID,
-        leave_out: str,
+        leave_out: str | None = None,
+        marks: Iterable[PageMark] = (),
         *,
         purpose: Purpose,
         basis: LegalBasis | None = None,
     ) -> UploadState:
-        """Make an upload of a document without some of its pages, such as ``2,5-7``, at the node.
+        """Make an upload of a document without some pages and parts of pages, at the node.
+
+        ``leave_out`` names pages, such as ``2,5-7``; ``marks`` are rectangles to hide. It is a
+        reading, which is written down. Raises ``RefusedError``.
+        """
+        asked = RedactionRequest(
+            leave_out=leave_out, marks=tuple(marks), purpose=purpose, basis=basis
+        )
+        return self._made_of(case_id, document_id, "redactions", asked)
+
+    def redacted_upload(
+        self,
+        case_id: UUID,
+        document_id: UUID,
+        upload: UUID,
+        leave_out: str | None = None,
+        pages_marked: str | None = None,
+        *,
+        purpose: Purpose,
+        basis: LegalBasis | None = None,
+    ) -> UploadState:
+        """Have the node compare an own upload with the document that it is a version of.
 
         It is a reading, which is written down. Raises ``RefusedError``.
         """
-        asked = RedactionRequest(leave_out=leave_out, purpose=purpose, basis=basis)
+        asked = RedactionRequest(
+            upload=upload,
+            leave_out=leave_out,
+            pages_marked=pages_marked,
+            purpose=purpose,
+            basis=basis,
+        )
         return self._made_of(case_id, document_id, "redactions", asked)
+
+    def compare_version(
+        self,
+        case_id: UUID,
+        document_id: UUID,
+        *,
+        purpose: Purpose,
+        basis: LegalBasis | None = None,
+    ) -> VersionComparison:
+        """Compare a redacted version with what its action says, and with its original.
+
+        It is a reading of both, which is written down. Raises ``RefusedError``.
+        """
+        asked = ComparisonRequest(purpose=purpose, basis=basis)
+        path = f"/v1/cases/{case_id}/documents/{document_id}/comparison"
+        return VersionComparison.model_validate_json(self._send_document(path, asked).content)
 
     def copy_document(
         self,

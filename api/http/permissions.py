@@ -255,6 +255,7 @@ _OPERATIONS: Mapping[Audience, tuple[str, ...]] = {
         "GET /v1/cases/{case_id}/documents/inventory",
         "POST /v1/cases/{case_id}/documents/made",
         "GET /v1/cases/{case_id}/documents/{document_id}/content",
+        "POST /v1/cases/{case_id}/documents/{document_id}/comparison",
         "POST /v1/cases/{case_id}/documents/{document_id}/copies",
         "GET /v1/cases/{case_id}/documents/{document_id}/preview",
         "POST /v1/cases/{case_id}/documents/{document_id}/redactions",

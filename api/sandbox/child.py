@@ -34,8 +34,11 @@ class Task(StrEnum):
     PICTURE = "picture"
     METADATA = "metadata"
     WITHOUT_METADATA = "without_metadata"
-    WITHOUT_PAGES = "without_pages"
-    """With ranges of pages as options, in JSON."""
+    REDACTED = "redacted"
+    """With ranges of pages to leave out and marks as options, in JSON."""
+    COMPARED = "compared"
+    """Of two contents, with their two media types. The options in JSON have the first one's size,
+    the ranges of pages that are left out, and the pages with marks."""
     MARKED = "marked"
     """With a strip as options: its width in four bytes, and its pixels in grey, row by row."""
 
@@ -45,10 +48,18 @@ def main(task: Task, media_type: str, page: int) -> None:
     # They are imported here, in the process that is to be locked, and nowhere else.
     from PIL import Image
 
-    from api.sandbox import found_metadata, marking, pictures, redaction, without_metadata
+    from api.sandbox import (
+        comparison,
+        found_metadata,
+        marking,
+        pictures,
+        redaction,
+        without_metadata,
+    )
 
-    pictures.prepare(media_type)
-    is_whole = task in (Task.WITHOUT_PAGES, Task.MARKED, Task.WITHOUT_METADATA)
+    for one in media_type.split(","):
+        pictures.prepare(one)
+    is_whole = task in (Task.REDACTED, Task.COMPARED, Task.MARKED, Task.WITHOUT_METADATA)
     try:
         seconds = WHOLE_CPU_SECONDS if is_whole else CPU_SECONDS
         lock_down(memory_bytes=MEMORY_BYTES, cpu_seconds=seconds)
@@ -63,10 +74,19 @@ def main(task: Task, media_type: str, page: int) -> None:
         if task is Task.METADATA:
             found = found_metadata.found_metadata(content, media_type)
             return _answer({"metadata": found})
-        if task is Task.WITHOUT_PAGES:
+        if task is Task.REDACTED:
             options, content = _with_options(content)
-            kept = redaction.without_pages(content, media_type, json.loads(options))
-            return _answer({"sha256": hashlib.sha256(kept).hexdigest()}, kept)
+            leave_out, rectangles = json.loads(options)
+            marks = [redaction.Mark(*one) for one in rectangles]
+            version, pages = redaction.redacted(content, media_type, leave_out, marks)
+            digest = hashlib.sha256(version).hexdigest()
+            return _answer({"sha256": digest, "pages": pages}, version)
+        if task is Task.COMPARED:
+            options, content = _with_options(content)
+            size, leave_out, marked = json.loads(options)
+            types = media_type.split(",")
+            pair = ((content[:size], types[0]), (content[size:], types[1]))
+            return _answer(comparison.compared(*pair, leave_out, set(marked))._asdict())
         if task is Task.MARKED:
             options, content = _with_options(content)
             width, grey = int.from_bytes(options[:4], "big"), options[4:]

@@ -19,7 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.client.schemas.case_documents import FoundMetadata
 from api.sandbox.child import Task
+from api.sandbox.comparison import MOST_DIFFERING
 from api.sandbox.failures import Failure, FailureError
+from ledger.vocabulary.documents import MOST_PAGES
 
 SECONDS: Final = 30.0
 """The process is killed after this time, with the reading of the content in it."""
@@ -32,6 +34,9 @@ _MOST_CONTENT_BYTES: Final = 256 * 1024 * 1024
 _READ_AT_ONCE: Final = 256 * 1024
 _COMMAND: Final = (sys.executable, "-I", "-m", "api.sandbox.child")
 _log = structlog.get_logger(__name__)
+
+
+_PageCount = Annotated[int, Field(ge=1, le=MOST_PAGES)]
 
 
 class _Failed(BaseModel):
@@ -61,6 +66,16 @@ class _MetadataHead(_Head):
 
 class _CopyHead(_Head):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _RedactedHead(_CopyHead):
+    pages: _PageCount
+
+
+class _ComparedHead(_Head):
+    pages_of_original: _PageCount
+    pages: _PageCount
+    differing: Annotated[tuple[_PageCount, ...], Field(max_length=MOST_DIFFERING)]
 
 
 class _MarkedHead(_Head):
@@ -114,20 +129,66 @@ def without_metadata(content: Iterable[bytes], media_type: str) -> Iterator[Copy
         yield Copy(head.bytes, head.sha256, rest)
 
 
+class RedactedCopy(NamedTuple):
+    """A version of a content, as the process announces it."""
+
+    pages: int
+    """The pages of the content that the version was made of."""
+    size: int
+    sha256: str
+    content: Iterator[bytes]
+
+
 @contextmanager
-def without_pages(
-    content: Iterable[bytes], media_type: str, leave_out: Sequence[tuple[int, int]]
-) -> Iterator[Copy]:
+def redacted(
+    content: Iterable[bytes],
+    media_type: str,
+    leave_out: Sequence[tuple[int, int]],
+    marks: Sequence[tuple[int, int, int, int, int]],
+) -> Iterator[RedactedCopy]:
     """Give a PDF of the pages that are not left out, while the process writes it.
 
-    ``leave_out`` has the first and the last page of each range. Raises ``FailureError``, also while
-    the copy is read.
+    ``leave_out`` has the first and the last page of each range, ``marks`` has page, left, top,
+    width and height of each rectangle to hide, in 1/10,000 of the page. Raises ``FailureError``,
+    also while the copy is read.
     """
-    options = json.dumps(leave_out).encode()
-    given = chain((len(options).to_bytes(4, "big"), options), content)
-    answer = _answer(Task.WITHOUT_PAGES, media_type, given, _CopyHead, seconds=WHOLE_SECONDS)
+    given = chain(_options([leave_out, marks]), content)
+    answer = _answer(Task.REDACTED, media_type, given, _RedactedHead, seconds=WHOLE_SECONDS)
     with answer as (head, rest):
-        yield Copy(head.bytes, head.sha256, rest)
+        yield RedactedCopy(head.pages, head.bytes, head.sha256, rest)
+
+
+class Comparison(NamedTuple):
+    """The outcome of a comparison of a version with its original, page by page."""
+
+    pages_of_original: int
+    pages: int
+    differing: Sequence[int]
+    """The original's pages that are said to be unchanged and look different."""
+
+
+def compared(
+    original: tuple[int, Iterable[bytes], str],
+    version: tuple[Iterable[bytes], str],
+    leave_out: Sequence[tuple[int, int]],
+    marked: Sequence[int],
+) -> Comparison:
+    """Compare a version with its original: size, content and media type; content and media type.
+
+    ``marked`` has the original's pages of which the version hides a part. Raises ``FailureError``.
+    """
+    size, content, media_type = original
+    given = chain(_options([size, leave_out, marked]), content, version[0])
+    types = f"{media_type},{version[1]}"
+    answer = _answer(Task.COMPARED, types, given, _ComparedHead, seconds=WHOLE_SECONDS)
+    with answer as (head, _):
+        return Comparison(head.pages_of_original, head.pages, head.differing)
+
+
+def _options(values: list[object]) -> Iterator[bytes]:
+    options = json.dumps(values).encode()
+    yield len(options).to_bytes(4, "big")
+    yield options
 
 
 class MarkedCopy(NamedTuple):

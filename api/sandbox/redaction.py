@@ -1,23 +1,30 @@
-"""Leaves pages out of a document: the other pages become pictures in a new PDF file.
+"""Hides pages and parts of pages of a document: the rest becomes pictures in a new PDF file.
 
-A page that is left out is not in the new file, and neither is anything else of the document: what
-was hidden on a page, text behind a picture, links, forms, attachments, thumbnails, metadata. A
-copy of the document's objects could not promise that, since pages share objects.
+A page that is left out is not in the new file. Of a page with marks, the pixels under each mark are
+black before the picture is coded. Nothing else of the document is in the new file: what was hidden
+on a page, text behind a picture, links, forms, attachments, thumbnails, metadata. A copy of the
+document's objects could not promise that, since pages share objects, and the places of the letters
+that stay tell the letters between them.
 
 It runs only in the locked process (:mod:`api.sandbox.child`).
 """
 
 import io
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from api.sandbox.failures import Failure, FailureError
 from api.sandbox.page_files import PagePicture, pdf_of
 from api.sandbox.pictures import as_rgb, opened, opened_pdf
 
-REDACTABLE: Final = frozenset({"application/pdf", "image/tiff"})
+if TYPE_CHECKING:
+    from pypdfium2 import PdfDocument
+
+REDACTABLE: Final = frozenset(
+    {"application/pdf", "image/tiff", "image/png", "image/jpeg", "image/heic"}
+)
 LONGEST_SIDE_PIXELS: Final = 2400
 """A page of A4 has about 200 dots an inch then."""
 _QUALITY: Final = 85
@@ -25,21 +32,71 @@ _POINTS_PER_INCH: Final = 72
 _USUAL_DOTS_PER_INCH: Final = 200
 _MOST_POINTS: Final = 14_400
 """The longest side of a page in a PDF file."""
+WHOLE: Final = 10_000
+"""The width and the height of each page, in the unit of marks."""
+_BEYOND_PIXELS: Final = 2
+"""A mark hides so many pixels beyond each edge: a preview has other pixels than the new page."""
 
 
-def without_pages(content: bytes, media_type: str, leave_out: Sequence[tuple[int, int]]) -> bytes:
-    """Return a PDF of the pages that are not left out.
+class Mark(NamedTuple):
+    """A rectangle to hide, in 1/10,000 of the page's width and height, from its upper left."""
 
-    ``leave_out`` has the first and the last page of each range. Raises ``FailureError``.
+    page: int
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+class Redacted(NamedTuple):
+    """A new file, and the number of pages of the document that it was made of."""
+
+    content: bytes
+    pages: int
+
+
+class _Pages(NamedTuple):
+    """The number of pages of a document, and the pictures of those that stay."""
+
+    number: int
+    pictures: Iterator[PagePicture]
+
+
+def redacted(
+    content: bytes,
+    media_type: str,
+    leave_out: Sequence[tuple[int, int]],
+    marks: Sequence[Mark] = (),
+) -> Redacted:
+    """Return a PDF of the pages that are not left out, without what is under the marks.
+
+    ``leave_out`` has the first and the last page of each range. A mark on a page that is left out
+    is of no effect. Raises ``FailureError``.
     """
     if media_type not in REDACTABLE:
         raise FailureError(Failure.NOT_REDACTABLE)
-    return pdf_of(_pages(content, media_type, leave_out))
+    pages = _pages(content, media_type, leave_out, marks)
+    return Redacted(pdf_of(pages.pictures), pages.number)
 
 
-def page_picture(image: Image.Image, width_points: float, height_points: float) -> PagePicture:
-    """Return a page with a picture, which keeps nothing of the picture but its pixels."""
+def hide(image: Image.Image, marks: Iterable[Mark]) -> Image.Image:
+    """Return a picture in red, green and blue, whose pixels under the marks are black."""
     image = as_rgb(image)
+    drawing = ImageDraw.Draw(image)
+    for mark in marks:
+        left = mark.left * image.width // WHOLE - _BEYOND_PIXELS
+        top = mark.top * image.height // WHOLE - _BEYOND_PIXELS
+        right = -(-(mark.left + mark.width) * image.width // WHOLE) - 1 + _BEYOND_PIXELS
+        bottom = -(-(mark.top + mark.height) * image.height // WHOLE) - 1 + _BEYOND_PIXELS
+        drawing.rectangle((left, top, right, bottom), fill="black")
+    return image
+
+
+def page_picture(
+    image: Image.Image, width_points: float, height_points: float, marks: Iterable[Mark] = ()
+) -> PagePicture:
+    """Return a page with a picture, which keeps nothing of the picture but its pixels."""
+    image = hide(image, marks)
     bands = image.split()
     is_grey = bands[0].tobytes() == bands[1].tobytes() == bands[2].tobytes()
     file = io.BytesIO()
@@ -62,19 +119,35 @@ def kept_pages(count: int, leave_out: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def _pages(
-    content: bytes, media_type: str, leave_out: Sequence[tuple[int, int]]
-) -> Iterator[PagePicture]:
+    content: bytes, media_type: str, leave_out: Sequence[tuple[int, int]], marks: Sequence[Mark]
+) -> _Pages:
     if media_type == "application/pdf":
-        yield from _of_pdf(content, leave_out)
-    else:
-        yield from _of_tiff(content, media_type, leave_out)
+        document = opened_pdf(content)
+        count = len(document)
+        kept = _kept(count, leave_out, marks)
+        return _Pages(count, _of_pdf(document, kept, marks))
+    image = opened(content, media_type)
+    count = getattr(image, "n_frames", 1) if media_type == "image/tiff" else 1
+    kept = _kept(count, leave_out, marks)
+    return _Pages(count, _of_frames(image, kept, marks))
 
 
-def _of_pdf(content: bytes, leave_out: Sequence[tuple[int, int]]) -> Iterator[PagePicture]:
+def _kept(count: int, leave_out: Sequence[tuple[int, int]], marks: Iterable[Mark]) -> list[int]:
+    if any(mark.page > count for mark in marks):
+        raise FailureError(Failure.NO_SUCH_PAGE)
+    return kept_pages(count, leave_out)
+
+
+def _of_page(marks: Iterable[Mark], number: int) -> list[Mark]:
+    return [mark for mark in marks if mark.page == number]
+
+
+def _of_pdf(
+    document: "PdfDocument", kept: Iterable[int], marks: Sequence[Mark]
+) -> Iterator[PagePicture]:
     import pypdfium2
 
-    document = opened_pdf(content)
-    for number in kept_pages(len(document), leave_out):
+    for number in kept:
         try:
             page = document[number - 1]
             width, height = page.get_size()
@@ -82,19 +155,20 @@ def _of_pdf(content: bytes, leave_out: Sequence[tuple[int, int]]) -> Iterator[Pa
             if not 0 < min(width, height) <= longest <= _MOST_POINTS:
                 raise FailureError(Failure.DAMAGED)
             bitmap = page.render(scale=LONGEST_SIDE_PIXELS / longest, rev_byteorder=True)
-            yield page_picture(bitmap.to_pil(), width, height)
+            yield page_picture(bitmap.to_pil(), width, height, _of_page(marks, number))
             page.close()
         except pypdfium2.PdfiumError:
             raise FailureError(Failure.DAMAGED) from None
 
 
-def _of_tiff(
-    content: bytes, media_type: str, leave_out: Sequence[tuple[int, int]]
+def _of_frames(
+    image: Image.Image, kept: Iterable[int], marks: Sequence[Mark]
 ) -> Iterator[PagePicture]:
-    image = opened(content, media_type)
-    for number in kept_pages(getattr(image, "n_frames", 1), leave_out):
-        image.seek(number - 1)
+    for number in kept:
+        if number > 1:
+            image.seek(number - 1)
         frame = ImageOps.exif_transpose(image.copy())
         frame.thumbnail((LONGEST_SIDE_PIXELS, LONGEST_SIDE_PIXELS))
         points = _POINTS_PER_INCH / _USUAL_DOTS_PER_INCH
-        yield page_picture(frame, frame.width * points, frame.height * points)
+        size = (frame.width * points, frame.height * points)
+        yield page_picture(frame, *size, _of_page(marks, number))

@@ -1,6 +1,8 @@
 """The documents of a case that a caller may know of."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from api.client.schemas.case_documents import DocumentSignature, ListedDocument
@@ -15,6 +17,7 @@ from ledger.vocabulary.documents import (
     DOCUMENT_FIELDS,
     CaseDocument,
     DocumentAdded,
+    VersionClaim,
     document_fields,
     shown_document,
 )
@@ -37,7 +40,7 @@ def listed_documents(
     }
     belongs = {one.action_id: UUID(one.value) for one in held if one.field == "belongs_to"}
     redacts = {one.action_id: UUID(one.value) for one in held if one.field == "redacts"}
-    left_out = {one.action_id: str(one.value) for one in held if one.field == "pages_left_out"}
+    claims = version_claims(held)
     signs = {one.action_id: UUID(one.value) for one in held if one.field == "signs"}
     first = [action for action in case.history if action in described and action not in signs]
     here = vault.documents.held(first)
@@ -66,7 +69,9 @@ def listed_documents(
             group=one.group,
             redacts=redacts.get(action),
             redacts_known=_may_be_redacted(case, redacts.get(action), act),
-            pages_left_out=left_out.get(action),
+            pages_left_out=claims[action].pages_left_out,
+            pages_marked=claims[action].pages_marked,
+            pages_of_original=claims[action].pages_of_original,
             received_from=one.received_from,
             is_here=action in here,
             document=document,
@@ -75,6 +80,18 @@ def listed_documents(
         )
 
     return [listed(action) for action in first]
+
+
+def version_claims(held: Iterable[Held]) -> Mapping[UUID, VersionClaim]:
+    """Return what actions say of the pages of the documents that they redact."""
+    said: dict[UUID, dict[str, Any]] = defaultdict(dict)
+    for one in held:
+        if one.field in VersionClaim._fields:
+            said[one.action_id][one.field] = one.value
+    empty = VersionClaim(None, None, None)
+    return defaultdict(
+        lambda: empty, {action: empty._replace(**fields) for action, fields in said.items()}
+    )
 
 
 def _may_be_redacted(case: Case, redacts: UUID | None, by: Act) -> bool:

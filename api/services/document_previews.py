@@ -86,9 +86,16 @@ class UploadPreviews:
     def __init__(self, uploads: DocumentUploads) -> None:
         self._uploads = uploads
 
-    def preview(self, agency: Agency, upload: Upload, page: int) -> Preview:
-        """Return a picture of a page of an upload. Raises as :func:`preview` does."""
-        content = self._content(agency, upload)
+    def preview(
+        self, agency: Agency, upload: Upload, page: int, *, is_read: bool = False
+    ) -> Preview:
+        """Return a picture of a page of an upload. Raises as :func:`preview` does.
+
+        ``is_read``: an entry of the access log has this look at what the node made the upload of.
+        """
+        content = (
+            self._uploads.content(agency, upload) if is_read else self._content(agency, upload)
+        )
         return preview(content, upload.metadata.media_type, page)
 
     def metadata(self, agency: Agency, upload: Upload) -> FileMetadata:
@@ -131,7 +138,8 @@ class UploadPreviews:
                 Ground.NOT_ALLOWED,
                 "upload-of-node",
                 "The node made this upload of what it holds, so it is not shown here. Look at the"
-                " document that it was made of, or at the new document once an action has it.",
+                " document that it was made of, or at the new document once an action has it. A"
+                " redacted version is shown for a purpose: name it.",
             )
         return self._uploads.content(agency, upload)
 

@@ -11,7 +11,7 @@ from ledger.application import Ledger
 from ledger.procedure.protocol import NODE, OVERSIGHT, Agency, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.vault.documents.chunk_encryption import CHUNK_BYTES
-from ledger.vault.documents.uploads import Upload, Uploads
+from ledger.vault.documents.uploads import Upload, Uploads, VersionOf
 from ledger.vault.vault import Vaults
 
 
@@ -98,6 +98,10 @@ class DocumentUploads:
         Raises ``Refusal`` (``upload-damaged``) if a chunk does not open. The upload is removed.
         """
         return self._vaults.of(agency.party).documents.content(upload)
+
+    def note_version(self, agency: Agency, upload: Upload, version: VersionOf) -> Upload:
+        """Keep with an agency's whole upload which document it is a version of."""
+        return self._vaults.of(agency.party).documents.note_version(upload, version)
 
     def _known(self, agency: Agency, case_id: UUID, upload_id: UUID) -> Upload:
         uploads = self._vaults.of(agency.party).documents

@@ -17,6 +17,7 @@ from ledger.vocabulary.documents import (
     DOCUMENT_FIELDS,
     CaseDocument,
     DocumentAdded,
+    VersionClaim,
     document_fields,
     document_of,
 )
@@ -33,7 +34,7 @@ def named_documents(
     without its document: then nothing is returned. An act that signs another act's document has no
     content of its own. Raises ``Refusal`` (``document-not-uploaded``, ``document-type``,
     ``unknown-belonging``, ``unknown-redacted``, ``unknown-signed``, ``another-document``,
-    ``minutes-signature``).
+    ``minutes-signature``, ``version-not-compared``, ``another-version``).
     """
     found = document_of(whole) if whole is not None else None
     if whole is None or found is None:
@@ -57,6 +58,8 @@ def named_documents(
         if not is_recorded:
             raise
         return ()
+    if isinstance(whole, DocumentAdded) and whole.redacts is not None and not is_recorded:
+        _check_version(vault, action, case_id, whole, document)
     return named
 
 
@@ -82,6 +85,35 @@ def _check_redacted(case: Case, redacts: UUID | None) -> None:
             "This case has no such document to leave pages out of. Name the action that added the"
             " document.",
             "act.redacts",
+        )
+
+
+def _check_version(
+    vault: Vault, action: SignedAction, case_id: UUID, added: DocumentAdded, document: CaseDocument
+) -> None:
+    """Check that this node knows an upload as the version that an act says it is.
+
+    The node made the version of the named document, or compared the two. Raises ``Refusal``.
+    """
+    uploads = vault.documents.with_content(case_id, action.agency, document.size, document.sha256)
+    known = uploads[0].metadata.version_of if uploads else None
+    if uploads and (known is None or known.document != added.redacts):
+        raise Refusal(
+            Ground.OUT_OF_PROCEDURE,
+            "version-not-compared",
+            "This node did not compare the document with the one that it is said to be a version"
+            " of. Have the node make the version, or compare your own one with the document.",
+            "act.redacts",
+        )
+    if known is not None and added.version_claim != VersionClaim(
+        known.pages_of_original, known.pages_left_out, known.pages_marked
+    ):
+        raise Refusal(
+            Ground.INVALID,
+            "another-version",
+            "The action says of the version's pages what this node did not find. Name the pages as"
+            " the node answered: `version_of` of the upload.",
+            "act.pages_left_out",
         )
 
 

@@ -1,9 +1,9 @@
 """Documents: the paper that belongs to an action or to the case."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -69,6 +69,54 @@ PageRanges = Annotated[
     AfterValidator(_ordered),
 ]
 """Pages of a document in order, such as ``2,5-7``. The first page is 1."""
+MOST_PAGES = 999_999
+PageCount = Annotated[int, Field(ge=1, le=MOST_PAGES)]
+"""The number of pages of a document."""
+
+
+def ranges_of(pages: Iterable[int]) -> str | None:
+    """Return pages as ranges in order, such as ``2,5-7``; ``None`` for no page."""
+    found: list[list[int]] = []
+    for page in sorted(set(pages)):
+        if found and found[-1][1] == page - 1:
+            found[-1][1] = page
+        else:
+            found.append([page, page])
+    said = (str(first) if first == last else f"{first}-{last}" for first, last in found)
+    return ",".join(said) or None
+
+
+def number_of_pages(ranges: str | None) -> int:
+    """Return how many pages ranges name."""
+    return sum(last - first + 1 for first, last in page_ranges(ranges)) if ranges else 0
+
+
+class VersionClaim(NamedTuple):
+    """The statement of a redacted version about its original. Each part may be unknown."""
+
+    pages_of_original: int | None
+    pages_left_out: str | None
+    pages_marked: str | None
+
+    @property
+    def pages(self) -> int | None:
+        """Return the number of pages that the version has by this statement, if it tells."""
+        if self.pages_of_original is None:
+            return None
+        return self.pages_of_original - number_of_pages(self.pages_left_out)
+
+
+def version_trouble(claim: VersionClaim) -> str | None:
+    """Return what contradicts itself in a statement about an original, or ``None``."""
+    left_out, marked = (page_ranges(one) if one else [] for one in claim[1:])
+    if any(first <= b and a <= last for first, last in marked for a, b in left_out):
+        return "hides a part of a page that it leaves out: name the page once"
+    if claim.pages is not None and claim.pages_of_original is not None:
+        if any(last > claim.pages_of_original for _, last in (*left_out, *marked)):
+            return "names a page that the document does not have"
+        if claim.pages < 1:
+            return "leaves out every page"
+    return None
 
 
 class CaseDocument(LedgerModel):
@@ -102,6 +150,10 @@ class DocumentAdded(Action):
     """The action whose document this one is a version of, without some of its content."""
     pages_left_out: OnCase[PageRanges | None] = None
     """The pages of that document which this one leaves out."""
+    pages_marked: OnCase[PageRanges | None] = None
+    """The pages of that document of which this one hides a part."""
+    pages_of_original: OnCase[PageCount | None] = None
+    """The number of pages of that document."""
     case_document: OnCase[CaseDocument | None] = None
     identity_document: Identity[CaseDocument | None] = None
     contact_document: Contact[CaseDocument | None] = None
@@ -117,19 +169,31 @@ class DocumentAdded(Action):
         named = {name for name in type(self).model_fields if getattr(self, name) is not None}
         if not named & set(DOCUMENT_FIELDS):
             raise ValueError(_NAMES_ONE)
-        if self.pages_left_out is not None and self.redacts is None:
-            raise ValueError("names the document whose pages it leaves out, in redacts")
+        for name in _OF_VERSIONS:
+            if getattr(self, name) is not None and self.redacts is None:
+                raise ValueError(f"names the document that {name} is about, in redacts")
+        if (wrong := version_trouble(self.version_claim)) is not None:
+            raise ValueError(wrong)
         if (wrong := contradiction(named)) is not None:
             raise ValueError(wrong)
         return self
 
+    @property
+    def version_claim(self) -> "VersionClaim":
+        """Return what the act says of the pages of the document that it redacts."""
+        return VersionClaim(self.pages_of_original, self.pages_left_out, self.pages_marked)
 
+
+_OF_VERSIONS = ("pages_left_out", "pages_marked", "pages_of_original")
 DOCUMENT_FIELDS: tuple[str, ...] = tuple(
     name for name in DocumentAdded.model_fields if name.endswith("_document")
 )
 DocumentAdded.between_fields = {
     "oneOf": [{"required": [name]} for name in DOCUMENT_FIELDS],
-    "dependentRequired": {"pages_left_out": ["redacts"], "signs": [DOCUMENT_FIELDS[0]]},
+    "dependentRequired": {
+        **{name: ["redacts"] for name in _OF_VERSIONS},
+        "signs": [DOCUMENT_FIELDS[0]],
+    },
     "dependentSchemas": {"signs": {"properties": {"redacts": False}}},
 }
 """The fields that may have a document, of any kind of action; the first is at ``case`` level.

@@ -15,19 +15,20 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
-from pypdf import PdfReader
+from pypdf import PdfReader, PdfWriter
 from rich.console import Console
 from typer.testing import CliRunner
 
 from api.background_jobs.vault_checker import vault_check
 from api.cli import app
+from api.cli.steps.moving_documents import addition
 from api.cli.steps.transfers import documents_table
 from api.client.assertion import make_assertion
 from api.client.client import LedgerClient
 from api.client.documents import DocumentFile
 from api.client.errors import RefusedError
 from api.client.schemas import Receipt
-from api.client.schemas.case_documents import ListedDocument, MadeKind
+from api.client.schemas.case_documents import ListedDocument, MadeKind, PageMark, UploadState
 from api.client.schemas.personal import HeldBackGround
 from api.http.chunk_places import ChunkPlaces
 from api.paper.subject_access.archive import ArchiveIndex
@@ -42,7 +43,7 @@ from ledger.vault.documents.uploads import place_of
 from ledger.vault.ownership import NotOwnerError
 from ledger.vault.vault_check import VaultFinding
 from ledger.vocabulary.coordination import ConsentGiven, Correction, MeetingHeld
-from ledger.vocabulary.documents import document_of
+from ledger.vocabulary.documents import DocumentAdded, document_of
 from ledger.vocabulary.levels import CASE, FieldGroup
 from ledger.vocabulary.picklists import (
     AgeGroup,
@@ -56,7 +57,7 @@ from ledger.vocabulary.picklists import (
 )
 from tests.api.test_document_uploads import ask, authorised, begun
 from tests.support.actions import START, opening
-from tests.support.papers import PDF, docx, pdf
+from tests.support.papers import PDF, docx, letter, pdf
 from tests.support.pictures import scan
 from tests.support.serving import Server
 from tests.support.sharing import register_country_keys
@@ -591,6 +592,7 @@ def test_a_version_without_pages_is_a_document_that_names_its_original(
         original, version = page.documents
         assert (original.redacts, version.redacts) == (None, original.id)
         assert (version.pages_left_out, version.group) == ("2,4", FieldGroup.IDENTITY)
+        assert (version.pages_of_original, version.pages_marked) == (4, None)
         assert (version.agency, version.document.title) == (AGENCY, "For the court")
         to = tmp_path / "version.pdf"
         client.download(case, version.id, to, purpose=Purpose.PROTECTION)
@@ -605,10 +607,93 @@ def test_a_version_without_pages_is_a_document_that_names_its_original(
         with pytest.raises(RefusedError) as unknown:
             client.append(stray, case, 3)
         assert unknown.value.problem.rule == "unknown-redacted"
+        # A document that this node did not compare with the original is no version of it.
+        stray = action.model_copy(update={"redacts": original.id})
+        with pytest.raises(RefusedError) as unknown:
+            client.append(stray, case, 3)
+        assert unknown.value.problem.rule == "version-not-compared"
     table = Console(width=300, file=io.StringIO())
     table.print(documents_table(page.documents))
     assert isinstance(table.file, io.StringIO)
     assert f"version of {original.id} without pages 2, 4" in table.file.getvalue()
+
+
+@pytest.mark.process
+def test_a_version_says_what_was_hidden_and_is_compared_with_its_original(
+    served: Server, file: Path, tmp_path: Path
+) -> None:
+    case, _ = opened(served)
+    writer = PdfWriter()
+    for line in ("Ana Marovic", "School", "Health"):
+        writer.append(io.BytesIO(letter(line)))
+    writer.write(file)
+    receipt = added(served, case, 1, file, FieldGroup.IDENTITY)
+    asked = ("document", "redact", case, receipt.action_id, "--purpose", "protection")
+    own = ("-g", "identity", "-a", AGENCY)
+    hidden = ("--mark", "1:20,10,60,4", "--leave-out", "3", "--title", "Version")
+    command(served, tmp_path, *asked, *hidden, *own)
+    compare = ("document", "compare", case)
+    to = ("--purpose", "protection", "-a", AGENCY)
+    with served.client(AGENCY) as client:
+
+        def listed() -> Sequence[ListedDocument]:
+            return client.documents(case, [FieldGroup.IDENTITY], Purpose.PROTECTION).documents
+
+        original, version = listed()
+        assert (version.pages_left_out, version.pages_marked) == ("3", "1")
+        assert version.pages_of_original == 3
+        assert "Each page that is said" in command(served, tmp_path, *compare, version.id, *to)
+        assert "not-a-version" in command(served, tmp_path, *compare, original.id, *to, code=2)
+        # What the version is said to be must be what the node found.
+        made = client.redact_document(
+            case, original.id, None, [mark(2)], purpose=Purpose.PROTECTION
+        )
+        picture = client.upload_preview(case, made.id, 2, purpose=Purpose.PROTECTION)
+        before = client.preview(case, original.id, 2, purpose=Purpose.PROTECTION)
+        assert (picture.pages, before.pages) == (3, 3)
+        assert picture.picture != before.picture
+        entries = [one for one in client.readings(case).readings if one.granted]
+        assert [one.concerning for one in entries[-3:]] == [original.id] * 3
+        assert made.version_of is not None
+        for untrue, rule in (
+            ({"pages_marked": None}, "another-version"),
+            ({"pages_of_original": 4}, "another-version"),
+            ({"redacts": version.id}, "version-not-compared"),
+        ):
+            action = version_action(made, original) | untrue
+            with pytest.raises(RefusedError) as refused:
+                client.append(DocumentAdded.model_validate(action), case, 3)
+            assert refused.value.problem.rule == rule
+        # An own version: what it changes must be said.
+        writer = PdfWriter()
+        for line in ("Ana Marovic", "[hidden]", "Health"):
+            writer.append(io.BytesIO(letter(line)))
+        writer.write(ours := tmp_path / "ours.pdf")
+        refused_by = command(
+            served, tmp_path, *asked, "--own", ours, "--pages-marked", "1", *own, code=2
+        )
+        assert "version-differs" in refused_by
+        refused_by = command(
+            served, tmp_path, *asked, "--own", ours, "--leave-out", "2", *own, code=2
+        )
+        assert "version-pages" in refused_by
+        command(served, tmp_path, *asked, "--own", ours, "--pages-marked", "2", *own)
+        assert listed()[-1].pages_marked == "2"
+        # A file of which the node draws no page is a version that says so: it names no number.
+        (office := tmp_path / "letter.docx").write_bytes(docx())
+        command(served, tmp_path, *asked, "--own", office, "--pages-marked", "1-3", *own)
+        assert (listed()[-1].pages_marked, listed()[-1].pages_of_original) == ("1-3", None)
+
+
+def mark(page: int) -> PageMark:
+    return PageMark(page=page, left=2_000, top=1_000, width=6_000, height=400)
+
+
+def version_action(made: UploadState, original: ListedDocument) -> dict[str, object]:
+    """Return the content of the action that adds a version, as the node answered."""
+    assert made.version_of is not None
+    content = addition(original, made, FieldGroup.IDENTITY, None).model_dump(exclude_none=True)
+    return content | {"redacts": original.id} | made.version_of.model_dump(exclude={"document"})
 
 
 def test_all_documents_of_a_person_are_one_archive(

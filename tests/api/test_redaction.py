@@ -1,17 +1,22 @@
-"""Pages are left out of a document for good: nothing of them is left in the new file."""
+"""Pages and parts of pages are hidden for good: nothing of them is left in the new file."""
 
 import io
+from collections.abc import Sequence
 
+import pypdfium2
 import pytest
 from PIL import Image, ImageChops
 from pydantic import TypeAdapter, ValidationError
 from pypdf import PdfReader, PdfWriter
 from pypdf.annotations import FreeText
 
+from api.sandbox import process, redaction
+from api.sandbox.comparison import compared
 from api.sandbox.failures import Failure, FailureError
-from api.sandbox.redaction import kept_pages, without_pages
+from api.sandbox.redaction import Mark, kept_pages
 from ledger.vocabulary.documents import PageRanges, page_ranges
-from tests.support.pictures import drawn, encoded, exif
+from tests.support.papers import DOCX, docx, letter
+from tests.support.pictures import HEIC, drawn, encoded, exif
 
 HIDDEN = "zqHiddenElsewhere"
 
@@ -33,8 +38,14 @@ def secretive(pages: int) -> bytes:
     return file.getvalue()
 
 
-def redacted(content: bytes, leave_out: str, media_type: str = "application/pdf") -> bytes:
-    return without_pages(content, media_type, page_ranges(leave_out))
+def redacted(
+    content: bytes,
+    leave_out: str | None = None,
+    media_type: str = "application/pdf",
+    marks: Sequence[Mark] = (),
+) -> bytes:
+    ranges = page_ranges(leave_out) if leave_out else ()
+    return redaction.redacted(content, media_type, ranges, marks).content
 
 
 def colours_of(pdf: bytes) -> list[tuple[int, ...]]:
@@ -65,6 +76,99 @@ def test_pages_are_left_out_with_all_that_is_behind_them() -> None:
     assert redacted(content, "2,4-5") == kept
 
 
+SECRET = "Ana Marovic 2011"
+
+
+def rendered(pdf: bytes, page: int = 1) -> Image.Image:
+    shown: Image.Image = pypdfium2.PdfDocument(pdf)[page - 1].render(scale=2).to_pil()
+    return shown.convert("L")
+
+
+def words(pdf: bytes) -> str:
+    pages = [page.get_textpage().get_text_bounded() for page in pypdfium2.PdfDocument(pdf)]
+    return "".join(pages) + "".join(
+        page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages
+    )
+
+
+def test_nothing_under_a_mark_is_left_in_bytes_text_or_pixels() -> None:
+    """Two letters that differ under the mark alone give the same version, to the byte."""
+    plain, other = letter(f"The child is {SECRET} of Bar"), letter("The child is nobody of Bar")
+    assert SECRET in words(plain)
+    name = Mark(1, 2_000, 1_000, 6_000, 400)
+    before = rendered(plain).crop((240, 170, 900, 230))
+    assert before.getextrema() != (0, 0)
+    kept = redacted(plain, marks=[name])
+    assert words(kept).strip() == ""
+    for part in SECRET.split():
+        assert part.encode() not in kept
+    page = rendered(kept)
+    width, height = page.size
+    edges = (width // 5, height // 10, width * 4 // 5, height * 14 // 100)
+    assert page.crop(edges).getextrema()[1] <= 8
+    # What lies under the mark has no part in the new file: another text there changes no byte.
+    assert redacted(other, marks=[name]) == kept
+    # Above and below it, the page looks as before.
+    for box in ((0, 0, width, height // 12), (0, height // 6, width, height)):
+        difference = ImageChops.difference(page.crop(box), rendered(plain).crop(box))
+        assert difference.getextrema()[1] < 100
+    assert "Another line" in words(plain)
+
+
+@pytest.mark.process
+def test_a_mark_hides_whole_pixels_at_each_edge_of_each_type_of_file() -> None:
+    white = Image.new("RGB", (301, 403), "white")
+    tiff = encoded(white, "TIFF", save_all=True, append_images=[white])
+    corners = [Mark(1, 0, 0, 1, 1), Mark(1, 9_999, 9_999, 1, 1), Mark(1, 3_333, 3_333, 333, 333)]
+    for content, media_type in (
+        (encoded(white, "PNG"), "image/png"),
+        (encoded(white, "JPEG", exif=exif(6).tobytes()), "image/jpeg"),
+        (tiff, "image/tiff"),
+    ):
+        (page, *_) = PdfReader(io.BytesIO(redacted(content, None, media_type, corners))).pages
+        image = page.images[0].image
+        assert image is not None
+        # A picture that lies on its side is hidden as its preview shows it.
+        assert image.size == ((403, 301) if media_type == "image/jpeg" else (301, 403))
+        for x, y in ((0, 0), (image.width - 1, image.height - 1)):
+            assert image.convert("L").getpixel((x, y)) < 30
+        hidden = image.convert("L").crop(
+            (image.width // 3, image.height // 3, image.width * 11 // 30, image.height * 11 // 30)
+        )
+        assert hidden.getextrema()[1] < 30
+        assert image.convert("L").getpixel((image.width // 2, image.height // 2)) > 240
+    with process.redacted([HEIC], "image/heic", (), [(1, 0, 0, 10_000, 10_000)]) as made:
+        black = b"".join(made.content)
+    assert rendered(black).getextrema()[1] < 8
+
+
+@pytest.mark.process
+def test_a_version_is_compared_with_its_original_page_by_page() -> None:
+    pages = PdfWriter()
+    for text in ("One, two", "Three", "Four"):
+        pages.append(io.BytesIO(letter(text)))
+    pages.write(file := io.BytesIO())
+    original = (file.getvalue(), "application/pdf")
+    version = redacted(original[0], "3", marks=[Mark(2, 1_000, 1_000, 3_000, 400)])
+    ours = (version, "application/pdf")
+    assert compared(original, ours, [(3, 3)], [2]) == (3, 2, [])
+    # A mark that is not named is found, and so is a page that was left out besides.
+    assert compared(original, ours, [(3, 3)], []).differing == [2]
+    assert compared(original, ours, [], [2]) == (3, 2, ())
+    # So are a comma that is gone, and pages in another order.
+    pages = PdfWriter()
+    for text in ("One two", "Three"):
+        pages.append(io.BytesIO(letter(text)))
+    pages.write(file := io.BytesIO())
+    assert compared(original, (file.getvalue(), "application/pdf"), [(3, 3)], []).differing == [1]
+    # A scan of the same page, coded again, looks alike.
+    scanned = encoded(rendered(letter("One, two")).convert("RGB"), "JPEG", quality=75)
+    found = process.compared(
+        (len(original[0]), [original[0]], original[1]), ([scanned], "image/jpeg"), [(2, 3)], []
+    )
+    assert found == (3, 1, ())
+
+
 def test_frames_are_left_out_of_a_scan_of_several_pages() -> None:
     frames = [Image.new("RGB", (300, 400), colour) for colour in ("red", "green", "blue")]
     scan = encoded(
@@ -92,7 +196,8 @@ def test_a_page_that_stays_looks_as_before() -> None:
         (encoded(drawn(), "PDF"), "1", "application/pdf", Failure.NOTHING_LEFT),
         (encoded(drawn(), "PDF"), "2", "application/pdf", Failure.NO_SUCH_PAGE),
         (b"%PDF-1.7 cut", "1", "application/pdf", Failure.DAMAGED),
-        (encoded(drawn(), "PNG"), "1", "image/png", Failure.NOT_REDACTABLE),
+        (encoded(drawn(), "PNG"), "1", "image/png", Failure.NOTHING_LEFT),
+        (docx(), "1", DOCX, Failure.NOT_REDACTABLE),
     ],
 )
 def test_what_cannot_be_left_out_is_said(

@@ -1,16 +1,24 @@
-"""Add a copy of a document: in the right place, or without some of its pages."""
+"""Add a copy of a document: in the right place, or without some of its content."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 from api.cli.steps.sending import present_version, send_together
 from api.client import LedgerClient, RefusedError
-from api.client.schemas.case_documents import ListedDocument, UploadState
+from api.client.schemas.case_documents import (
+    ListedDocument,
+    PageMark,
+    UploadState,
+    VersionComparison,
+)
 from ledger.system.identifiers import new_id
 from ledger.vocabulary import Action
 from ledger.vocabulary.coordination import Correction
-from ledger.vocabulary.documents import DocumentAdded, field_of
+from ledger.vocabulary.documents import DocumentAdded, field_of, ranges_of
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import CorrectionEffect, CorrectionReason, LegalBasis, Purpose
 
@@ -34,6 +42,47 @@ def found_document(
         f"the case has no such document {where}; name its field group with --group, and see"
         " `case-ledger document list`"
     )
+
+
+class Hidden(NamedTuple):
+    """What a redacted version hides of its original."""
+
+    leave_out: str | None
+    """Pages, such as ``2,5-7``."""
+    marks: Sequence[PageMark] = ()
+    own: Path | None = None
+    """A version that the agency made itself."""
+    pages_marked: str | None = None
+    """The pages of which that version hides a part."""
+
+
+def page_mark(text: str) -> PageMark:
+    """Return a mark of ``PAGE:LEFT,TOP,WIDTH,HEIGHT`` in percent. Raises ``ValueError``."""
+    found = re.fullmatch(r"(\d+):([\d.]+),([\d.]+),([\d.]+),([\d.]+)", text)
+    if found is None:
+        raise ValueError(
+            f"{text} is no mark: write PAGE:LEFT,TOP,WIDTH,HEIGHT, such as 1:10,20,40,3"
+        )
+    left, top, width, height = (round(100 * float(one)) for one in found.groups()[1:])
+    return PageMark(page=int(found[1]), left=left, top=top, width=width, height=height)
+
+
+def told_comparison(found: VersionComparison) -> Iterator[str]:
+    """Yield lines on what a node found of a redacted version."""
+    yield f"The version has {found.pages} pages."
+    if found.pages_said is not None and found.pages_said != found.pages:
+        yield f"By what its action says it has {found.pages_said}."
+    if not found.is_compared:
+        yield "This node does not have the original, so no page is compared."
+        return
+    yield f"The original has {found.pages_of_original} pages."
+    if found.differing:
+        pages = ranges_of(found.differing)
+        yield f"Said to be unchanged, and different: pages {pages} of the original."
+    elif found.agrees:
+        yield "Each page that is said to be unchanged looks as in the original."
+    else:
+        yield "The numbers of pages do not agree with what the action says."
 
 
 def recorder(client: LedgerClient, url: str, as_json: bool) -> Callable[[UUID, Action], None]:
@@ -67,19 +116,37 @@ def addition(
 def redacted(
     client: LedgerClient,
     document: ListedDocument,
-    leave_out: str,
+    hidden: Hidden,
     title: str | None,
     group: FieldGroup | None,
     purpose: Purpose,
     basis: LegalBasis | None,
 ) -> DocumentAdded:
-    """Return the action that adds a version of a document without some of its pages."""
-    upload = client.redact_document(
-        document.case_id, document.id, leave_out, purpose=purpose, basis=basis
-    )
+    """Return the action that adds a version of a document without what is hidden.
+
+    Raises ``ValueError`` if the upload is no version of the document.
+    """
+    case, action = document.case_id, document.id
+    if hidden.own is None:
+        upload = client.redact_document(
+            case, action, hidden.leave_out, hidden.marks, purpose=purpose, basis=basis
+        )
+    else:
+        sent = client.upload(case, hidden.own)
+        upload = client.redacted_upload(
+            case,
+            action,
+            sent.id,
+            hidden.leave_out,
+            hidden.pages_marked,
+            purpose=purpose,
+            basis=basis,
+        )
+    if upload.version_of is None:
+        raise ValueError("the node runs an earlier program: update it")
     added = addition(document, upload, group, document.belongs_to)
-    content = added.model_dump(exclude_none=True)
-    content |= {"redacts": document.id, "pages_left_out": leave_out}
+    content = added.model_dump(exclude_none=True) | {"redacts": document.id}
+    content |= upload.version_of.model_dump(exclude={"document"}, exclude_none=True)
     if title is not None:
         content[field_of(group)]["title"] = title
     return DocumentAdded.model_validate(content)

@@ -40,8 +40,10 @@ def _version(document: ListedDocument) -> str:
         return ""
     ranges = (document.pages_left_out or "").replace(",", ", ")
     without = f" without pages {ranges}" if ranges else ", redacted"
+    if document.pages_marked:
+        without += f", parts hidden on pages {document.pages_marked.replace(',', ', ')}"
     unknown = "" if document.redacts_known else ", which this case does not have"
-    claim = f"{document.agency} says so; nothing compares the two"
+    claim = f"{document.agency} says so; see `case-ledger document compare`"
     return f"\n[dim]version of {document.redacts}{unknown}{without} ({claim})[/]"
 
 

@@ -1,17 +1,30 @@
 """Documents of a case, and their uploads."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from api.client.schemas.document import Document
 from ledger.procedure.readings import Reading
-from ledger.vocabulary.documents import CaseDocument, PageRanges
+from ledger.vocabulary.documents import CaseDocument, PageCount, PageRanges
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import LegalBasis, Purpose
 from ledger.vocabulary.types import AgencyId, Country, LanguageTag
+
+
+class VersionOfDocument(Document):
+    """The document that an upload is a version of: the node made it, or compared the two."""
+
+    document: UUID
+    """The action that has the document: `redacts` of the action that adds the version."""
+    pages_of_original: int | None = None
+    """``None`` if no page could be compared, as of a DOCX file."""
+    pages_left_out: str | None = None
+    """The pages that the version leaves out, such as ``2,5-7``."""
+    pages_marked: str | None = None
+    """The pages of which the version hides a part."""
 
 
 class UploadState(Document):
@@ -27,6 +40,8 @@ class UploadState(Document):
     """In hexadecimal, as it was declared."""
     media_type: str | None
     """By the content, once it is whole."""
+    version_of: VersionOfDocument | None = None
+    """The document that it is a version of, with the fields that its action must state."""
 
 
 class DocumentSignature(Document):
@@ -123,12 +138,17 @@ class ListedDocument(Document):
     redacts: UUID | None = None
     """The document that this one is a version of, without some of its content.
 
-    It and the pages left out are a claim of the agency: nothing compares the two contents.
+    It and what it says of pages are the statement of the agency. The node of its country made the
+    version or compared the two. Another country can only compare them once it has both.
     """
     redacts_known: bool = False
     """True if the case has that document, recorded before this one."""
     pages_left_out: str | None = None
     """The pages of that document which this one leaves out, such as ``2,5-7``."""
+    pages_marked: str | None = None
+    """The pages of that document of which this one hides a part."""
+    pages_of_original: int | None = None
+    """The number of pages of that document."""
     group: FieldGroup | None
     """The field group; ``None`` at ``case`` level."""
     received_from: Country | None
@@ -190,13 +210,80 @@ class DocumentPage(Document):
     Their documents at ``case`` level are listed all the same."""
 
 
-class RedactionRequest(Document):
-    """The pages to leave out of a document, and the reading of it."""
+_Place = Annotated[int, Field(ge=0, le=9_999)]
+_Length = Annotated[int, Field(ge=1, le=10_000)]
 
-    leave_out: PageRanges
+
+class PageMark(Document):
+    """A rectangle of a page to hide, in 1/10,000 of the width and the height of the page.
+
+    It is measured from the upper left of the page as its preview shows it.
+    """
+
+    page: PageCount
+    """The number of the page, from 1."""
+    left: _Place
+    top: _Place
+    width: _Length
+    height: _Length
+
+    @model_validator(mode="after")
+    def _is_on_page(self) -> Self:
+        if self.left + self.width > 10_000 or self.top + self.height > 10_000:
+            raise ValueError("lies beyond the edge of the page")
+        return self
+
+
+class RedactionRequest(Document):
+    """What to hide of a document, and the reading of it.
+
+    With `upload` the node makes nothing: the agency has made the version itself. The node compares
+    it with the document, page by page. Pages that are neither left out nor marked must look alike.
+    """
+
+    leave_out: PageRanges | None = None
     """Pages in order, such as ``2,5-7``."""
+    marks: Annotated[tuple[PageMark, ...], Field(max_length=2_000)] = ()
+    """Rectangles to hide. The node makes the version."""
+    upload: UUID | None = None
+    """The agency's own upload that is the version."""
+    pages_marked: PageRanges | None = None
+    """With `upload`: the pages of which it hides a part."""
     purpose: Purpose
     basis: LegalBasis | None = None
+
+    @model_validator(mode="after")
+    def _hides_something(self) -> Self:
+        if self.upload is None and self.pages_marked is not None:
+            raise ValueError("names the pages with marks only of an own upload: give marks")
+        if self.upload is not None and self.marks:
+            raise ValueError("an own upload has its marks already: name their pages")
+        if not (self.leave_out or self.marks or self.pages_marked):
+            raise ValueError("hides nothing: name pages to leave out, or marks")
+        return self
+
+
+class ComparisonRequest(Document):
+    """The reading of a redacted version and of its original, to compare them."""
+
+    purpose: Purpose
+    basis: LegalBasis | None = None
+
+
+class VersionComparison(Document):
+    """What a node finds of a redacted version: by its own pages, and beside its original."""
+
+    pages: int
+    """The pages that the version has."""
+    pages_said: int | None
+    """The pages that it has by what its action says; ``None`` if that does not tell."""
+    is_compared: bool
+    """True if this node has the original, and compared the two."""
+    pages_of_original: int | None
+    differing: tuple[int, ...]
+    """The original's pages that are said to be unchanged and look different."""
+    agrees: bool
+    """True if nothing that could be checked contradicts what the action says."""
 
 
 class DocumentCopyRequest(Document):

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Header, Request, Response
 from rfc9457 import Problem
 from starlette.types import Scope
 
-from api.client.schemas.case_documents import UploadState
+from api.client.schemas.case_documents import UploadState, VersionOfDocument
 from api.http.access import TheCaller, TheNode
 from api.http.chunk_places import ChunkPlace, ChunkPlaces
 from api.http.declared_parameters import DeclaredParametersRoute
@@ -289,6 +289,7 @@ def _offset(upload: Upload) -> dict[str, str]:
 
 def upload_state(upload: Upload) -> UploadState:
     """Return the document of an upload."""
+    version = upload.metadata.version_of
     return UploadState(
         id=upload.id,
         size=upload.place.size,
@@ -296,4 +297,5 @@ def upload_state(upload: Upload) -> UploadState:
         is_whole=upload.is_whole,
         sha256=upload.metadata.sha256,
         media_type=upload.metadata.media_type,
+        version_of=VersionOfDocument(**version.model_dump()) if version is not None else None,
     )

@@ -51,6 +51,22 @@ MOST_UNUSED = 500
 _log = structlog.get_logger(__name__)
 
 
+class VersionOf(BaseModel):
+    """The document that an upload is a version of, without some of its content.
+
+    The node made the version of it, or compared the two page by page.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    document: UUID
+    """The action that has the document."""
+    pages_of_original: int | None = None
+    """``None`` if no page could be compared."""
+    pages_left_out: str | None = None
+    pages_marked: str | None = None
+
+
 class Metadata(BaseModel):
     """The digest and the media type of a content, which are encrypted under the content key."""
 
@@ -66,6 +82,7 @@ class Metadata(BaseModel):
     """True if the node made the content, of documents or fields that it holds.
 
     The agency did not send it, so each look at it must be a reading of what it was made of."""
+    version_of: VersionOf | None = None
 
 
 class Sought(NamedTuple):
@@ -202,6 +219,19 @@ class Uploads:
         update = self._sql("UPDATE {}.documents SET metadata = %s WHERE document_id = %s")
         connection.execute(update, (_sealed(marked), upload.id))
         return marked
+
+    def note_version(self, upload: Upload, version: VersionOf) -> Upload:
+        """Keep with an upload which document it is a version of. Raises ``Refusal``."""
+        metadata = upload.metadata.model_copy(update={"version_of": version})
+        noted = replace(upload, metadata=metadata)
+        update = self._sql(
+            "UPDATE {}.documents SET metadata = %s WHERE document_id = %s AND is_whole"
+            " AND action_id IS NULL"
+        )
+        with self._database.transaction(role=self._role) as connection:
+            if connection.execute(update, (_sealed(noted), upload.id)).rowcount == 0:
+                raise _moved()
+        return noted
 
     def find(self, document_id: UUID, case_id: UUID, agency: str) -> Upload | None:
         """Return an agency's upload that no action has, or ``None``."""
