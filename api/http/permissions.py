@@ -262,6 +262,8 @@ _OPERATIONS: Mapping[Audience, tuple[str, ...]] = {
         "GET /cases/{case_id}/act/document_added",
         "GET /cases/{case_id}/documents",
         "POST /cases/{case_id}/documents",
+        "GET /cases/{case_id}/documents/{document_id}/redact",
+        "POST /cases/{case_id}/documents/{document_id}/redact",
     ),
     Audience.UPLOADS: (
         "POST /v1/cases/{case_id}/uploads",

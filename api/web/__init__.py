@@ -32,6 +32,7 @@ from api.web.routes import (
     oversight,
     parcels,
     printing,
+    redactions,
     saved_filters,
     today,
 )
@@ -41,6 +42,7 @@ __all__ = ["as_page", "in_language", "routes"]
 _ROUTERS = (
     entry.router,
     documents.router,
+    redactions.router,
     acts.router,
     communication_forms.router,
     case_list.router,

@@ -109,6 +109,10 @@ for (const row of document.querySelectorAll("[data-document]")) {
       download(row, copy);
     });
   }
+  // The basis goes with the form only where one is chosen: a link without scripts has none.
+  row.querySelector('[data-does="redact"]')?.addEventListener("click", () => {
+    part("open-basis").name = part("open-basis").value ? "basis" : "";
+  });
   const look = row.querySelector('[data-does="preview"]');
   if (!look) continue;
   look.hidden = false;

@@ -1,67 +1,22 @@
 // Files a paper that the node makes of what it holds: asks for it, signs its digest, sends the acts.
 // Signs a document of another agency too, by the digest of the file that was read.
 
+import { add, asked, goOn, posted } from "./added_document.js";
 import { hex } from "./bytes.js";
 import * as keys from "./keys.js";
-import { issue } from "./sd_jwt.js";
-import { currentVersion, signAndSend } from "./sending.js";
-import { nowText } from "./server_time.js";
-import { signedInAgain } from "./session_over.js";
 import { reason, text } from "./texts.js";
-import { ask, insist, RefusedUpload } from "./upload.js";
-
-/** Ask the node until it answers. A session that ended is begun again first. */
-async function asked(path, options, say) {
-  const how = {
-    signal: new AbortController().signal,
-    signIn: signedInAgain,
-    waiting: () => say(text("docs.waits_for_line")),
-  };
-  return (await insist(() => ask(path, options), how)).json();
-}
+import { RefusedUpload } from "./upload.js";
 
 async function make({ case: caseId, made, language, form }, beside, say) {
   const wanted = { made, language, ...(form ? { form, beside } : {}) };
-  const answer = await asked(`/v1/cases/${caseId}/documents/made`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(wanted),
-  }, say);
-  return answer.documents;
-}
-
-/**
- * Sign an act that adds a document, keep it, and send it for the case as it is now. `known` is the
- * version after an act before it, which the view of the case may not have yet. Gives the answer and the
- * version.
- */
-async function add({ case: caseId, agency, protocol, schema, digests, title, reference }, key, closed, say, known = 0) {
-  const signed = await issue(key, {
-    protocol, caseId, kind: "document_added", version: Number(schema),
-    open: { acted_at: nowText() },
-    closed,
-    digests: Number(digests),
-  });
-  const version = Math.max(await currentVersion(caseId, 0), known);
-  const outcome = await signAndSend(`${agency}/${caseId}/filed/${signed.id}`, () => ({
-    text: signed.text, caseId, version, anyVersion: true, title, reference, form: location.pathname,
-  }), () => say(text("docs.waits_for_line")));
-  const { state, told, status } = outcome;
-  if (state !== "recorded" && state !== "waits") throw new RefusedUpload(told, status);
-  return { told, waits: state === "waits", version: told.case_version ?? outcome.version + 1 };
+  const answer = await asked(`/v1/cases/${caseId}/documents/made`, posted(wanted), say);
+  return (await answer.json()).documents;
 }
 
 /** The sealed fields of the act that files a paper. */
 function described({ group, belongs_to: belongsTo, document: paper }) {
   const named = Object.fromEntries(Object.entries(paper).filter(([, value]) => value !== null));
   return { ...(belongsTo ? { belongs_to: belongsTo } : {}), [`${group ?? "case"}_document`]: named };
-}
-
-/** Show a page as it is after an act, or say that the act waits at the node. */
-function goOn(path, { told, waits }, say, values = {}) {
-  if (waits) return say(text("act.waits"));
-  const query = new URLSearchParams({ at_least: told.position, recorded: told.action_id, ...values });
-  return location.assign(`${path}?${query}`);
 }
 
 async function fileAll(form, say) {
