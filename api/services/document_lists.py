@@ -20,6 +20,7 @@ from ledger.vocabulary.documents import (
     VersionClaim,
     document_fields,
     shown_document,
+    version_trouble,
 )
 from ledger.vocabulary.picklists import DocumentKind
 
@@ -72,6 +73,7 @@ def listed_documents(
             pages_left_out=claims[action].pages_left_out,
             pages_marked=claims[action].pages_marked,
             pages_of_original=claims[action].pages_of_original,
+            pages_contradict=version_trouble(claims[action]) is not None,
             received_from=one.received_from,
             is_here=action in here,
             document=document,

@@ -14,7 +14,7 @@ from ledger.procedure.case_fold import annulled_ids
 from ledger.procedure.protocol import Operation, Protocol
 from ledger.vault.held_fields import Held
 from ledger.vocabulary.case_reference import case_reference
-from ledger.vocabulary.documents import DOCUMENT_FIELDS, DocumentAdded, shown_document
+from ledger.vocabulary.documents import DOCUMENT_FIELDS, DocumentAdded, VersionClaim, shown_document
 from ledger.vocabulary.levels import FieldGroup
 from projections.folds.audit_trail import TrailEntry
 
@@ -45,6 +45,8 @@ class DocumentRow:
     also_signed: tuple[tuple[str, datetime], ...]
     """The other agencies that signed it, with the time of the act."""
     has_preview: bool
+    pages_said: int | None
+    """The number of pages that a redacted version has by what its action says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,9 @@ def document_rows(
                 for other in one.signatures[1:]
             ),
             has_preview=one.document.media_type in PREVIEWED,
+            pages_said=VersionClaim(
+                one.pages_of_original, one.pages_left_out, one.pages_marked
+            ).pages,
         )
         for one in listed
     ]

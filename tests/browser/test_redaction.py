@@ -148,6 +148,9 @@ def test_marks_are_drawn_by_mouse_and_the_version_is_signed(
     assert not any(word.encode() in made for name in NAMES for word in name.split())
     assert darkest(made, 1, (21, 10.5, 58, 3))[1] < 10
     assert darkest(made, 2, (21, 10.5, 58, 3)) != (255, 255)
+    page.select_option("#open-purpose", "protection")
+    page.get_by_role("button", name="Compare Letter").click()
+    expect(page.locator("#said")).to_contain_text("looks as in the original")
     # The draft is gone with it.
     page = begin(desk, case)
     expect(page.locator("#count")).to_have_text("Marks: 0. Pages left out: 0.")
@@ -222,7 +225,7 @@ def test_a_version_is_made_and_signed_by_keyboard_alone(
     keys.press("Enter")
     mark = page.get_by_role("button", name="Mark 1 of page 2", exact=True)
     expect(mark).to_be_focused()
-    expect(mark).to_have_accessible_description(re.compile("arrow keys move it"))
+    expect(mark).to_have_accessible_description(re.compile("arrows move it"))
     numbers = page.locator(".mark-list li input")
     for _ in range(3):
         keys.press("ArrowRight")

@@ -149,6 +149,8 @@ class ListedDocument(Document):
     """The pages of that document of which this one hides a part."""
     pages_of_original: int | None = None
     """The number of pages of that document."""
+    pages_contradict: bool = False
+    """True if what it says of these pages contradicts itself: an honest node refuses that."""
     group: FieldGroup | None
     """The field group; ``None`` at ``case`` level."""
     received_from: Country | None

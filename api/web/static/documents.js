@@ -18,18 +18,22 @@ function say(message, isBad = false) {
 }
 
 /** What the node answers, or null: then the reason is said. */
-async function opened(row, what, values = {}) {
+async function opened(row, what, values = {}, method = "GET") {
   const purpose = part("open-purpose");
   if (!purpose.value) {
     say(text("docs.purpose_first"), true);
     purpose.focus();
     return null;
   }
-  const query = new URLSearchParams({ purpose: purpose.value, ...values });
-  if (part("open-basis").value) query.set("basis", part("open-basis").value);
+  const basis = part("open-basis").value;
+  const why = { purpose: purpose.value, ...(basis ? { basis } : {}) };
   say(text("docs.opening"));
   try {
-    const answer = await fetch(`${row.dataset.path}/${what}?${query}`);
+    const path = `${row.dataset.path}/${what}`;
+    const answer = await (method === "GET" ? fetch(`${path}?${new URLSearchParams({ ...why, ...values })}`)
+      : fetch(path, {
+        method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(why),
+      }));
     if (answer.ok) return answer;
     const problem = await answer.json().catch(() => ({}));
     say(text("docs.not_opened", { reason: reason(problem, answer.status) }), true);
@@ -87,7 +91,8 @@ async function preview(row, page) {
     say(text("docs.no_picture"), true);
     return;
   }
-  say("");
+  const said = Number(row.dataset.pages ?? pages);
+  say(said === pages ? "" : text("docs.version_pages", { pages, said }), said !== pages);
   shown = { row, page, pages };
   part("preview-title").textContent = row.dataset.title;
   part("preview-page").textContent = text("docs.page_of", { page, pages });
@@ -100,6 +105,17 @@ async function preview(row, page) {
   if (!part("preview").contains(document.activeElement)) part("preview-title").focus();
 }
 
+/** Compare a redacted version with its original, as far as this node has both. */
+async function compare(row) {
+  const answer = await opened(row, "comparison", {}, "POST");
+  if (!answer) return;
+  const found = await answer.json();
+  const { pages, pages_said: said, differing } = found;
+  if (differing.length) say(text("docs.version_differs", { pages: differing.join(", ") }), true);
+  else if (!found.agrees) say(text("docs.version_pages", { pages, said: said ?? "–" }), true);
+  else say(text(found.is_compared ? "docs.version_agrees" : "docs.version_counted", { pages }));
+}
+
 for (const row of document.querySelectorAll("[data-document]")) {
   const original = row.querySelector('[data-does="original"]');
   row.dataset.path = new URL(original.formAction).pathname.replace(/\/content$/, "");
@@ -108,6 +124,11 @@ for (const row of document.querySelectorAll("[data-document]")) {
       event.preventDefault();
       download(row, copy);
     });
+  }
+  const compares = row.querySelector('[data-does="compare"]');
+  if (compares) {
+    compares.hidden = false;
+    compares.addEventListener("click", () => compare(row));
   }
   // The basis goes with the form only where one is chosen: a link without scripts has none.
   row.querySelector('[data-does="redact"]')?.addEventListener("click", () => {
