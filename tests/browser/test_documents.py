@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageChops
 from playwright.sync_api import Browser, Page, Route, expect
 
-from api.cli.steps.moving_documents import redacted
+from api.cli.steps.moving_documents import Hidden, redacted
 from ledger.vocabulary.coordination import ConsentGiven, ConsentWithdrawn
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import (
@@ -255,7 +255,9 @@ def test_heic_tiff_and_pdf_are_cleaned_shown_and_marked(
     with node.client(POLICE) as client:
         documents = client.documents(case).documents
         (report,) = (one for one in documents if one.document.title == "report.pdf")
-        left = redacted(client, report, "2", "without page 2", None, Purpose.PROTECTION, None)
+        left = redacted(
+            client, report, Hidden("2"), "without page 2", None, Purpose.PROTECTION, None
+        )
         client.case(case, at_least=client.append(left, case, 1 + len(documents)).position)
     page = phone.goto(f"/cases/{case}/documents")
     expect(page.locator("main")).to_contain_text("This is the statement of")
