@@ -260,7 +260,7 @@ def test_heic_tiff_and_pdf_are_cleaned_shown_and_marked(
         )
         client.case(case, at_least=client.append(left, case, 1 + len(documents)).position)
     page = phone.goto(f"/cases/{case}/documents")
-    expect(page.locator("main")).to_contain_text("This is the statement of")
+    expect(page.locator("main")).to_contain_text("says so. A country that has both")
     page.select_option("#open-purpose", "protection")
     for title, start in {"photograph.heic": b"\xff\xd8", "scan.tiff": b"%PDF-"}.items():
         row = page.locator("ul.papers li").filter(has=page.get_by_text(title, exact=True))
