@@ -45,7 +45,7 @@ def found_document(
 
 
 class Hidden(NamedTuple):
-    """What a redacted version hides of its original."""
+    """The pages and parts that a redacted version hides of its original."""
 
     leave_out: str | None
     """Pages, such as ``2,5-7``."""

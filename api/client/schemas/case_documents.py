@@ -237,7 +237,7 @@ class PageMark(Document):
 
 
 class RedactionRequest(Document):
-    """What to hide of a document, and the reading of it.
+    """The pages and parts to hide of a document, and the reading of it.
 
     With `upload` the node makes nothing: the agency has made the version itself. The node compares
     it with the document, page by page. Pages that are neither left out nor marked must look alike.
@@ -273,7 +273,7 @@ class ComparisonRequest(Document):
 
 
 class VersionComparison(Document):
-    """What a node finds of a redacted version: by its own pages, and beside its original."""
+    """The outcome of a check of a redacted version: of its own pages, and beside its original."""
 
     pages: int
     """The pages that the version has."""
