@@ -39,9 +39,17 @@ def export_columns(
     upto: Annotated[
         int | None, typer.Option("--to", min=1, help="The last position.", show_default="the head")
     ] = None,
+    without_obligations: Annotated[
+        bool,
+        typer.Option(
+            "--without-obligations",
+            help="Leave out what is owed and the deadlines, which take more than half of the time. "
+            "An export that has them keeps them.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the ledger as columns: Parquet files by kind and position, and a table of cases.
+    """Write the ledger as columns: Parquet files by kind and position, cases and obligations.
 
     The files have the `ledger` fields alone. A later run writes the new events only.
     """
@@ -56,6 +64,7 @@ def export_columns(
             parquet,
             progress,
             upto=upto,
+            with_obligations=not without_obligations,
             when_newer=lambda position: err.print(
                 f"[yellow]The export ends before it.[/] {needs_update(position)}", soft_wrap=True
             ),

@@ -1,23 +1,21 @@
 -- name: overdue_by_creditor
--- version: 1
--- Requests for information by the country that waits and the one that owes the answer: how many
--- there were, how many have none yet, and how many of these were due before the ledger's last act.
-WITH last_act AS (
-    SELECT CAST(max(acted_at) AS DATE) AS today FROM standing
-), answered AS (
-    SELECT case_id, request FROM information_provided
-    UNION ALL
-    SELECT case_id, request FROM information_declined
-), asked AS (
-    SELECT r.case_id, r.party AS creditor, r.addressee AS debtor, r.answer_by, l.today,
-        CASE WHEN EXISTS (SELECT 1 FROM answered a
-            WHERE a.case_id = r.case_id AND a.request = r.action_id) THEN 0 ELSE 1 END AS is_open
-    FROM information_requested r
-    JOIN standing s ON s.position = r.position
-    CROSS JOIN last_act l
+-- version: 2
+-- What is owed to each country, by the country that owes it and the reason: how much there ever was,
+-- how much was discharged late, and how much is open and was due before the ledger's last event.
+-- What a correction annulled was never owed. A deadline that is only assumed makes nobody late.
+WITH last_event AS (
+    SELECT max(recorded_at) AS moment FROM events
+), countries AS (
+    SELECT DISTINCT party FROM events WHERE party <> ''
 )
-SELECT creditor, debtor, count(*) AS requests, count(CASE WHEN is_open = 1 THEN 1 END) AS open,
-    count(CASE WHEN is_open = 1 AND answer_by < today THEN 1 END) AS overdue
-FROM asked
-GROUP BY creditor, debtor
-ORDER BY creditor, debtor
+SELECT c.party AS creditor, coalesce(o.debtor, 'any') AS debtor, o.kind AS kind, count(*) AS owed,
+    count(CASE WHEN o.late THEN 1 END) AS discharged_late,
+    count(CASE WHEN o.state = 'open' THEN 1 END) AS open,
+    count(CASE WHEN o.state = 'open' AND o.due < l.moment AND NOT o.ends_with_its_day THEN 1 END)
+        AS overdue
+FROM obligations o
+JOIN countries c ON array_contains(o.creditors, c.party)
+CROSS JOIN last_event l
+WHERE o.outcome IS NULL OR o.outcome <> 'annulled'
+GROUP BY c.party, coalesce(o.debtor, 'any'), o.kind
+ORDER BY creditor, debtor, kind

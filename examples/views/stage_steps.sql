@@ -1,18 +1,17 @@
 -- name: stage_steps
--- version: 1
+-- version: 2
 -- One row for each case and step that it began: the days until the step's end, or until the case
 -- was lost from view (closed, merged, or the last act of the ledger). Others build on it.
 WITH firsts AS (
     SELECT case_id,
-        min(CASE WHEN kind = 'case_opened' THEN acted_at END) AS opened_at,
-        min(CASE WHEN kind IN ('victim_identified', 'not_a_victim') THEN acted_at END)
+        min(CASE WHEN kind = 'case_opened' THEN first_at END) AS opened_at,
+        min(CASE WHEN kind IN ('victim_identified', 'not_a_victim') THEN first_at END)
             AS assessed_at,
-        min(CASE WHEN kind = 'return_decided' THEN acted_at END) AS decided_at,
-        min(CASE WHEN kind = 'departed' THEN acted_at END) AS departed_at,
-        min(CASE WHEN kind = 'received' THEN acted_at END) AS received_at,
-        min(CASE WHEN kind IN ('case_closed', 'case_merged') THEN acted_at END) AS closed_at
-    FROM standing
-    WHERE case_id IS NOT NULL
+        min(CASE WHEN kind = 'return_decided' THEN first_at END) AS decided_at,
+        min(CASE WHEN kind = 'departed' THEN first_at END) AS departed_at,
+        min(CASE WHEN kind = 'received' THEN first_at END) AS received_at,
+        min(CASE WHEN kind IN ('case_closed', 'case_merged') THEN first_at END) AS closed_at
+    FROM steps
     GROUP BY case_id
 ), last_act AS (
     SELECT max(acted_at) AS seen_until FROM standing

@@ -1,6 +1,6 @@
 """Events as an analyst's view folds them: frozen, typed, and the same from every source."""
 
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from heapq import merge
@@ -12,18 +12,22 @@ from typing import Any, Protocol
 
 from pyarrow import parquet  # type: ignore[import-untyped]
 
+from ledger.procedure.registry import Registry, applied
+from ledger.store.event_rows import RecordedRow
 from projections.analysis.event import Event, frozen
 from projections.columnar.decoding import COMMON, KINDS, Decoder
 from projections.columnar.manifest import checked_manifest
 from projections.columnar.parquet_export import export
 from projections.columnar.snapshot_sources import (
     DirectorySource,
+    NoLedgerError,
     SnapshotSource,
-    agreement_of,
     database_source,
 )
 
 _BATCH = 5_000
+_FIRST_BATCH = 250
+"""Of a view that fails at its first event, few rows are read. Each batch is twice the last one."""
 _OF_A_KIND = 2_000
 """Rows of one kind that are in memory at once, where kinds lie in files of their own."""
 
@@ -66,7 +70,7 @@ class Events(Protocol):
     def root(self, size: int) -> str | None:
         """Return the Merkle root of the first ``size`` events, or ``None`` if it is not known."""
 
-    def columns(self, directory: Path) -> Path:
+    def columns(self, directory: Path, *, with_obligations: bool) -> Path:
         """Return the directory of a columnar export of these events.
 
         It is made in ``directory`` if the events are not in columns already.
@@ -82,28 +86,48 @@ class Events(Protocol):
 
 
 class _FromSource:
+    """Events that are decoded while they are read, each by the agreement of its own position.
+
+    So the first events come before the last acts on the protocol are found: a directory of static
+    files has these among all others.
+    """
+
     def __init__(self, source: SnapshotSource) -> None:
         self._source = source
-        agreement = agreement_of(source)
-        self._decoder = Decoder(agreement)
-        self.ledger_id = str(agreement.ledger_id)
+        first = next(iter(list(source.rows(0, 1))), None)
+        if first is None:
+            raise NoLedgerError("there is no ledger to read yet: no protocol is adopted")
+        self._ledger_id = first.originator_id
+        self.ledger_id = str(first.originator_id)
         self.head = source.head()
 
     def root(self, size: int) -> str | None:
         return self._source.root(size).hex() if size <= self.head else None
 
-    def columns(self, directory: Path) -> Path:
-        export(self._source, directory, upto=self.head)
+    def columns(self, directory: Path, *, with_obligations: bool) -> Path:
+        export(self._source, directory, upto=self.head, with_obligations=with_obligations)
         return directory
 
     def read(
         self, after: int, upto: int, kinds: Collection[str] | None = None
     ) -> Generator[Event, None, None]:
-        rows = self._source.rows(after, upto)
-        while chunk := list(islice(rows, _BATCH)):
+        acts = self._source.acts() if after else ()
+        registry = self._further(None, [row for row in acts if row.position <= after])
+        rows, size = self._source.rows(after, upto), _FIRST_BATCH
+        while chunk := list(islice(rows, size)):
+            registry = self._further(registry, chunk)
             wanted = chunk if kinds is None else [row for row in chunk if row.kind in kinds]
-            tables = self._decoder.tables(wanted)
-            yield from merge(*(events_of(table) for table in tables.values()), key=_POSITION)
+            if wanted and registry is not None:
+                tables = Decoder(registry.agreement).tables(wanted)
+                yield from merge(*(events_of(table) for table in tables.values()), key=_POSITION)
+            size = min(2 * size, _BATCH)
+
+    def _further(self, registry: Registry | None, rows: Sequence[RecordedRow]) -> Registry | None:
+        """Return the registry after the acts on the protocol that are among some rows."""
+        for row in rows:
+            if row.originator_id == self._ledger_id:
+                registry, _ = applied(registry, row.event())
+        return registry
 
 
 class _FromParquet:
@@ -116,7 +140,7 @@ class _FromParquet:
     def root(self, size: int) -> str | None:
         return self._manifest.root if size == self.head else None
 
-    def columns(self, directory: Path) -> Path:  # noqa: ARG002
+    def columns(self, directory: Path, *, with_obligations: bool) -> Path:  # noqa: ARG002
         return self._directory
 
     def read(

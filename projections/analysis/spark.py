@@ -12,9 +12,16 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from projections.analysis.definition import Definition
 from projections.analysis.view_class import ViewError
+from projections.columnar import deadlines, obligations
 from projections.columnar.cases import CASES
 from projections.columnar.decoding import COMMON, KINDS, schema_of
-from projections.columnar.duckdb_tables import LATEST_CASES, TAKEN_BACK, with_their_tables
+from projections.columnar.duckdb_tables import (
+    DERIVED,
+    STANDING_OF,
+    latest,
+    standing_of,
+    with_their_tables,
+)
 from projections.columnar.manifest import FileEntry, Manifest, checked_manifest
 
 if TYPE_CHECKING:
@@ -28,6 +35,8 @@ _TYPES = (
     (pa.types.is_date32, "DATE"),
     (pa.types.is_timestamp, "TIMESTAMP"),
 )
+
+_CREATE = "CREATE OR REPLACE TEMPORARY VIEW"
 
 
 def run_spark(
@@ -81,13 +90,23 @@ def put_tables(
         # One scan of the common columns: a plan with each kind's table takes seconds to make.
         files = [file for kind in KINDS for file in manifest.of_table(f"events/{kind}")]
         within(_frame(session, directory, files, COMMON)).createOrReplaceTempView("events")
-    for name, statement in TAKEN_BACK.items():
+    for name, statement in DERIVED.items():
         if name in named:
-            session.sql(f"CREATE OR REPLACE TEMPORARY VIEW {name} AS {statement}")
-    if "cases" in named and whole:
-        frame = _frame(session, directory, manifest.of_table("cases"), CASES.schema)
-        frame.createOrReplaceTempView("cases_as_written")
-        session.sql(LATEST_CASES.replace("CREATE VIEW", "CREATE OR REPLACE TEMPORARY VIEW"))
+            session.sql(f"{_CREATE} {name} AS {statement}")
+    for kind in KINDS:
+        if f"{STANDING_OF}{kind}" in named:
+            session.sql(f"{_CREATE} {STANDING_OF}{kind} AS {standing_of(kind)}")
+    if not whole:
+        return
+    for table, schema in (("cases", CASES.schema), (obligations.TABLE, obligations.SCHEMA)):
+        if table in named:
+            frame = _frame(session, directory, manifest.of_table(table), schema)
+            frame.createOrReplaceTempView(f"{table}_as_written")
+            session.sql(latest(table, table, f"{table}_as_written", _CREATE))
+    if deadlines.TABLE in named:
+        files = manifest.of_table(deadlines.TABLE)
+        frame = _frame(session, directory, files, deadlines.SCHEMA)
+        frame.createOrReplaceTempView(deadlines.TABLE)
 
 
 def _session() -> "SparkSession":

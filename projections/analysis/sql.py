@@ -19,6 +19,8 @@ from projections.columnar.duckdb_tables import connect, put_tables, read_only_th
 from projections.columnar.manifest import Manifest, checked_manifest
 
 _ANY_ORDER = "{}: its rows come in any order; add an ORDER BY"
+_OF_THE_WHOLE = ("cases", "obligations", "deadlines")
+"""The tables that are not of a range of positions."""
 _ROWS_AT_ONCE = 50_000
 _ORDERED = re.compile(r"\border\s+by\b", re.IGNORECASE)
 
@@ -137,8 +139,16 @@ def _run(
                 if isinstance(error, duckdb.OutOfMemoryException):
                     raise _too_much(definition, limits) from error
                 hint = ""
-                if "cases" in str(error) and (first > 1 or last is not None):
-                    hint = " (the table `cases` is of the whole ledger: leave out --from and --to)"
+                missing = next((name for name in _OF_THE_WHOLE if name in str(error)), None)
+                if missing is not None and (first > 1 or last is not None):
+                    hint = (
+                        f" (the table `{missing}` is of the whole ledger: leave out --from, --to)"
+                    )
+                elif missing is not None and not manifest.of_table(missing):
+                    hint = (
+                        f" (this export has no table `{missing}`: run `case-ledger export"
+                        f" --parquet {directory}` again, which adds it)"
+                    )
                 raise ViewError(f"{definition.path}: {error}{hint}") from error
 
 

@@ -19,8 +19,10 @@ from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.tokens import TokenType
 
+from projections.columnar import deadlines, obligations
 from projections.columnar.cases import CASES
 from projections.columnar.decoding import COMMON, KINDS, schema_of
+from projections.columnar.duckdb_tables import STANDING_OF
 
 ALIKE = frozenset(
     (
@@ -86,6 +88,11 @@ _TYPES: Sequence[tuple[Callable[[Any], bool], str]] = (
     (pa.types.is_timestamp, "TIMESTAMPTZ"),
     (pa.types.is_list, "VARCHAR[]"),
 )
+_STEPS = {
+    **dict.fromkeys(("case_id", "kind", "stage"), "VARCHAR"),
+    **dict.fromkeys(("times", "first_position"), "BIGINT"),
+    **dict.fromkeys(("first_at", "last_at"), "TIMESTAMPTZ"),
+}
 _WHOLE = {"BIGINT", "INT", "SMALLINT", "TINYINT"}
 _FRACTIONS = {"DOUBLE", "FLOAT", "DECIMAL"}
 _TIMES = {"TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMPLTZ"}
@@ -270,15 +277,18 @@ def _schema(tree: exp.Expression) -> dict[str, dict[str, str]]:
         "events": lambda: common,
         "standing": lambda: common,
         "cases": lambda: _columns(CASES.schema),
+        "obligations": lambda: _columns(obligations.SCHEMA),
+        "deadlines": lambda: _columns(deadlines.SCHEMA),
         "annulled": lambda: {"case_id": "VARCHAR", "action_id": "VARCHAR", "position": "BIGINT"},
+        "steps": lambda: _STEPS,
     }
     found = {}
     for table in tree.find_all(exp.Table):
         name = table.name.lower()
         if name in schemas:
             found[name] = schemas[name]()
-        elif name in KINDS:
-            found[name] = _columns(schema_of(name))
+        elif (kind := name.removeprefix(STANDING_OF)) in KINDS:
+            found[name] = _columns(schema_of(kind))
     return found
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from projections.analysis.definition import Definition, read_definition
 from projections.analysis.view_class import ViewError
-from projections.columnar.decoding import KINDS
-from projections.columnar.duckdb_tables import TABLES_BESIDES_KINDS
+from projections.columnar.duckdb_tables import is_taken
 
 _MOST = 50
 
@@ -32,7 +31,7 @@ def with_used(path: Path) -> Sequence[Definition]:
             )
     own = [*made.values()][-1]
     for used in made.values():
-        if used is not own and (used.name in KINDS or used.name in TABLES_BESIDES_KINDS):
+        if used is not own and is_taken(used.name):
             raise ViewError(
                 f"{used.path}: a view that others use cannot be named {used.name}, as a table of "
                 "the ledger is"

@@ -22,6 +22,7 @@ from projections.analysis.sql import check_sql, run_sql
 from projections.analysis.used_views import with_used
 from projections.analysis.view_class import AnalystView, NotDeterministicError, ViewError
 from projections.analysis.view_processes import run_twice
+from projections.columnar.duckdb_tables import reads_obligations
 
 Engine = Literal["duckdb", "spark"]
 Progress = Callable[[int, int], None]
@@ -123,10 +124,12 @@ class _Run:
     """The rows of the views that have run, by name."""
     upto: int = 0
     _columns: Path | None = None
+    _reads_obligations: bool = True
 
     def all_of(self, plan: Sequence[Definition]) -> Result:
         """Run views in their order, and return the last one's result."""
         self.upto = _upto(self.found, self.first, self.last)
+        self._reads_obligations = any(reads_obligations(one.text) for one in plan)
         names = {one.path.name: one.name for one in plan}
         for definition in plan:
             if definition.path.suffix == ".sql":
@@ -184,7 +187,8 @@ class _Run:
     def _asked(self, definition: Definition, used: Mapping[str, Any]) -> tuple[Result, str | None]:
         if self._columns is None:
             made = TemporaryDirectory(prefix="case-ledger-columns-")
-            self._columns = self.found.columns(Path(self.stack.enter_context(made)))
+            place = Path(self.stack.enter_context(made))
+            self._columns = self.found.columns(place, with_obligations=self._reads_obligations)
         words = (definition, self._columns, self.first, self.last, used)
         if self.engine == "spark":
             from projections.analysis.spark import run_spark

@@ -1,7 +1,7 @@
 """The tables of an export, as DuckDB reads them."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,15 +75,15 @@ def put_tables(
     *,
     text: str | None = None,
 ) -> None:
-    """Make a view of each table of an export: every kind of action, ``events`` and ``cases``.
+    """Make a view of each table of an export: every kind of action, and those beside the kinds.
 
     With a statement's ``text``, only the tables that the statement may read get views: a view takes
     about 2 ms, and there are more than a hundred kinds of actions.
 
     ``events`` has the columns that all actions have in common, ``annulled`` the actions that a
     correction or the undoing of a merge took back, and ``standing`` all events but these. With a
-    range of positions, the views
-    are of that range, and there is no view ``cases``, because that table is of the whole ledger.
+    range of positions, the views are of that range, and there are no views ``cases``,
+    ``obligations`` and ``deadlines``, because these tables are of the whole ledger.
     """
     for macro in _SPARKS_NAMES:
         connection.execute(macro)
@@ -109,13 +109,23 @@ def put_tables(
             parts.append(f"SELECT {common} FROM {kind}")  # noqa: S608
     if needs("events"):
         connection.execute(f"CREATE VIEW events AS {' UNION ALL '.join(parts)}")
-    for name, statement in TAKEN_BACK.items():
+    for name, statement in DERIVED.items():
         if needs(name):
             connection.execute(f"CREATE VIEW {name} AS {statement}")
-    cases = [str(directory / file.path) for file in manifest.of_table("cases")]
-    if whole and cases and needs("cases"):
-        connection.read_parquet(cases, hive_partitioning=False).create_view("cases_as_written")
-        connection.execute(LATEST_CASES)
+    for kind in KINDS:
+        if needs(f"{STANDING_OF}{kind}"):
+            connection.execute(f"CREATE VIEW {STANDING_OF}{kind} AS {standing_of(kind)}")
+    if not whole:
+        return
+    for table in LATEST:
+        files = [str(directory / file.path) for file in manifest.of_table(table)]
+        if files and needs(table):
+            written = f"{table}_as_written"
+            connection.read_parquet(files, hive_partitioning=False).create_view(written)
+            connection.execute(latest(table, table, written))
+    files = [str(directory / file.path) for file in manifest.of_table("deadlines")]
+    if files and needs("deadlines"):
+        connection.read_parquet(files, hive_partitioning=False).create_view("deadlines")
 
 
 def _needs(text: str | None) -> Callable[[str], bool]:
@@ -126,12 +136,22 @@ def _needs(text: str | None) -> Callable[[str], bool]:
     if text is None or _READS_NAMES.search(text):
         return lambda _: True
     named = with_their_tables(text)
-    return lambda table: table in named or (table == "cases" and "cases_as_written" in named)
+    return lambda table: table in named or (table in LATEST and f"{table}_as_written" in named)
+
+
+def reads_obligations(text: str) -> bool:
+    """Return whether a statement may read the tables of obligations and deadlines."""
+    needs = _needs(text)
+    return needs("obligations") or needs("deadlines")
 
 
 def with_their_tables(text: str) -> frozenset[str]:
     """Return the words of a statement in small letters, and the tables that those views read."""
     named = {word.lower() for word in _WORD.findall(text)}
+    for word in [word for word in named if word.startswith(STANDING_OF)]:
+        named |= {word.removeprefix(STANDING_OF), "annulled"}
+    if "steps" in named:
+        named.add("standing")
     if "standing" in named:
         named |= {"events", "annulled"}
     if "annulled" in named:
@@ -164,10 +184,24 @@ def parties_of(directory: Path, manifest: Manifest) -> frozenset[str]:
     raise ColumnarError(f"{directory} does not begin with the adoption of a protocol")
 
 
-TABLES_BESIDES_KINDS = frozenset(("events", "annulled", "standing", "cases", "cases_as_written"))
+STANDING_OF = "standing_"
+"""``standing_KIND`` is the table of a kind without the actions that were taken back."""
+
+TABLES_BESIDES_KINDS = frozenset(
+    (
+        *("events", "annulled", "standing", "steps", "cases", "cases_as_written"),
+        *("obligations", "obligations_as_written", "deadlines"),
+    )
+)
 """The names of tables that are no kinds of actions."""
 
-TAKEN_BACK = {
+
+def is_taken(name: str) -> bool:
+    """Return whether a name is that of a table, which no view may have."""
+    return name.removeprefix(STANDING_OF) in KINDS or name in TABLES_BESIDES_KINDS
+
+
+DERIVED: Mapping[str, str] = {
     "annulled": """
 SELECT case_id, corrects AS action_id, position FROM correction WHERE effect = 'annulled'
 UNION ALL SELECT case_id, merge AS action_id, position FROM merge_undone
@@ -176,13 +210,39 @@ UNION ALL SELECT case_id, merge AS action_id, position FROM merge_undone
 SELECT e.* FROM events e WHERE NOT EXISTS (
     SELECT 1 FROM annulled a WHERE a.case_id = e.case_id AND a.action_id = e.action_id)
 """,
+    "steps": """
+SELECT s.case_id, s.kind, s.stage, count(*) AS times, min(s.position) AS first_position,
+    min(s.acted_at) AS first_at, max(s.acted_at) AS last_at
+FROM standing s
+WHERE s.case_id IN (SELECT o.case_id FROM standing o WHERE o.kind = 'case_opened')
+GROUP BY s.case_id, s.kind, s.stage
+""",
 }
-"""The views of actions that were taken back, and of those that count; for DuckDB and Spark. Of an
-annulled action ``position`` is that of the event that took it back."""
+"""The views of actions that were taken back, of those that count, and of the first and the last of
+each kind in each case; for DuckDB and Spark. Of an annulled action ``position`` is that of the
+event that took it back. A case that was opened in error has no steps."""
 
-LATEST_CASES = """
-CREATE VIEW cases AS SELECT w.* FROM cases_as_written w
-JOIN (SELECT case_id, max(case_version) AS case_version FROM cases_as_written GROUP BY case_id) l
-ON l.case_id = w.case_id AND l.case_version = w.case_version
-"""
-"""Of each case the row that was written last; for DuckDB and Spark."""
+
+def standing_of(kind: str) -> str:
+    """Return the statement of ``standing_KIND``; for DuckDB and Spark."""
+    return (
+        f"SELECT k.* FROM {kind} k WHERE NOT EXISTS (SELECT 1 FROM annulled a"  # noqa: S608
+        " WHERE a.case_id = k.case_id AND a.action_id = k.action_id)"
+    )
+
+
+LATEST: Mapping[str, str] = {"cases": "case_version", "obligations": "position"}
+"""The tables of which the rows of each case count that have the highest value in a column."""
+
+
+def latest(table: str, name: str, written: str, create: str = "CREATE VIEW") -> str:
+    """Return the statement that makes the view ``name`` of the rows that count; for both engines.
+
+    ``written`` has all rows that were ever written.
+    """
+    newest = LATEST[table]
+    return (
+        f"{create} {name} AS SELECT w.* FROM {written} w"  # noqa: S608
+        f" JOIN (SELECT case_id, max({newest}) AS newest FROM {written} GROUP BY case_id) l"
+        f" ON l.case_id = w.case_id AND l.newest = w.{newest}"
+    )

@@ -55,8 +55,13 @@ class FileEntry(LedgerModel):
     """One Parquet file."""
 
     table: str
-    """``events/KIND``, or ``cases``."""
-    path: Annotated[str, Field(pattern=r"^(events/kind=[a-z0-9_]{1,60}|cases)/[0-9-]+\.parquet$")]
+    """``events/KIND``, ``cases``, ``obligations`` or ``deadlines``."""
+    path: Annotated[
+        str,
+        Field(
+            pattern=r"^(events/kind=[a-z0-9_]{1,60}|cases|obligations|deadlines)/[0-9-]+\.parquet$"
+        ),
+    ]
     """Below the export's directory, as this program names its files."""
     first: int
     last: int
@@ -91,6 +96,11 @@ class Manifest(LedgerModel):
     files: tuple[FileEntry, ...]
     program_version: str | None = None
     """The version of the program that wrote this manifest; ``None`` before version 0.2.0."""
+
+    @property
+    def has_obligations(self) -> bool:
+        """Return whether the export has the tables of obligations and deadlines."""
+        return "obligations" in self.tables
 
     def of_table(self, table: str) -> list[FileEntry]:
         return [file for file in self.files if file.table == table]
@@ -179,7 +189,7 @@ def write_durably(path: Path, content: bytes) -> None:
 def remove_unnamed(directory: Path, manifest: Manifest | None) -> None:
     """Remove the files of this program that no manifest names, left by a run that was killed."""
     named = {file.path for file in manifest.files} if manifest else set()
-    for part in ("events/kind=*", "cases"):
+    for part in ("events/kind=*", "cases", "obligations", "deadlines"):
         for path in directory.glob(f"{part}/*.parquet"):
             if _OURS.fullmatch(path.name) and path.relative_to(directory).as_posix() not in named:
                 path.unlink()

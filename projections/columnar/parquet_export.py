@@ -9,12 +9,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa  # type: ignore[import-untyped]
+
 from ledger.events.newer_event import NewerEventError
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.parties_of_time import memberships
 from ledger.procedure.time_zones import zone_name, zone_of
 from ledger.system.version import program_version
 from ledger.vocabulary.upcasting import upcasters
+from projections.columnar import deadlines
+from projections.columnar import obligations as owed
 from projections.columnar.cases import CASES, CASES_VERSION, write_cases
 from projections.columnar.decoding import COMMON, KINDS, Decoder, schema_of, shapes_of
 from projections.columnar.manifest import (
@@ -28,6 +32,7 @@ from projections.columnar.manifest import (
     remove_unnamed,
     write_manifest,
 )
+from projections.columnar.obligations import write_obligations
 from projections.columnar.parquet_writer import TableWriter
 from projections.columnar.snapshot_sources import (
     NoLedgerError,
@@ -38,6 +43,7 @@ from projections.columnar.snapshot_sources import (
 
 PARTITION = 1_000_000
 """Positions of one set of files, at most."""
+_FIRST_VERSION = 1
 BATCH = 20_000
 """Events that are decoded at once: some 50 MB while they are."""
 
@@ -54,11 +60,13 @@ def export(
     partition: int = PARTITION,
     batch: int = BATCH,
     when_newer: Callable[[int], None] = lambda _: None,
+    with_obligations: bool = True,
 ) -> Manifest:
     """Bring the export in ``directory`` up to the source's head, or to ``upto``.
 
-    The export ends before the first event that needs a later program; ``when_newer`` is then called
-    with its position.
+    Without obligations a new export has no tables of obligations and deadlines, and takes less than
+    half the time; an export that has these tables always goes on with them. The export ends before
+    the first event that needs a later program; ``when_newer`` is then called with its position.
 
     Raises ``ColumnarError`` if the directory holds another ledger's export, or an export of other
     events than the source has. Raises ``NoLedgerError`` if the source is empty.
@@ -75,10 +83,12 @@ def export(
             target = newer - 1
         agreement = agreement_of(source)
         stands = _checked(before, agreement, source, head)
+        had = before is not None and before.has_obligations
+        lacking = with_obligations and not had
         made: list[FileEntry] | None = None
         while made is None:
             remove_unnamed(directory, before)
-            if before is not None and stands >= target:
+            if before is not None and stands >= target and not lacking:
                 return before
             try:
                 made = list(_write_events(source, directory, agreement, stands, target, progress,
@@ -89,7 +99,12 @@ def export(
         if target < 1:
             raise NoLedgerError("every event needs a later program than this one; update it")
         events = [*(before.files if before else ()), *made]
-        made += write_cases(directory, events, made, agreement, stands + 1, target)
+        new = list(made)
+        made += write_cases(directory, events, new, agreement, stands + 1, target)
+        if had or with_obligations:
+            since, of = (stands + 1, new) if had else (1, events)
+            made += write_obligations(directory, events, of, agreement, since, target)
+            made += _write_deadlines(directory, agreement, since, target)
         years, zones = _party_years(source, agreement, target)
         manifest = Manifest(
             protocol=agreement.protocol_id,
@@ -100,7 +115,7 @@ def export(
             upto=target,
             root=source.root(target).hex(),
             checkpoint=source.checkpoint(),
-            tables=descriptions(),
+            tables=descriptions(with_obligations=had or with_obligations),
             files=(*(before.files if before else ()), *made),
             program_version=program_version(),
         )
@@ -128,7 +143,19 @@ def _party_years(
     return years, {party: name for party, name in named if name is not None}
 
 
-def descriptions() -> dict[str, TableDescription]:
+def _write_deadlines(
+    directory: Path, agreement: Agreement, first: int, last: int
+) -> Iterator[FileEntry]:
+    """Write the periods of the versions of the protocol that were adopted in a range."""
+    rows = list(deadlines.rows(agreement, first, last))
+    if rows:
+        path = f"{deadlines.TABLE}/{first:012}-{last:012}.parquet"
+        writer = TableWriter(directory, deadlines.TABLE, path, first)
+        writer.write(pa.Table.from_pylist(rows, schema=deadlines.SCHEMA))
+        yield writer.finish(last)
+
+
+def descriptions(*, with_obligations: bool = True) -> dict[str, TableDescription]:
     """Return the columns of every table that an export can have."""
     made = {
         f"events/{kind}": TableDescription(
@@ -136,10 +163,15 @@ def descriptions() -> dict[str, TableDescription]:
         )
         for kind in KINDS
     }
-    made[CASES.name] = TableDescription(
-        version=CASES_VERSION,
-        columns=tuple(ColumnDescription(name=f.name, type=str(f.type)) for f in CASES.schema),
-    )
+    besides = {CASES.name: (CASES_VERSION, CASES.schema)}
+    if with_obligations:
+        besides |= {
+            owed.TABLE: (_FIRST_VERSION, owed.SCHEMA),
+            deadlines.TABLE: (_FIRST_VERSION, deadlines.SCHEMA),
+        }
+    for name, (version, schema) in besides.items():
+        columns = tuple(ColumnDescription(name=f.name, type=str(f.type)) for f in schema)
+        made[name] = TableDescription(version=version, columns=columns)
     return made
 
 

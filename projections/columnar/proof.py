@@ -14,7 +14,7 @@ from ledger.log.merkle import Frontier, leaf_hash
 from ledger.log.note import Note, NoteError
 from ledger.log.policy import Policy
 from ledger.store.event_rows import RecordedRow
-from projections.columnar.duckdb_tables import LATEST_CASES, connect
+from projections.columnar.duckdb_tables import LATEST, connect, latest
 from projections.columnar.manifest import ColumnarError, Manifest, checked_manifest
 from projections.columnar.parquet_export import export
 from projections.columnar.snapshot_sources import SnapshotSource
@@ -52,7 +52,8 @@ def prove(
         )
     whole = _Whole(source)
     with TemporaryDirectory(prefix="case-ledger-columns-") as place:
-        again = export(whole, Path(place), progress, upto=manifest.upto)
+        has = manifest.has_obligations
+        again = export(whole, Path(place), progress, upto=manifest.upto, with_obligations=has)
         for what in ("ledger_id", "upto", "root", "parties", "party_years", "time_zones", "tables"):
             if getattr(again, what) != getattr(manifest, what):
                 raise ColumnarError(f"{directory}: its {what} is not what its events give")
@@ -142,13 +143,10 @@ def _compare(directory: Path, manifest: Manifest, place: Path, again: Manifest) 
         with connect() as connection:
             for name, files in (("given", given), ("made", made)):
                 connection.read_parquet(files, hive_partitioning=False).create_view(f"{name}_rows")
-                latest = LATEST_CASES.replace("VIEW cases AS", f"VIEW {name} AS")
-                whole = f"CREATE VIEW {name} AS SELECT * FROM {name}_rows"  # noqa: S608
-                connection.execute(
-                    latest.replace("cases_as_written", f"{name}_rows")
-                    if table == "cases"
-                    else whole
-                )
+                if table in LATEST:
+                    connection.execute(latest(table, name, f"{name}_rows"))
+                else:
+                    connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {name}_rows")  # noqa: S608
             columns, known = (
                 connection.execute(f"DESCRIBE {name}").fetchall() for name in ("given", "made")
             )

@@ -7,7 +7,7 @@ is the case's own actions and those of the joined cases, in the order of their p
 acceptances of merges tell which cases these are: each names both at ``ledger`` level.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from uuid import UUID
 
 from ledger.events.act import Act
@@ -46,12 +46,20 @@ class JoinedCases:
 
     def add(self, act: Act) -> None:
         """Note an action; those that accept no merge change nothing."""
-        if act.kind != ACCEPTANCE:
-            return
+        if act.kind == ACCEPTANCE:
+            self.join(act.case_id, UUID(str(act.fields["ended_case"])))
+
+    def join(self, one: UUID, other: UUID) -> None:
+        """Note that the acceptance of a merge joined two cases."""
         group = frozenset[UUID]()
-        for case_id in (act.case_id, UUID(str(act.fields["ended_case"]))):
+        for case_id in (one, other):
             group |= self._groups.get(case_id, frozenset({case_id}))
         self._groups |= dict.fromkeys(group, group)
+
+    @property
+    def joined(self) -> Collection[UUID]:
+        """Return every case that was ever joined with another."""
+        return self._groups.keys()
 
     def others(self, case_id: UUID) -> frozenset[UUID]:
         """Return the cases that were ever joined with a case, directly or by others."""
