@@ -293,7 +293,11 @@ def test_an_export_grows_by_new_files_alone(ledger_of_two: MemoryLedger, tmp_pat
     check_files(tmp_path, second)
     assert second.files[: len(first.files)] == first.files
     assert {p: (tmp_path / p).stat().st_mtime_ns for p in written} == written
-    assert {f.table for f in second.files[len(first.files) :]} == {"events/case_opened", "cases"}
+    assert {f.table for f in second.files[len(first.files) :]} == {
+        "events/case_opened",
+        "cases",
+        "obligations",
+    }
     assert (second.upto, second.root) == (first.upto + 1, ledger_of_two.root(second.upto).hex())
     described = second.tables["events/case_opened"]
     assert described.version == 2
