@@ -7,7 +7,7 @@ WEEK = timedelta(days=7)
 
 class ServicesGap:
     name = "services_gap"
-    version = 3
+    version = 4
     kinds = (
         "case_opened",
         "age_assessed",

@@ -7,7 +7,7 @@ DAY = 86_400
 
 class TimeToReturn:
     name = "time_to_return"
-    version = 2
+    version = 3
     kinds = (
         "case_opened",
         "victim_identified",
