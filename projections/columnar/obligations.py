@@ -137,9 +137,9 @@ def _rows(
             together[acts[0].case_id] = acts
         else:
             yield from _folded(acts, agreement, {})
-    for case_id, acts in together.items():
+    for case_id, own in together.items():
         others = {other: together[other] for other in joined.others(case_id) if other in together}
-        yield from _folded(acts, agreement, others)
+        yield from _folded(own, agreement, others)
 
 
 def _table(kind: str) -> str:
