@@ -286,6 +286,7 @@ class DocumentsClient(ActionsClient):
                 {
                     "acted_at": datetime.now(UTC),
                     "belongs_to": one.belongs_to,
+                    "paper_as_of": one.paper_as_of,
                     field_of(one.group): one.document,
                 }
             )

@@ -101,7 +101,11 @@ class DocumentUploads:
 
     def note_version(self, agency: Agency, upload: Upload, version: VersionOf) -> Upload:
         """Keep with an agency's whole upload which document it is a version of."""
-        return self._vaults.of(agency.party).documents.note_version(upload, version)
+        return self._vaults.of(agency.party).documents.note(upload, version_of=version)
+
+    def note_paper(self, agency: Agency, upload: Upload, as_of: int) -> Upload:
+        """Keep with a paper that the node made of which version of the case it is."""
+        return self._vaults.of(agency.party).documents.note(upload, paper_as_of=as_of)
 
     def _known(self, agency: Agency, case_id: UUID, upload_id: UUID) -> Upload:
         uploads = self._vaults.of(agency.party).documents

@@ -34,7 +34,7 @@ def named_documents(
     without its document: then nothing is returned. An act that signs another act's document has no
     content of its own. Raises ``Refusal`` (``document-not-uploaded``, ``document-type``,
     ``unknown-belonging``, ``unknown-redacted``, ``unknown-signed``, ``another-document``,
-    ``minutes-signature``, ``version-not-compared``, ``another-version``).
+    ``minutes-signature``, ``version-not-compared``, ``another-version``, ``another-paper``).
     """
     found = document_of(whole) if whole is not None else None
     if whole is None or found is None:
@@ -58,8 +58,8 @@ def named_documents(
         if not is_recorded:
             raise
         return ()
-    if isinstance(whole, DocumentAdded) and whole.redacts is not None and not is_recorded:
-        _check_version(vault, action, case_id, whole, document)
+    if isinstance(whole, DocumentAdded) and not is_recorded:
+        _check_origin(vault, action, case_id, whole, document)
     return named
 
 
@@ -88,16 +88,29 @@ def _check_redacted(case: Case, redacts: UUID | None) -> None:
         )
 
 
-def _check_version(
+def _check_origin(
     vault: Vault, action: SignedAction, case_id: UUID, added: DocumentAdded, document: CaseDocument
 ) -> None:
-    """Check that this node knows an upload as the version that an act says it is.
+    """Check that an upload is what an act says of it, by what this node noted. Raises ``Refusal``.
 
-    The node made the version of the named document, or compared the two. Raises ``Refusal``.
+    Of a version the node noted that it made it of the named document, or compared the two; of a
+    paper, of which version of the case it made it.
     """
     uploads = vault.documents.with_content(case_id, action.agency, document.size, document.sha256)
-    known = uploads[0].metadata.version_of if uploads else None
-    if uploads and (known is None or known.document != added.redacts):
+    if not uploads:  # the action has it already
+        return
+    as_of, known = uploads[0].metadata.paper_as_of, uploads[0].metadata.version_of
+    if added.paper_as_of != as_of:
+        raise Refusal(
+            Ground.INVALID,
+            "another-paper",
+            "The action says of which version of the case this node made the paper, and says"
+            " another one. Name the one that the node answered, or none for another document.",
+            "act.paper_as_of",
+        )
+    if added.redacts is None:
+        return
+    if known is None or known.document != added.redacts:
         raise Refusal(
             Ground.OUT_OF_PROCEDURE,
             "version-not-compared",
@@ -105,7 +118,7 @@ def _check_version(
             " of. Have the node make the version, or compare your own one with the document.",
             "act.redacts",
         )
-    if known is not None and added.version_claim != VersionClaim(
+    if added.version_claim != VersionClaim(
         known.pages_of_original, known.pages_left_out, known.pages_marked
     ):
         raise Refusal(

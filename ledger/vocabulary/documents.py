@@ -74,6 +74,10 @@ PageCount = Annotated[int, Field(ge=1, le=MOST_PAGES)]
 """The number of pages of a document."""
 
 
+CaseVersion = Annotated[int, Field(ge=1, le=10_000_000)]
+"""The number of actions of a case up to a moment."""
+
+
 def ranges_of(pages: Iterable[int]) -> str | None:
     """Return pages as ranges in order, such as ``2,5-7``; ``None`` for no page."""
     found: list[list[int]] = []
@@ -154,6 +158,10 @@ class DocumentAdded(Action):
     """The pages of that document of which this one hides a part."""
     pages_of_original: OnCase[PageCount | None] = None
     """The number of pages of that document."""
+    paper_as_of: OnCase[CaseVersion | None] = None
+    """The version of the case of which the node made this paper: a summary, form or person's file.
+
+    The paper tells of actions up to this version. It does not change if they are annulled."""
     case_document: OnCase[CaseDocument | None] = None
     identity_document: Identity[CaseDocument | None] = None
     contact_document: Contact[CaseDocument | None] = None

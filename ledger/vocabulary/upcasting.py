@@ -157,7 +157,8 @@ UPCASTERS = Upcasters(
     Upcaster("travel_document_issued", 2, dict, digests=2),
     # A second act may sign the document of a first one.
     Upcaster("document_added", 1, dict, digests=10),
-    # A version of a document may hide parts of pages, and tells how many pages its original has.
+    # A version of a document may hide parts of pages, and tells how many pages its original has. A
+    # paper that a node made says of which version of the case.
     Upcaster("document_added", 2, dict, digests=13),
 )
 """The steps that every reader uses."""

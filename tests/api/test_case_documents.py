@@ -420,8 +420,9 @@ def test_the_coordinators_of_both_sides_sign_the_minutes(served: Server, file: P
 
 
 def test_the_node_makes_papers_that_an_agency_files(served: Server, tmp_path: Path) -> None:
-    case, _ = opened(served, first_name="Zqname", phone="+38344100200")
+    case, opening_told = opened(served, first_name="Zqname", phone="+38344100200")
     with served.client("xk-csw-prishtina") as client:
+        client.case(case, at_least=opening_told.position)
         (summary,) = client.make_documents(case, MadeKind.SUMMARY, "sq")
         receipt = client.append(summary, case, 1)
         (one,) = client.documents(case).documents
@@ -461,6 +462,56 @@ def test_the_node_makes_papers_that_an_agency_files(served: Server, tmp_path: Pa
     with served.client("xk-ombudsperson") as body, pytest.raises(RefusedError) as refused:
         body.make_documents(case, MadeKind.SUMMARY, "en")
     assert refused.value.problem.rule == "no-documents"
+
+
+@pytest.mark.process
+def test_a_filed_paper_says_what_was_annulled_since(served: Server, file: Path) -> None:
+    """The paper outlives what it was made of, so each list names it, in every country."""
+    case, told = opened(served, countries=("XK", "ME"), first_name="Zqname")
+    letter_sent, consent = added(served, case, 1, file), consented(served, case, 2)
+    with served.client("xk-csw-prishtina") as client:
+        client.case(case, at_least=consent.position)
+        (summary,) = client.make_documents(case, MadeKind.SUMMARY, "en")
+        assert summary.paper_as_of == 3
+        for untrue in (summary.model_copy(update={"paper_as_of": 2}),
+                       summary.model_copy(update={"paper_as_of": None})):  # fmt: skip
+            with pytest.raises(RefusedError) as refused:
+                client.append(untrue, case, 3)
+            assert refused.value.problem.rule == "another-paper"
+        client.append(summary, case, 3)
+        parts = client.make_documents(case, MadeKind.PERSON_FILE, "en")
+        identity = next(one for one in parts if one.identity_document is not None)
+        filed = client.append(identity, case, 4)
+    with served.client(AGENCY) as client:
+        later = client.append(annulling(consent.action_id), case, 5)
+        later = client.append(annulling(letter_sent.action_id), case, 6)
+        client.case(case, at_least=later.position)
+
+        def papers(other: LedgerClient, *groups: FieldGroup) -> dict[UUID, tuple[UUID, ...]]:
+            listed = other.documents(case, groups, Purpose.PROTECTION if groups else None)
+            return {one.id: one.annulled_in_it for one in listed.documents}
+
+        both = (letter_sent.action_id, consent.action_id)
+        assert list(papers(client).values()) == [both]
+        # A part of the person's file tells of the kinds that have fields of its group.
+        assert papers(client, FieldGroup.IDENTITY)[filed.action_id] == both
+        table = Console(width=300, file=io.StringIO())
+        table.print(documents_table(client.documents(case).documents))
+        assert isinstance(table.file, io.StringIO)
+        assert f"annulled since, and told here: {consent.action_id}" in table.file.getvalue()
+    with served.client("me-nac") as there:
+        until(lambda: list(papers(there).values()) == [both])
+    with served.client("xk-csw-prishtina") as client:
+        (again,) = client.make_documents(case, MadeKind.SUMMARY, "en")
+        receipt = client.append(again, case, 7)
+        assert papers(client)[receipt.action_id] == ()
+    with signed_in(served, "xk-csw-prishtina") as pages:
+        shown = pages.get(f"/cases/{case}/documents").text
+        assert "may tell of what was annulled since" in shown
+        form = pages.get(f"/cases/{case}/act/correction").text
+        assert "tells of actions up to number 3" in form
+        assert "tells of actions up to number 7" in form
+    assert told.case_version == 1
 
 
 def test_an_annulled_document_does_not_open_and_a_lost_one_is_found(

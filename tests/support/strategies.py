@@ -142,7 +142,7 @@ def actions(
         chosen = draw(_one_of(DOCUMENT_FIELDS))
         values |= {chosen: makes.value(CaseDocument, secret=True), "signs": None}
         values |= {"redacts": None, "pages_left_out": None}
-        values |= {"pages_marked": None, "pages_of_original": None}
+        values |= {"pages_marked": None, "pages_of_original": None, "paper_as_of": None}
     if model is IndicatorsAssessed:
         listed = draw(_one_of(IndicatorList))
         values["indicator_list"] = listed

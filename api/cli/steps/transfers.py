@@ -62,6 +62,7 @@ def documents_table(documents: Iterable[ListedDocument]) -> Table:
             f"{kind}, {level}, {one.document.size} bytes{here}",
             *(f"{by.agency}, {by.acted_at:%d %b %Y}" for by in one.signatures),
             *(f"not yet: {country}" for country in one.unsigned_by),
+            *(f"annulled since, and told here: {action}" for action in one.annulled_in_it),
         )
         table.add_row(str(one.id), "\n".join(lines))
     return table

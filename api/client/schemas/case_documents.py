@@ -151,6 +151,12 @@ class ListedDocument(Document):
     """The number of pages of that document."""
     pages_contradict: bool = False
     """True if what it says of these pages contradicts itself: an honest node refuses that."""
+    paper_as_of: int | None = None
+    """Of a paper that the node made: the version of the case of which it was made."""
+    annulled_in_it: tuple[UUID, ...] = ()
+    """Actions that such a paper may tell of and that were annulled after it was made.
+
+    It is the same for a redacted version of the paper."""
     group: FieldGroup | None
     """The field group; ``None`` at ``case`` level."""
     received_from: Country | None
@@ -191,6 +197,8 @@ class MadeDocument(Document):
     """The field group of its content; ``None`` at ``case`` level."""
     belongs_to: UUID | None
     """The action that the paper is of; ``None``: the case itself."""
+    paper_as_of: int
+    """The version of the case of which it was made: its action states it."""
     document: CaseDocument
 
 

@@ -1,6 +1,6 @@
 """Recording actions: what is possible now and why the rest is not, and a form for each."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
@@ -14,6 +14,7 @@ from api.client.schemas.document import Document
 from api.http.access import Caller, TheCaller, TheNode
 from api.http.parameters import CaseId
 from api.node.node import Node
+from api.services.document_lists import papers_of_case
 from api.web.action_help import action_help
 from api.web.action_list import by_stage
 from api.web.action_names import Recorded, action_names
@@ -33,6 +34,8 @@ from ledger.procedure.protocol import NODE, Protocol
 from ledger.refusals import Ground, Refusal
 from ledger.system import clock
 from ledger.vocabulary.case_reference import case_reference
+from ledger.vocabulary.coordination import Correction
+from ledger.vocabulary.destruction import DestructionProposed
 from ledger.vocabulary.documents import DocumentAdded
 from ledger.vocabulary.linking import (
     CaseMerged,
@@ -182,7 +185,21 @@ def _form(
         own=own_document(kind) if case is not None else None,
         change=change,
         files=files_of_form(node, caller, case, words) if case is not None else None,
+        papers=_papers(node, caller, kind, case, words),
     )
+
+
+def _papers(
+    node: Node, caller: Caller, kind: str, case: Case | None, words: Words
+) -> Mapping[str, int]:
+    """Return the papers that may tell of an action that a form takes back, with their versions."""
+    party = caller.agency.party
+    takes_back = kind in (Correction.kind, DestructionProposed.kind)
+    if case is None or not takes_back or not node.vaults.has(party):
+        return {}
+    found = papers_of_case(node.vaults.of(party), case)
+    named = names_of_acts(case.history.values(), words)
+    return {named[str(action)]: version for action, version in found.items()}
 
 
 def _of_other(

@@ -24,6 +24,7 @@ from api.node.node import Node
 from api.paper.subject_access.parts import parts
 from api.paper.subject_access.pdf import render
 from api.web.rendering import Words
+from api.web.routes.acts import recorded_case
 from api.web.routes.communication_forms import form_on_paper
 from api.web.routes.printing import summary_pdf
 from ledger.refusals import Ground, Refusal
@@ -84,6 +85,9 @@ def _made(node: Node, caller: Caller, case_id: UUID, asked: MakingRequest) -> Ma
 def _kept(node: Node, caller: Caller, case_id: UUID, paper: _Paper) -> MadeDocument:
     """Keep a paper as an upload, and describe it."""
     upload, media_type = node.uploads.take(caller.agency, case_id, paper.content, caller.protocol)
+    # Asked for after the paper was made: it tells of no later action.
+    as_of = recorded_case(node, case_id).version
+    upload = node.uploads.note_paper(caller.agency, upload, as_of)
     document = {
         "sha256": upload.metadata.sha256,
         "size": upload.place.size,
@@ -96,6 +100,7 @@ def _kept(node: Node, caller: Caller, case_id: UUID, paper: _Paper) -> MadeDocum
         upload=upload_state(upload),
         group=paper.group,
         belongs_to=paper.belongs_to,
+        paper_as_of=as_of,
         document=CaseDocument.model_validate(document),
     )
 

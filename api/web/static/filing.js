@@ -14,9 +14,9 @@ async function make({ case: caseId, made, language, form }, beside, say) {
 }
 
 /** The sealed fields of the act that files a paper. */
-function described({ group, belongs_to: belongsTo, document: paper }) {
+function described({ group, belongs_to: belongsTo, paper_as_of: asOf, document: paper }) {
   const named = Object.fromEntries(Object.entries(paper).filter(([, value]) => value !== null));
-  return { ...(belongsTo ? { belongs_to: belongsTo } : {}), [`${group ?? "case"}_document`]: named };
+  return { ...(belongsTo ? { belongs_to: belongsTo } : {}), paper_as_of: asOf, [`${group ?? "case"}_document`]: named };
 }
 
 async function fileAll(form, say) {

@@ -83,6 +83,8 @@ class Metadata(BaseModel):
 
     The agency did not send it, so each look at it must be a reading of what it was made of."""
     version_of: VersionOf | None = None
+    paper_as_of: int | None = None
+    """The version of the case of which the node made this paper."""
 
 
 class Sought(NamedTuple):
@@ -220,18 +222,21 @@ class Uploads:
         connection.execute(update, (_sealed(marked), upload.id))
         return marked
 
-    def note_version(self, upload: Upload, version: VersionOf) -> Upload:
-        """Keep with an upload which document it is a version of. Raises ``Refusal``."""
-        metadata = upload.metadata.model_copy(update={"version_of": version})
-        noted = replace(upload, metadata=metadata)
+    def note(self, upload: Upload, **noted: VersionOf | int) -> Upload:
+        """Keep with a whole upload what it was made of: fields of its metadata. Raises ``Refusal``.
+
+        An earlier note is replaced: the same content can be made again, of something else."""
+        known = upload.metadata.model_dump() | {"version_of": None, "paper_as_of": None}
+        metadata = Metadata.model_validate(known | noted)
+        with_note = replace(upload, metadata=metadata)
         update = self._sql(
             "UPDATE {}.documents SET metadata = %s WHERE document_id = %s AND is_whole"
             " AND action_id IS NULL"
         )
         with self._database.transaction(role=self._role) as connection:
-            if connection.execute(update, (_sealed(noted), upload.id)).rowcount == 0:
+            if connection.execute(update, (_sealed(with_note), upload.id)).rowcount == 0:
                 raise _moved()
-        return noted
+        return with_note
 
     def find(self, document_id: UUID, case_id: UUID, agency: str) -> Upload | None:
         """Return an agency's upload that no action has, or ``None``."""
