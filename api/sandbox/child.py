@@ -38,7 +38,7 @@ class Task(StrEnum):
     """With ranges of pages to leave out and marks as options, in JSON."""
     COMPARED = "compared"
     """Of two contents, with their two media types. The options in JSON have the first one's size,
-    the ranges of pages that are left out, and the pages with marks."""
+    the ranges of pages that are left out, and of those with marks."""
     MARKED = "marked"
     """With a strip as options: its width in four bytes, and its pixels in grey, row by row."""
 
@@ -86,7 +86,7 @@ def main(task: Task, media_type: str, page: int) -> None:
             size, leave_out, marked = json.loads(options)
             types = media_type.split(",")
             pair = ((content[:size], types[0]), (content[size:], types[1]))
-            return _answer(comparison.compared(*pair, leave_out, set(marked))._asdict())
+            return _answer(comparison.compared(*pair, leave_out, marked)._asdict())
         if task is Task.MARKED:
             options, content = _with_options(content)
             width, grey = int.from_bytes(options[:4], "big"), options[4:]

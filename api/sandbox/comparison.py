@@ -6,7 +6,7 @@ drawn and coded again, so single pixels may differ a little; a changed letter di
 It runs only in the locked process (:mod:`api.sandbox.child`).
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from PIL import Image, ImageChops, ImageFilter, ImageOps
@@ -48,22 +48,26 @@ def compared(
     original: tuple[bytes, str],
     version: tuple[bytes, str],
     leave_out: Sequence[tuple[int, int]],
-    marked: Collection[int],
+    marked: Sequence[tuple[int, int]],
 ) -> Compared:
     """Compare two contents, each with its media type, page by page.
 
-    ``marked`` has the numbers of the original's pages of which the version hides a part: they are
+    ``marked`` has the ranges of the original's pages of which the version hides a part: they are
     not compared. Raises ``FailureError``.
     """
     if original[1] not in REDACTABLE or version[1] not in REDACTABLE:
         raise FailureError(Failure.NOT_REDACTABLE)
     before, after = _count(*original), _count(*version)
-    if any(last > before for _, last in leave_out) or any(one > before for one in marked):
+    if any(last > before for _, last in (*leave_out, *marked)):
         raise FailureError(Failure.NO_SUCH_PAGE)
     kept = kept_pages(before, leave_out)
     if after != len(kept):
         return Compared(before, after, ())
-    alike = [(place, page) for place, page in enumerate(kept, 1) if page not in marked]
+    alike = [
+        (place, page)
+        for place, page in enumerate(kept, 1)
+        if not any(first <= page <= last for first, last in marked)
+    ]
     pictures = zip(
         _pictures(*original, [page for _, page in alike]),
         _pictures(*version, [place for place, _ in alike]),

@@ -171,11 +171,12 @@ def compared(
     original: tuple[int, Iterable[bytes], str],
     version: tuple[Iterable[bytes], str],
     leave_out: Sequence[tuple[int, int]],
-    marked: Sequence[int],
+    marked: Sequence[tuple[int, int]],
 ) -> Comparison:
     """Compare a version with its original: size, content and media type; content and media type.
 
-    ``marked`` has the original's pages of which the version hides a part. Raises ``FailureError``.
+    ``marked`` has ranges of the original's pages of which the version hides a part. Raises
+    ``FailureError``.
     """
     size, content, media_type = original
     given = chain(_options([size, leave_out, marked]), content, version[0])

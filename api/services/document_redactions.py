@@ -198,12 +198,11 @@ def _compared(
     left_out, marked = (
         page_ranges(one) if one else () for one in (claim.pages_left_out, claim.pages_marked)
     )
-    pages = [page for first, last in marked for page in range(first, last + 1)]
     return process.compared(
         (original.place.size, _whole(original), _type(original)),
         (content, media_type),
         left_out,
-        pages,
+        marked,
     )
 
 

@@ -13,6 +13,7 @@ from pypdf.annotations import FreeText
 from api.sandbox import process, redaction
 from api.sandbox.comparison import compared
 from api.sandbox.failures import Failure, FailureError
+from api.sandbox.pictures import pixels
 from api.sandbox.redaction import Mark, kept_pages
 from ledger.vocabulary.documents import PageRanges, page_ranges
 from tests.support.papers import DOCX, docx, letter
@@ -142,6 +143,34 @@ def test_a_mark_hides_whole_pixels_at_each_edge_of_each_type_of_file() -> None:
     assert rendered(black).getextrema()[1] < 8
 
 
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_page_that_is_turned_is_hidden_where_its_preview_shows_it(turn: int) -> None:
+    writer = PdfWriter(clone_from=io.BytesIO(letter(SECRET)))
+    page = writer.pages[0].rotate(turn)
+    page.cropbox.lower_left = (50, 60)
+    writer.write(file := io.BytesIO())
+    made = pixels(file.getvalue(), "application/pdf", 1)
+    shown = Image.frombytes("RGB", (made.width, made.height), made.rgb).convert("L")
+    ink = shown.point(lambda value: 255 * (value < 128)).getbbox()
+    assert ink is not None
+    middle = shown.height // 2 if turn == 180 else shown.width // 2
+    # The line with the name lies apart from the other one: on one side of the picture's middle.
+    box = {
+        90: (middle, 0, shown.width, shown.height),
+        180: (0, middle, shown.width, shown.height),
+        270: (0, 0, middle, shown.height),
+    }[turn]
+    left, top, right, bottom = shown.crop(box).point(lambda v: 255 * (v < 128)).getbbox() or ink
+    x, y = (box[0] + left) / shown.width, (box[1] + top) / shown.height
+    width, height = (right - left) / shown.width, (bottom - top) / shown.height
+    hidden = Mark(1, *(int(10_000 * part) for part in (x, y, width + 0.001, height + 0.001)))
+    kept = redacted(file.getvalue(), marks=[hidden])
+    other = PdfWriter(clone_from=io.BytesIO(letter("x")))
+    other.pages[0].rotate(turn).cropbox.lower_left = (50, 60)
+    other.write(file := io.BytesIO())
+    assert redacted(file.getvalue(), marks=[hidden]) == kept
+
+
 @pytest.mark.process
 def test_a_version_is_compared_with_its_original_page_by_page() -> None:
     pages = PdfWriter()
@@ -151,10 +180,10 @@ def test_a_version_is_compared_with_its_original_page_by_page() -> None:
     original = (file.getvalue(), "application/pdf")
     version = redacted(original[0], "3", marks=[Mark(2, 1_000, 1_000, 3_000, 400)])
     ours = (version, "application/pdf")
-    assert compared(original, ours, [(3, 3)], [2]) == (3, 2, [])
+    assert compared(original, ours, [(3, 3)], [(2, 2)]) == (3, 2, [])
     # A mark that is not named is found, and so is a page that was left out besides.
     assert compared(original, ours, [(3, 3)], []).differing == [2]
-    assert compared(original, ours, [], [2]) == (3, 2, ())
+    assert compared(original, ours, [], [(2, 2)]) == (3, 2, ())
     # So are a comma that is gone, and pages in another order.
     pages = PdfWriter()
     for text in ("One two", "Three"):
