@@ -52,6 +52,14 @@ def import_cases(
             "--skip-known", help="Pass over rows whose file number is that of a recorded case."
         ),
     ] = False,
+    update_known: Annotated[
+        bool,
+        typer.Option(
+            "--update-known",
+            help="Record what such rows change in their cases, as the map's [update] says. Try it "
+            "with --dry-run, which shows the differences.",
+        ),
+    ] = False,
     suggest: Annotated[
         bool,
         typer.Option("--suggest", help="Print a map to begin with, by the file's head. Read it!"),
@@ -71,7 +79,7 @@ def import_cases(
     A run that was stopped goes on when the command is run again. No row is recorded twice.
     """
 
-    from api.cli.steps.import_reports import print_persons, print_summary, run_import
+    from api.cli.steps.import_reports import print_changes, print_persons, print_summary, run_import
     from api.importing.import_run import Order
     from api.importing.shipped_maps import shipped_map
     from api.importing.suggestion import suggested_map
@@ -98,6 +106,9 @@ def import_cases(
         map_file = shipped_map(map_file)
         content = read_ordinary(map_file) if map_file else b""
         given = [one.encode() for one in defaults or ()]
+        choice = [b"update"] if update_known else []
+        if update_known and skip_known:
+            raise ValueError("choose one: --skip-known passes over them, --update-known does not")
         order = Order(
             source=source,
             agency=agency,
@@ -105,10 +116,11 @@ def import_cases(
             import_map=with_defaults(
                 load_map(content, map_file) if map_file else ImportMap(), defaults or ()
             ),
-            map_digest=hashlib.sha256(b"\n".join((content, *given))).hexdigest(),
+            map_digest=hashlib.sha256(b"\n".join((content, *given, *choice))).hexdigest(),
             errors=errors or source.with_name(f"{source.name}.errors.csv"),
             dry_run=dry_run,
             skip_known=skip_known,
+            update_known=update_known,
             workers=workers,
             chunk=chunk,
         )
@@ -116,5 +128,6 @@ def import_cases(
         print_summary(order, summary, as_json=as_json)
         if dry_run and not as_json:
             print_persons(order, summary)
+            print_changes(summary)
     if summary.mark.refused:
         raise typer.Exit(REFUSED)

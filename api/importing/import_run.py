@@ -1,7 +1,7 @@
 """One import from file to ledger: prepared on every core, recorded chunk by chunk."""
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,6 +22,7 @@ from api.importing.cases_table import NoCase
 from api.importing.error_file import ErrorFile
 from api.importing.files import ReadRow, digest, file_form, read_rows
 from api.importing.journal import ImportProgress, ImportSource, Journal, JournalError
+from api.importing.known_cases import Change, KnownCases, Updated
 from api.importing.preparation import PreparationJob, prepare_all
 from api.importing.tables import TableForm
 from api.keys.country_keys import country_keys, person_keys, search_keys
@@ -44,7 +45,15 @@ from ledger.system.identifiers import new_id
 from ledger.vault.bulk_deposits import KeysReplacedError, KnownPersonError
 from ledger.vault.bulk_file_numbers import put_numbers, taken_numbers
 from ledger.vault.file_numbers import FileNumbers, number_form, read_file_number
+from ledger.vault.vault import Vaults
 
+_NO_TERMS = (
+    "to update known cases, the map names the column of your own number (file_number), and says "
+    'whence the changes are known:\n[update]\nground = "learned"  # or entry_error\n'
+    'source = "document"  # or own_statement, authority, family\n'
+    'certainty = "confirmed"  # or probable, uncertain'
+)
+_CHANGES_SHOWN = 40
 BATCH = 100
 """Rows that one process prepares at a time."""
 _TRIES = 10
@@ -77,7 +86,9 @@ class Summary:
     recorded_now: int
     first: int | None
     last: int | None
-    """The positions between which this run recorded."""
+    """The positions between which this run recorded new cases."""
+    changes: Sequence[tuple[int, Change]] = ()
+    """The first differences to known cases, by row: personal data, for the operator's eyes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +105,8 @@ class Order:
     workers: int | None = None
     skip_known: bool = False
     """True if a row with the file number of a recorded case is passed over, and not refused."""
+    update_known: bool = False
+    """True if such a row records in its case what it changes there."""
     chunk: int = 2000
     """A transaction ends with the batch that brings it to so many events."""
 
@@ -112,6 +125,8 @@ class _Batch:
     no_cases: list[tuple[int, NoCase]]
     known: int
     """Rows that the ledger has already."""
+    updates: Sequence[tuple[ImportRow, UUID]]
+    """Rows that are about recorded cases, which they may change."""
     last: int
     read: int
     bytes_read: int
@@ -157,10 +172,21 @@ class Importer:
         self._numbers: FileNumbers | None = None
         if order.import_map.file_number is not None:
             own = country_keys(settings, [self._party])
-            keys = person_keys(settings, own)[self._party]
+            every = person_keys(settings, own)
+            keys = every[self._party]
+            searching = search_keys(settings, own)
             self._numbers = FileNumbers(
-                database, self._party, keys, keys.make, search_keys(settings, own)[self._party]
+                database, self._party, keys, keys.make, searching[self._party]
             )
+        self._changes: list[tuple[int, Change]] = []
+        self._updating: KnownCases | None = None
+        if order.update_known:
+            terms = order.import_map.update
+            if self._numbers is None or terms is None:
+                raise ValueError(_NO_TERMS)
+            vaults = Vaults(database, every, ledger.unread, search_keys=searching)
+            words = (agency, order.private, self._protocol, order.import_map, terms)
+            self._updating = KnownCases(ledger, database, vaults, *words)
 
     def run(self, progress: Callable[[Progress], None] = lambda _: None) -> Summary:
         """Import the rows that are not imported yet.
@@ -223,6 +249,8 @@ class Importer:
             batch = waiting.pop(0)
             refused = [(r.row, r.faults) for r in prepared.refused]
             refused += [(number, (fault,)) for number, fault in batch.faults]
+            updated = self._updated(batch.updates)
+            refused += [(row, one.faults) for row, one in updated if one.faults]
             told = refused + [(number, (Fault(why),)) for number, why in batch.no_cases]
             for number, faults in sorted(told, key=lambda one: one[0]):
                 errors.write(number, faults)
@@ -233,7 +261,13 @@ class Importer:
                 rows=reached.rows + batch.read,
                 recorded=reached.recorded + batch.known + len(prepared.ready),
                 refused=reached.refused + len(refused),
-                not_imported=_counted(reached.not_imported, prepared.not_imported),
+                updated=reached.updated + sum(bool(one.changes) for _, one in updated),
+                unchanged=reached.unchanged
+                + sum(not one.changes and not one.faults for _, one in updated),
+                not_imported=_counted(
+                    reached.not_imported,
+                    [*prepared.not_imported, *(c for _, one in updated for c in one.not_compared)],
+                ),
                 no_cases=_counted(reached.no_cases, [why.value for _, why in batch.no_cases]),
             )
             if sum(len(case.events) for case in chunk) >= self._order.chunk:
@@ -244,6 +278,23 @@ class Importer:
         reached = self._finish(journal, reached, errors, chunk)
         progress(Progress(total, total, reached, self._form))
         return self._summary(reached)
+
+    def _updated(self, updates: Sequence[tuple[ImportRow, UUID]]) -> Sequence[tuple[int, Updated]]:
+        """Record what rows change in known cases, each in transactions of its own.
+
+        Raises ``OSError`` where the disk is almost full.
+        """
+        if self._updating is None or not updates:
+            return ()
+        if not self._order.dry_run:
+            self._check_machine()
+        told = []
+        for row, case_id in updates:
+            one = self._updating.update(row, case_id, is_rehearsal=self._order.dry_run)
+            told.append((row.number, one))
+            if len(self._changes) < _CHANGES_SHOWN:
+                self._changes += [(row.number, change) for change in one.changes]
+        return told
 
     def _finish(
         self,
@@ -269,13 +320,7 @@ class Importer:
 
         Raises ``OSError`` where the disk is almost full.
         """
-        if self._room.look():
-            raise OSError(
-                "the disk is almost full, so nothing more is imported; what is imported so far "
-                "stays. Make space, and run this again."
-            )
-        if troubles := self._watch.check():
-            raise ImportConflictError(troubles[0].message)
+        self._check_machine()
         for attempt in range(1, _TRIES + 1):
             registry = self._ledger.adopted()
             guard = Guard(registry.ledger_id, registry.version)
@@ -306,6 +351,16 @@ class Importer:
             self._last = stretch.last
             self._recorded_now += len(cases)
             return
+
+    def _check_machine(self) -> None:
+        """Check disk and clock. Raises ``OSError`` and ``ImportConflictError``."""
+        if self._room.look():
+            raise OSError(
+                "the disk is almost full, so nothing more is imported; what is imported so far "
+                "stays. Make space, and run this again."
+            )
+        if troubles := self._watch.check():
+            raise ImportConflictError(troubles[0].message)
 
     def _check(self, cases: Sequence[ReadyCase], at: datetime) -> None:
         """Check that the decisions and the key hold at the time of recording too."""
@@ -352,8 +407,12 @@ class Importer:
             known = set() if is_new else self._known(import_id, good)
             taken = self._with_taken_number([row for row in good if row.number not in known])
             faults = [(r.row.number, r.fault) for r in rows if r.fault is not None]
-            if self._order.skip_known:
-                known |= taken
+            updates = []
+            if self._updating is not None:
+                updates = [(row, taken[row.number]) for row in good if row.number in taken]
+                good = [row for row in good if row.number not in taken]
+            elif self._order.skip_known:
+                known |= taken.keys()
             else:
                 column = self._order.import_map.file_number or ""
                 faults += [(number, Fault("number-known", column)) for number in taken]
@@ -363,6 +422,7 @@ class Importer:
                 faults=faults,
                 no_cases=[(r.row.number, r.no_case) for r in rows if r.no_case is not None],
                 known=len(known),
+                updates=updates,
                 last=rows[-1].row.number,
                 read=sum(r.no_case is None for r in rows),
                 bytes_read=rows[-1].bytes_read,
@@ -373,15 +433,15 @@ class Importer:
         with self._database.connection() as connection:
             return {ids[case_id] for case_id in recorded_cases(connection, list(ids))}
 
-    def _with_taken_number(self, rows: Sequence[ImportRow]) -> set[int]:
-        """Return the rows whose file number the agency uses for a case in the vault."""
+    def _with_taken_number(self, rows: Sequence[ImportRow]) -> Mapping[int, UUID]:
+        """Return the rows whose file number the agency uses for a case in the vault, and which."""
         numbered = {row.file_number: row.number for row in rows if row.file_number is not None}
         if self._numbers is None or not numbered:
-            return set()
+            return {}
         key = self._numbers.tokens_key()
         with self._database.transaction(role=vault_role(self._party)) as connection:
             taken = taken_numbers(connection, self._party, self._order.agency, key, list(numbered))
-        return {numbered[number] for number in taken}
+        return {numbered[number]: case_id for number, case_id in taken.items()}
 
     def _put_numbers(self, cases: Sequence[ReadyCase], connection: Connection[DictRow]) -> None:
         numbers = [case.file_number for case in cases if case.file_number is not None]
@@ -422,7 +482,8 @@ class Importer:
         return replace(read, row=read.row._replace(file_number=number))
 
     def _summary(self, mark: ImportProgress) -> Summary:
-        return Summary(mark, self._form, self._recorded_now, self._first, self._last)
+        positions = self._first, self._last
+        return Summary(mark, self._form, self._recorded_now, *positions, tuple(self._changes))
 
 
 def _in_batches(rows: Iterable[ReadRow]) -> Iterator[list[ReadRow]]:

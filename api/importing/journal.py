@@ -50,6 +50,10 @@ class ImportProgress:
     errors: int = 0
     """The length of the error file."""
     not_imported: dict[str, int] = field(default_factory=dict)
+    updated: int = 0
+    """Rows of known cases that changed them."""
+    unchanged: int = 0
+    """Rows of known cases that have nothing new."""
     no_cases: dict[str, int] = field(default_factory=dict)
     """Rows that are no cases, by the reason."""
     done: bool = False

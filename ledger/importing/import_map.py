@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from ledger.importing.days import LAST_OF_THIS_CENTURY
 from ledger.importing.fields import is_known, place
 from ledger.vocabulary.action import LedgerModel
+from ledger.vocabulary.picklists import Certainty, StatementGround, StatementSource
 
 ENCODINGS = frozenset(
     {
@@ -32,6 +33,14 @@ _DATE_FORMAT = re.compile(r"(?:[^%]|%[aAbBdmyYjHIMSpfzZ%])+")
 DateFormat = Annotated[str, Field(max_length=_LONGEST_DATE_FORMAT)]
 
 
+class UpdateTerms(LedgerModel):
+    """The ground, source and certainty of statements that a later file changes."""
+
+    ground: StatementGround = StatementGround.LEARNED
+    source: StatementSource
+    certainty: Certainty
+
+
 class ImportMap(LedgerModel):
     """The meaning of a file's columns and values. Without a map, they are those of the standard."""
 
@@ -44,6 +53,8 @@ class ImportMap(LedgerModel):
     file_number: str | None = None
     """The column of the agency's own number. It is kept with the case, and one number is one case.
     """
+    update: UpdateTerms | None = None
+    """Needed to update known cases: no column of a file says whence a change is known."""
     ignore: frozenset[str] = frozenset()
     """Columns of the file that are not read."""
     ignore_others: bool = False

@@ -505,3 +505,84 @@ def test_the_agencys_own_number_is_kept_and_one_number_is_one_case(machine: Mach
     assert (passed.recorded_now, passed.mark.refused) == (1, 0)
     assert machine.run(machine.order(again, text)).recorded_now == 0
     machine.holds()
+
+
+UPDATING = """
+file_number = "Broj"
+[columns]
+found_on = "case_opened.acted_at"
+[defaults]
+"case_opened.ground" = "police_action"
+"case_opened.indicators" = "unaccompanied_child"
+"case_closed.reason" = "lost_contact"
+[update]
+source = "document"
+certainty = "confirmed"
+"""
+
+
+def test_a_row_of_a_known_number_records_what_it_changes(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The police may read who the person is, and not the address: that stays with the office."""
+    police = {"agency": "xk-dhtqnj", "private": machine.agencies.keys["xk-dhtqnj"]}
+    content = [
+        {
+            "Broj": f"NJ-{number}/2024",
+            **{name: one[name] for name in one if name[:4] in ("prs_", "foun")},
+            "case_opened.age_group": "child",
+            "prs_Citizenship": "XK",
+        }
+        for number, one in enumerate(rows(3, seed=44), 1)
+    ]
+    source = machine.csv(content, "first.csv")
+    assert machine.run(machine.order(source, UPDATING, **police)).mark.recorded == 3
+    case_ids = [case_id_of(machine.import_id(source), row) for row in (2, 3, 4)]
+    later = [dict(one) for one in content]
+    later[0] |= {"prs_FirstName": "zq1111111111111111", "prs_Citizenship": "XK;AL"}
+    later[1] |= {"risk_assessed.risk_level": "high", "risk_assessed.acted_at": "2025-03-01"}
+    # The protocol lets this agency close no case: the row is refused, whole.
+    closed = {"cas_Status": "Closed", "case_closed.acted_at": "2025-03-01"}
+    later[2] |= {"prs_FirstName": "zq3333333333333333", **closed}
+    later.append(content[0] | {"Broj": "NJ-9/2024", "prs_FirstName": "zq2222222222222222"})
+    again = machine.csv(later, "later.csv")
+    without = UPDATING.partition("[update]")[0]
+    with pytest.raises(ValueError, match=r"\[update\]"):
+        machine.run(machine.order(again, without, update_known=True, **police))
+    before = machine.counts()
+    update = {"update_known": True, **police}
+    rehearsed = machine.run(machine.order(again, UPDATING, dry_run=True, **update))
+    mark = rehearsed.mark
+    assert (mark.updated, mark.unchanged, mark.recorded, mark.refused) == (2, 0, 1, 1)
+    assert mark.not_imported == {"prs_MobilePhone": 2, "prs_MailingStreet": 2}
+    assert machine.counts() == before
+    assert [(row, one.name, one.after) for row, one in rehearsed.changes] == [
+        (2, "first_name", "zq1111111111111111"),
+        (2, "citizenship", ["XK", "AL"]),
+        (3, "risk_assessed", None),
+    ]
+    for is_terminal in (True, False):
+        screen = Console(force_terminal=is_terminal, width=160, file=StringIO())
+        monkeypatch.setattr(import_reports, "out", screen)
+        import_reports.print_changes(rehearsed)
+        assert ("zq1111" in screen.file.getvalue()) is is_terminal  # type: ignore[attr-defined]
+    done = machine.run(machine.order(again, UPDATING, map_digest="update", **update))
+    assert [(one.action, n) for one, n in reasons(again.with_suffix(".errors"))] == [("", 1)]
+    assert (done.mark.updated, done.mark.unchanged, done.recorded_now) == (2, 0, 1)
+    with Ledger(environment(machine.conninfo, pool_size=2)) as ledger:
+        cases = ledger.cases(case_ids)
+    kinds = [[act.kind for act in cases[one].history.values()] for one in case_ids]
+    assert kinds == [
+        ["case_opened", "identity_recorded"], ["case_opened", "risk_assessed"], ["case_opened"],
+    ]  # fmt: skip
+    # The same file once more, as another map: nothing differs any more.
+    counted = machine.counts()
+    anew = machine.run(machine.order(again, UPDATING, map_digest="anew", **update))
+    assert (anew.mark.updated, anew.mark.unchanged) == (0, 2)
+    assert machine.counts() == counted
+    with psycopg.connect(machine.conninfo) as connection:
+        readings = connection.execute(
+            "SELECT operation, granted, count(*) FROM vault_xk.readings GROUP BY 1, 2"
+        ).fetchall()
+    assert {(row[0], row[1]) for row in readings} == {("read", True), ("read", False)}
+    machine.holds()

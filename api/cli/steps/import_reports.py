@@ -84,6 +84,11 @@ def print_summary(order: Order, summary: Summary, *, as_json: bool) -> None:
         table.add_row("recorded", f"{mark.recorded} ({summary.recorded_now} by this run)")
     if summary.first is not None:
         table.add_row("positions", f"{summary.first} to {summary.last}")
+    if mark.updated or mark.unchanged:
+        would = "would change" if order.dry_run else "changed"
+        table.add_row(
+            "of known cases", f"{mark.updated} {would}, {mark.unchanged} with nothing new"
+        )
     table.add_row("refused", f"[red]{mark.refused}[/]" if mark.refused else "0")
     for no_case, count in sorted(mark.no_cases.items()):
         table.add_row(_NO_CASES[no_case], str(count))
@@ -136,6 +141,29 @@ def print_persons(order: Order, summary: Summary) -> None:
     out.print(table)
 
 
+def print_changes(summary: Summary) -> None:
+    """Print the first differences to known cases, for the eyes of the operator alone.
+
+    Nothing is printed where the output is no terminal: it would be a file with names.
+    """
+    if not out.is_terminal or not summary.changes:
+        return
+    table = Table(
+        "Row", "Field or action", "Recorded", "In the file",
+        box=box.SIMPLE_HEAD, title="What the first rows would change in known cases",
+    )  # fmt: skip
+    for row, one in summary.changes:
+        words = (_shown(one.before), _shown(one.after))
+        table.add_row(str(row), one.name, *(words if one.after is not None else ("", "new")))
+    out.print(table)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return escape(" ".join(map(str, value)))
+    return "" if value is None else escape(str(value))
+
+
 def _form(form: TableForm) -> str:
     """Describe how the file was read, and what of it was guessed."""
     parts = (
@@ -161,6 +189,8 @@ def _as_json(
         "recorded_now": summary.recorded_now,
         "acceptable": mark.recorded,
         "refused": mark.refused,
+        "updated": mark.updated,
+        "unchanged": mark.unchanged,
         "first_position": summary.first,
         "last_position": summary.last,
         "errors": str(order.errors),
