@@ -108,7 +108,7 @@ class KnownCases:
                 return Updated(faults=[Fault("number-known", self._column)])
             opening, *others = told.told
             changes, stated, left = self._stated(opening, case)
-            new = [stated] if stated is not None else []
+            new: list[Action] = [stated] if stated is not None else []
             new += _lacking(others, case)
             changes += [Change("", one.kind) for one in new if one.kind != IdentityRecorded.kind]
             issued = self._decided(new, case)
