@@ -61,7 +61,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """What a row changed in a case, or would change; or why it may not."""
+    """The changes of a row in its case, or the faults for which it makes none."""
 
     changes: Sequence[Change] = ()
     faults: Sequence[Fault] = ()
