@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from typing import Annotated
-from uuid import UUID
 
 import typer
 
@@ -30,7 +29,10 @@ def listed(
     ] = None,
     kind: ObligationKind | None = None,
     state: ObligationState | None = None,
-    case: Annotated[UUID | None, typer.Option(help="Obligations of this case alone.")] = None,
+    case: Annotated[
+        str | None,
+        typer.Option(help="Obligations of this case alone, by its id or its short reference."),
+    ] = None,
     overdue: Annotated[
         bool,
         typer.Option(
@@ -38,14 +40,19 @@ def listed(
         ),
     ] = False,
     as_of: Annotated[
-        datetime | None, typer.Option(help="With --overdue: as of this time (UTC).")
+        str | None,
+        typer.Option(
+            help="With --overdue: as of this time, with its offset, or day of your country."
+        ),
     ] = None,
 ) -> None:
     """List obligations in the country's cases, the last opened first."""
 
     from api.cli.steps.obligation_tables import obligation_table
+    from api.cli.steps.own_time import until
 
     with asked.client() as client:
+        moment = until(as_of, asked.agency)
         found = list(
             client.obligations(
                 party=party,
@@ -53,15 +60,15 @@ def listed(
                 agency=of,
                 kind=kind,
                 state=state,
-                case_id=case,
+                case_id=client.case_named(case) if case is not None else None,
                 overdue=overdue,
-                as_of=_utc(as_of),
+                as_of=moment,
             )
         )
         if asked.as_json:
             print_json([obligation.model_dump(mode="json") for obligation in found])
         elif found:
-            out.print(obligation_table(found, _utc(as_of) or datetime.now(UTC)))
+            out.print(obligation_table(found, moment or datetime.now(UTC)))
         else:
             out.print("Nothing is owed that fits.")
 
@@ -74,15 +81,19 @@ def response_times(
         list[Dimension] | None, typer.Option(help="May be repeated.", show_default="country, kind")
     ] = None,
     as_of: Annotated[
-        datetime | None, typer.Option(help="As of this time (UTC).", show_default="now")
+        str | None,
+        typer.Option(
+            help="As of this time, with its offset, or day of your country.", show_default="now"
+        ),
     ] = None,
 ) -> None:
     """Show how fast obligations are discharged."""
 
     from api.cli.steps.obligation_tables import times_table
+    from api.cli.steps.own_time import until
 
     with asked.client() as client:
-        found = client.response_times(by or (), as_of=_utc(as_of))
+        found = client.response_times(by or (), as_of=until(as_of, asked.agency))
         if asked.as_json:
             print_json(found)
         else:
@@ -94,20 +105,20 @@ def response_times(
 def reciprocity(
     asked: AsAgencyOrJson,
     as_of: Annotated[
-        datetime | None, typer.Option(help="As of this time (UTC).", show_default="now")
+        str | None,
+        typer.Option(
+            help="As of this time, with its offset, or day of your country.", show_default="now"
+        ),
     ] = None,
 ) -> None:
     """Compare what the country owes to each other one, and the other one to it."""
 
     from api.cli.steps.obligation_tables import balance_table
+    from api.cli.steps.own_time import until
 
     with asked.client() as client:
-        found = client.reciprocity(as_of=_utc(as_of))
+        found = client.reciprocity(as_of=until(as_of, asked.agency))
         if asked.as_json:
             print_json(found)
         else:
             out.print(balance_table(found.balances))
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return moment and moment.replace(tzinfo=UTC)

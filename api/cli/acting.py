@@ -148,7 +148,9 @@ def case(
     ] = None,
     as_of: Annotated[
         str | None,
-        typer.Option(help="Show the case as of a position, or of a time with its offset."),
+        typer.Option(
+            help="Show the case as of a position, a time with its offset, or a day of your country."
+        ),
     ] = None,
     status: CaseStatus | None = None,
     stage: Stage | None = None,
@@ -159,6 +161,7 @@ def case(
 
     from api.cli.steps.case_tables import case_list, case_panel
     from api.cli.steps.found_cases import own_numbers
+    from api.cli.steps.own_time import own_zone
     from projections.time.bitemporal import Moment
 
     now = datetime.now(UTC)
@@ -172,7 +175,7 @@ def case(
             else:
                 out.print(case_list(found, now, own_numbers(client, asked.agency, found)))
             return
-        then = Moment.parse(as_of) if as_of else Moment()
+        then = Moment.parse(as_of, None, own_zone(asked.agency)) if as_of else Moment()
         case_id = client.case_named(case)
         seen = client.case(case_id, as_of_position=then.position, as_of_time=then.time)
         if asked.as_json:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -39,7 +38,11 @@ class AsAuditor(AtNode):
 def breach(
     asked: AsAuditor,
     since: Annotated[
-        datetime | None, typer.Option(help="The beginning of the span (UTC). Required.")
+        str | None,
+        typer.Option(
+            help="The beginning of the span: a time with its offset, or a day of your country. "
+            "Required."
+        ),
     ] = None,
     key: Annotated[str | None, typer.Option("--key", help="The suspect key, by its id.")] = None,
     member: Annotated[
@@ -52,11 +55,15 @@ def breach(
         str | None, typer.Option("--of-agency", help="The suspect agency, with all its keys.")
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(help="The end of the span (UTC).", show_default="now")
+        str | None,
+        typer.Option(help="The end of the span: such a time, or day.", show_default="now"),
     ] = None,
     aware: Annotated[
-        datetime | None,
-        typer.Option(help="When the controller became aware (UTC): 72 hours count from then."),
+        str | None,
+        typer.Option(
+            help="When the controller became aware: such a time, or the beginning of such a day. "
+            "72 hours count from then."
+        ),
     ] = None,
     draft: Annotated[
         Path | None, typer.Option(help="Write the facts for a notification there, in Markdown.")
@@ -72,9 +79,11 @@ def breach(
     """
 
     from api.cli.steps.breach_tables import print_report
+    from api.cli.steps.own_time import own_zone
     from api.client.schemas.breach import BreachReport, BreachRequest
     from api.paper.privacy.breach_notice import notice
     from ledger.signing.keys import write_private
+    from projections.time.bitemporal import beginning_of, end_of
 
     if schema:
         print_json(BreachReport.model_json_schema())
@@ -84,14 +93,15 @@ def breach(
     if sum(one is not None for one in (key, member, person, of_agency)) != 1:
         fail("name one suspect: --key, --member, --person or --of-agency")
     with asked.client() as client:
+        zone = own_zone(asked.agency)
         request = BreachRequest(
             key_id=key,
             member=member,
             person=person,
             agency=of_agency,
-            since=since.replace(tzinfo=UTC),
-            until=until and until.replace(tzinfo=UTC),
-            aware_at=aware and aware.replace(tzinfo=UTC),
+            since=beginning_of(since, zone),
+            until=None if until is None else end_of(until, zone),
+            aware_at=None if aware is None else beginning_of(aware, zone),
         )
         report = client.breach(request)
         if draft is not None:

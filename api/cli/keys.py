@@ -130,7 +130,9 @@ def compromised(
     kid: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's thumbprint.")],
     since: Annotated[
         str,
-        typer.Option(help="The time since when others had the key, with its offset (RFC 3339)."),
+        typer.Option(
+            help="Since when others had the key: a time with its offset, or a day of your country."
+        ),
     ],
 ) -> None:
     """Declare that a key was in other hands since a time.
@@ -139,12 +141,13 @@ def compromised(
     """
 
     from api.cli.steps.key_requests import change_key
+    from api.cli.steps.own_time import own_zone
     from ledger.vocabulary.registration import KeyCompromised
+    from projections.time.bitemporal import beginning_of
 
     with asked.client() as client:
-        declared = KeyCompromised(
-            acted_at=datetime.now(UTC), key_id=kid, since=datetime.fromisoformat(since)
-        )
+        began = beginning_of(since, own_zone(asked.agency))
+        declared = KeyCompromised(acted_at=datetime.now(UTC), key_id=kid, since=began)
         change_key(asked, client, declared, "Declared")
 
 

@@ -54,10 +54,10 @@ def case(
 ) -> None:
     """Show a case as it was known at a moment, or as it was on a day."""
 
+    from api.cli.steps.own_time import own_zone
     from api.cli.steps.replay_tables import (
         agreement_of,
         case_in,
-        own_zone,
         show_case,
         show_corrections,
         source_of,
@@ -108,10 +108,10 @@ def difference_of(
 ) -> None:
     """Show the difference of a case between two moments, and the events that made it."""
 
+    from api.cli.steps.own_time import own_zone
     from api.cli.steps.replay_tables import (
         agreement_of,
         case_in,
-        own_zone,
         show_difference,
         source_of,
     )
@@ -183,7 +183,8 @@ def ledger(
 ) -> None:
     """Show the whole ledger at a moment, in numbers, or the changes between two moments."""
 
-    from api.cli.steps.replay_tables import own_zone, show_moments, source_of
+    from api.cli.steps.own_time import own_zone
+    from api.cli.steps.replay_tables import show_moments, source_of
     from api.cli.steps.table_words import words
     from projections.time.bitemporal import Moment
     from projections.time.ledger_at import ledger_at, ledger_difference

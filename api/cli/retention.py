@@ -1,6 +1,6 @@
 """Commands on the end of the period of retention, for coordinators."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -66,14 +66,16 @@ def announce(
     asked: AsAgencyOrJson,
     case: CaseName,
     erase_from: Annotated[
-        datetime | None,
+        str | None,
         typer.Option(
-            help="The earliest time of the erasure (UTC).", show_default="the first that may be"
+            help="The earliest time of the erasure, with its offset, or a day of your country.",
+            show_default="the first that may be",
         ),
     ] = None,
 ) -> None:
     """Announce the erasure of a case's data, or a later time than the one announced."""
 
+    from api.cli.steps.own_time import since
     from ledger.system import clock
     from ledger.vocabulary.erasure import RetentionAnnounced
 
@@ -91,7 +93,7 @@ def announce(
             acted_at=clock.now(),
             closed_at=stands.closed_at,
             kept_days=stands.kept_days,
-            erase_from=erase_from.replace(tzinfo=UTC) if erase_from is not None else first,
+            erase_from=since(erase_from, asked.agency) or first,
         )
         receipt = client.append(announced, case_id, version)
         if asked.as_json:

@@ -46,12 +46,12 @@ class Moment:
         A day means its last moment in ``zone``, so that all of the day counts. Raises
         ``ValueError`` that says how a moment is written.
         """
-        valid = _time(valid_at, zone) if valid_at is not None else None
+        valid = end_of(valid_at, zone) if valid_at is not None else None
         if text == "now":
             return cls(valid_at=valid)
         if text.isdigit():
             return cls(position=int(text), valid_at=valid)
-        return cls(time=_time(text, zone), valid_at=valid)
+        return cls(time=end_of(text, zone), valid_at=valid)
 
     def knows(self, position: int, recorded_at: datetime) -> bool:
         """Return whether an event recorded at a position and a time counts as known."""
@@ -155,17 +155,37 @@ def corrections_at(acts: Sequence[Act], moment: Moment) -> tuple[CorrectionShown
     return tuple(shown)
 
 
-def _time(text: str, zone: tzinfo) -> datetime:
+def end_of(text: str, zone: tzinfo) -> datetime:
+    """Return a time with its offset as it is written, or the last moment of a day in ``zone``.
+
+    Raises ``ValueError`` that says how a time is written.
+    """
+    return _time(text, zone, timedelta(days=1)) - timedelta(microseconds=is_day(text))
+
+
+def beginning_of(text: str, zone: tzinfo) -> datetime:
+    """Return a time with its offset as it is written, or the first moment of a day in ``zone``.
+
+    Raises ``ValueError`` that says how a time is written.
+    """
+    return _time(text, zone, timedelta())
+
+
+def is_day(text: str) -> bool:
+    """Return whether a text is written as a day."""
+    return _DAY.fullmatch(text) is not None
+
+
+def _time(text: str, zone: tzinfo, on: timedelta) -> datetime:
     try:
-        if _DAY.fullmatch(text):
-            following = date.fromisoformat(text) + timedelta(days=1)
-            midnight = datetime.combine(following, time(), zone)
-            return midnight.astimezone(UTC) - timedelta(microseconds=1)
+        if is_day(text):
+            day = date.fromisoformat(text) + on
+            return datetime.combine(day, time(), zone).astimezone(UTC)
         moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise ValueError(
-            f"{text!r} is no moment: give a position, a day such as 2026-02-10, or a time such as "
-            "2026-02-10T12:00:00Z"
+            f"{text!r} is no moment: give a day such as 2026-02-10, a time such as "
+            "2026-02-10T12:00:00Z, or a position where the ledger's order is asked for"
         ) from None
     if moment.tzinfo is None:
         raise ValueError("give the time with its offset, such as 2026-02-10T12:00:00Z")

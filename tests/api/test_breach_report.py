@@ -183,7 +183,7 @@ def test_a_changed_entry_is_told_and_a_revoked_key_too(breach: Breach, tmp_path:
     asked = ["breach", "-a", "xk-nac", "-k", str(own), "--url", breach.node.url]
     span = ["--key", breach.key_id, "--since", f"{breach.since:%Y-%m-%d}"]
     told = CliRunner().invoke(
-        app, [*asked, *span, "--aware", "2026-11-30T10:00:00", "--draft", str(draft)]
+        app, [*asked, *span, "--aware", "2026-11-30T10:00:00Z", "--draft", str(draft)]
     )
     assert told.exit_code == 0, told.output
     assert "Persons affected: 2" in told.output

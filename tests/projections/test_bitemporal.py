@@ -13,7 +13,7 @@ from ledger.events.act import Act
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.protocol import shipped_protocol
 from projections.folds.state_json import state_document
-from projections.time.bitemporal import Moment, acts_at, corrections_at, state_at
+from projections.time.bitemporal import Moment, acts_at, beginning_of, corrections_at, state_at
 from projections.time.case_diff import Because, difference
 from tests.support.simple_fold import annulled, simple_fold, told_of
 from tests.support.walks import START, walks
@@ -151,7 +151,9 @@ def test_a_moment_says_how_it_is_written(text: str) -> None:
         Moment.parse(text)
 
 
-def test_a_day_ends_at_midnight_of_the_country() -> None:
+def test_a_day_begins_and_ends_at_midnight_of_the_country() -> None:
+    began = beginning_of("2026-03-29", ZoneInfo("Europe/Tirane"))
+    assert began == datetime(2026, 3, 28, 23, tzinfo=UTC)
     day = Moment.parse("now", "2026-03-29", ZoneInfo("Europe/Tirane")).valid_at
     assert day == datetime(2026, 3, 29, 21, 59, 59, 999999, tzinfo=UTC)  # summer time began
     assert Moment.parse("2026-02-10").time == datetime(2026, 2, 10, 23, 59, 59, 999999, tzinfo=UTC)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -26,6 +27,7 @@ from api.demo.play import play
 from api.runtime.settings import Settings
 from ledger.procedure.amendments import text_of
 from ledger.procedure.protocol import shipped_protocol
+from ledger.vocabulary.case_reference import case_reference
 from tests.support.agencies import adopted_protocol
 from tests.support.command_line import ACT, CommandLine
 from tests.support.databases import new_database
@@ -116,13 +118,16 @@ def test_from_the_first_key_to_the_last_view(directory: Path) -> None:
                 shown = cli.run(command, "-a", "me-nac", *words).stdout
                 assert shown
                 assert "zqNobodysName" not in shown
-        owed = cli.json("obligations", "list", "-a", "me-nac", "--case", case_id)
+        reference = case_reference(UUID(case_id))
+        owed = cli.json("obligations", "list", "-a", "me-nac", "--case", reference)
         assert {o["action"] for o in owed} >= {"risk_assessed", "guardian_appointed"}
         (times,) = cli.json("obligations", "response-times", "-a", "me-nac", "--by", "country")[
             "response_times"
         ]
         assert (times["country"], times["owed"]) == ("XK", len(owed))
-        balances = cli.json("obligations", "reciprocity", "-a", "me-nac")["balances"]
+        balances = cli.json("obligations", "reciprocity", "-a", "me-nac", "--as-of", "2099-12-31")[
+            "balances"
+        ]
         assert [b["countries"] for b in balances] == [["AL", "ME"], ["ME", "XK"]]
         for words in (("list", "--overdue"), ("response-times",), ("reciprocity",)):
             assert "XK" in cli.run("obligations", *words, "-a", "me-nac").stdout

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -12,12 +11,10 @@ from rich.table import Table
 from api.cli.output import fail, out, print_json
 from api.cli.steps.case_tables import case_panel
 from api.cli.steps.table_words import words
-from api.keys.log_keys import own_parties
 from api.runtime.settings import Settings
 from ledger.events.event import ActionRecorded
 from ledger.procedure.agreement import Agreement
 from ledger.procedure.registry import registry_of
-from ledger.procedure.time_zones import zone_of
 from ledger.vocabulary.case_reference import case_reference, read_reference
 from ledger.vocabulary.types import format_utc
 from projections.folds.case_view import CaseView
@@ -27,19 +24,6 @@ from projections.time.ledger_at import LedgerMoment
 
 if TYPE_CHECKING:
     from projections.time.event_sources import EventSource
-
-
-def own_zone(agency: str | None) -> tzinfo:
-    """Return the time zone of an agency's country, or without an agency that of this node's.
-
-    It is UTC where the protocol of the settings knows neither.
-    """
-    settings = Settings()
-    protocol = settings.load_protocol()
-    known = None if agency is None else protocol.agencies_by_id.get(agency)
-    parties = own_parties(settings) if agency is None else ()
-    party = known.party if known is not None else parties[0] if len(parties) == 1 else None
-    return zone_of(protocol, party)
 
 
 def case_in(source: "EventSource", name: str) -> UUID:
