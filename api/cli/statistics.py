@@ -109,6 +109,46 @@ def publish_counts(
         out.print(f"[dim]{about.note}[/]")
 
 
+@app.command("join")
+def join_publications(
+    publications: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="COUNTRY=DIRECTORY...",
+            help="A publication of each country, such as XK=counts/0003.",
+        ),
+    ],
+    directory: Annotated[Path, typer.Option("--out", help="The directory of the joint table.")],
+    as_json: AsJson = False,
+) -> None:
+    """Join tables that countries published into one, without anybody's records.
+
+    A count is the sum of those that the countries published, where all of them show one. Where some
+    hide theirs, at_least is the sum of the others.
+    """
+    from projections.statistics.joint_tables import join, read_publication, write_joint
+
+    with failures(as_json):
+        read = {}
+        for named in publications:
+            country, is_named, place = named.partition("=")
+            if not is_named or not country or not place:
+                raise ValueError(f"{named}: write COUNTRY=DIRECTORY, such as XK=counts/0003")
+            if country in read:
+                raise ValueError(f"{country} is named twice; name one publication of each country")
+            read[country] = read_publication(Path(place))
+        about = write_joint(directory, join(read), read)
+        if as_json:
+            print_json({"directory": str(directory), **about.model_dump(mode="json")})
+            return
+        out.print(
+            f"{about.shown} of {about.cells} counts are shown by all {len(read)} countries, in"
+            f" {directory}",
+            soft_wrap=True,
+        )
+        out.print(f"[dim]{about.note}[/]")
+
+
 @app.command("trade")
 def show_trade(
     by: By,

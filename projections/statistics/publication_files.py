@@ -17,6 +17,7 @@ from ledger.system.csv_cells import neutral
 from ledger.vocabulary.action import LedgerModel
 from projections.columnar.manifest import write_durably
 from projections.statistics import ctdc
+from projections.statistics.counting import MISSING
 from projections.statistics.cube import Cell, Counts, Cube
 from projections.statistics.differential_privacy import noisy, shown
 from projections.statistics.publication_series import Series, SeriesError, begin, publish
@@ -157,10 +158,10 @@ def write(
     target = directory / f"{about.number:04}"
     target.mkdir(parents=True, exist_ok=True)
     names = [*cube.dimensions, "count"]
-    _write_table(target / "table", names, _rows(cube, told), {"count": pa.int64()})
+    write_table(target / "table", names, _rows(cube, told), {"count": pa.int64()})
     if ctdc.has_any(cube.dimensions):
         records = [list(r.values()) for r in ctdc.records(cube, told)]
-        _write_table(target / "ctdc", list(ctdc.COLUMNS), records, {})
+        write_table(target / "ctdc", list(ctdc.COLUMNS), records, {})
     content = about.model_dump(mode="json")
     write_durably(target / "about.json", json.dumps(content, indent=1).encode())
     return target
@@ -174,19 +175,26 @@ def _rows(cube: Cube, told: Counts) -> list[list[Any]]:
     ]
 
 
-def _write_table(
+def write_table(
     path: Path, names: Sequence[str], rows: Sequence[Sequence[Any]], types: Mapping[str, Any]
 ) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(neutral, names))
-    writer.writerows(["" if value is None else neutral(value) for value in row] for row in rows)
+    writer.writerows(map(_cell, row) for row in rows)
     write_durably(path.with_suffix(".csv"), text.getvalue().encode())
     schema = pa.schema([(name, types.get(name, pa.string())) for name in names])
     columns = [pa.array([row[n] for row in rows], schema.types[n]) for n in range(len(names))]
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.table(columns, schema=schema), sink)
     write_durably(path.with_suffix(".parquet"), sink.getvalue().to_pybytes())
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as it stands in a CSV: the number for what is not known is no formula."""
+    if value is None:
+        return ""
+    return value if value == MISSING else neutral(value)
 
 
 def _about(
