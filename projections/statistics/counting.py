@@ -38,11 +38,12 @@ _CASES = """
 SELECT epoch_us(opened_at), home, countries, age_group, stage, "cas_Status",
     CASE WHEN trafficking_status_kind IS NULL THEN 'not_assessed' ELSE "vic_TraffickingStatus" END,
     closure, return_destination
-FROM cases WHERE merged_into IS NULL
+FROM cases WHERE merged_into IS NULL AND closure IS DISTINCT FROM 'opened_in_error'
     AND case_id IN (SELECT o.case_id FROM standing_case_opened o)
 """
-"""A person whose cases were merged counts once, by the case that continues. A case whose opening
-was annulled is no person's, whatever was recorded in it later."""
+"""A person whose cases were merged counts once, by the case that continues. A case that was
+opened in error is no person's: one that was closed as such, and one whose opening was annulled,
+whatever was recorded in it later."""
 _IN_ERROR = ClosureReason.OPENED_IN_ERROR
 _STAGES = tuple(
     stage.value for stage in Stage if stage not in (Stage.PROCEEDINGS, Stage.COORDINATION)

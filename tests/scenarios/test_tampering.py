@@ -9,7 +9,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from random import Random
@@ -120,7 +120,7 @@ Mutation = Callable[[Rows, Random, World], int]
 
 def rewritten(row: RecordedRow, state: bytes) -> RecordedRow:
     """A row with other bytes, and a leaf hash that fits them."""
-    return replace(row, state=state, leaf_hash=leaf_hash(state))
+    return row._replace(state=state, leaf_hash=leaf_hash(state))
 
 
 def sealed(row: RecordedRow, text: str) -> RecordedRow:
@@ -136,7 +136,7 @@ def renumbered(rows: Rows) -> None:
     versions: Counter[UUID] = Counter()
     for index, row in enumerate(rows):
         versions[row.originator_id] += 1
-        rows[index] = replace(row, position=index + 1, version=versions[row.originator_id])
+        rows[index] = row._replace(position=index + 1, version=versions[row.originator_id])
 
 
 def of_a_case(rows: Rows, random: Random, world: World) -> int:
@@ -150,7 +150,7 @@ def change_a_byte(rows: Rows, random: Random, _: World) -> int:
     state = bytearray(rows[index].state)
     at = random.randrange(len(state))
     state[at] ^= 1 << random.randrange(7)
-    rows[index] = replace(rows[index], state=bytes(state))
+    rows[index] = rows[index]._replace(state=bytes(state))
     return index + 1
 
 
@@ -184,7 +184,7 @@ def delete_and_renumber(rows: Rows, random: Random, world: World) -> int:
 
 def insert_a_copy(rows: Rows, random: Random, world: World) -> int:
     index = of_a_case(rows, random, world)
-    copy = replace(rows[index], action_id=uuid4())
+    copy = rows[index]._replace(action_id=uuid4())
     at = random.randrange(index + 1, len(rows) + 1)
     rows.insert(at, copy)
     renumbered(rows)
@@ -198,7 +198,7 @@ def insert_with_a_stolen_key(rows: Rows, random: Random, world: World) -> int:
     action_id = uuid4()
     assessed = RiskAssessed(acted_at=row.recorded_at, risk_level=RiskLevel.HIGH)
     signed = world.agencies.sign("xk-csw-prishtina", assessed, row.originator_id, action_id)
-    made = sealed(replace(row, kind="risk_assessed", action_id=action_id), f"{signed.jwt}~")
+    made = sealed(row._replace(kind="risk_assessed", action_id=action_id), f"{signed.jwt}~")
     rows.insert(index, made)
     renumbered(rows)
     return index + 1
@@ -239,7 +239,7 @@ def sign_with_a_key_of_ones_own(rows: Rows, random: Random, world: World) -> int
         case_id=row.originator_id,
         action_id=row.action_id,
     )
-    rows[index] = sealed(replace(row, kind="risk_assessed"), f"{signed.jwt}~")
+    rows[index] = sealed(row._replace(kind="risk_assessed"), f"{signed.jwt}~")
     return index + 1
 
 
@@ -253,7 +253,7 @@ def backdate(rows: Rows, random: Random, world: World) -> int:
     if moment == row.recorded_at:
         moment = row.recorded_at + timedelta(microseconds=1)
     state = event_bytes.seal(text_of(row), moment)
-    rows[index] = rewritten(replace(row, recorded_at=moment), state)
+    rows[index] = rewritten(row._replace(recorded_at=moment), state)
     return index + 1
 
 
@@ -262,12 +262,12 @@ def change_a_column(rows: Rows, random: Random, world: World) -> int:
     row = rows[index]
     rows[index] = random.choice(
         (
-            replace(row, kind="case_closed" if row.kind != "case_closed" else "correction"),
-            replace(row, action_id=uuid4()),
-            replace(row, recorded_at=row.recorded_at - timedelta(days=30)),
-            replace(row, leaf_hash=leaf_hash(b"another")),
-            replace(row, originator_id=uuid4()),
-            replace(row, version=row.version + 100),
+            row._replace(kind="case_closed" if row.kind != "case_closed" else "correction"),
+            row._replace(action_id=uuid4()),
+            row._replace(recorded_at=row.recorded_at - timedelta(days=30)),
+            row._replace(leaf_hash=leaf_hash(b"another")),
+            row._replace(originator_id=uuid4()),
+            row._replace(version=row.version + 100),
         )
     )
     return index + 1
