@@ -75,7 +75,7 @@ class JointMetadata(LedgerModel):
 
 @dataclass(frozen=True, slots=True)
 class JointCell:
-    """What the countries together tell of one cell."""
+    """The sum that the countries together tell of one cell."""
 
     at_least: int
     shown_by: int

@@ -49,7 +49,7 @@ runner = CliRunner()
 
 @dataclass(frozen=True)
 class Released:
-    """What one country published: each release's counts, and its record in the end."""
+    """The publications of one country: each release's counts, and its record in the end."""
 
     persons: Sequence[Mapping[str, str]]
     directories: Sequence[Path]
