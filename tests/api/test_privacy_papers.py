@@ -10,11 +10,20 @@ import pytest
 
 from api.paper.privacy.agreement import agreement_page
 from api.paper.privacy.kept import FILES, TABLES
+from api.paper.privacy.laws import LAWS
 from api.paper.privacy.measures import MEASURES
 from api.paper.privacy.page_parts import BLANK
 from api.paper.privacy.records import records_page
 from api.paper.privacy.retention_table import retention_page
+from api.paper.privacy.translated import (
+    LANGUAGES,
+    NOTICE,
+    UnknownLanguageError,
+    translated,
+    untranslated,
+)
 from ledger.procedure.protocol import load_protocol, shipped_protocol
+from ledger.vocabulary.picklists import ClosureReason
 
 ROOT = Path(__file__).parents[2]
 PAPERS = {
@@ -24,6 +33,8 @@ PAPERS = {
 }
 WRITING_CALLS = {"write_bytes", "write_text", "write_private", "write_durably", "mkstemp"}
 WRITING_CALLS |= {"TemporaryDirectory", "NamedTemporaryFile"}
+IDS = (*ClosureReason, "victim_identified", "consent_information_exchange", "XK", "ME", "AL")
+"""Cells that are ids of the program."""
 NO_FILE_OF_A_NODE = {
     "ledger/system/lockdown.py",  # the kernel's own file of the process
 }
@@ -33,6 +44,40 @@ NO_FILE_OF_A_NODE = {
 def test_the_papers_of_the_docs_are_made_by_the_program(name: str) -> None:
     page = (ROOT / "docs" / "privacy" / f"{name}.md").read_text(encoding="utf-8")
     assert page == PAPERS[name]()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_paper_is_in_each_language_and_says_that_a_machine_translated_it(
+    language: str,
+) -> None:
+    """A paper whose English changes, and whose translation does not, fails here."""
+    folder = ROOT / "docs" / "privacy"
+    by_hand = {
+        name: (folder / f"{name}.md").read_text() for name in ("README", "impact-assessment")
+    }
+    protocol = shipped_protocol()
+    known = {name for one in protocol.agencies for name in (one.id, one.role, one.city)}
+    names = [one.name for one in (*protocol.agencies, *protocol.parties)]
+    names += [text for law in LAWS.values() for text in (law.title, law.authority)]
+    others = [records_page(protocol, code) for code in ("ME", "AL")]
+    for page in (*by_hand.values(), *(make() for make in PAPERS.values()), *others):
+        left = [
+            unit
+            for unit in untranslated(page, language)
+            # Ids of roles, reasons and kinds, names of the protocol and laws stay as they are.
+            if not set(re.split(r", ", unit)) <= known | {*IDS}
+            and not re.match("|".join(map(re.escape, names)), unit)
+        ]
+        assert left == []
+    for name, english in {**by_hand, **{name: make() for name, make in PAPERS.items()}}.items():
+        page = (folder / f"{name}.{language}.md").read_text(encoding="utf-8")
+        assert page == translated(english, language), "run case-ledger privacy, with --language"
+        assert NOTICE[language] in page
+        for shape in (r"`[^`]*`", r"^\|", r"^#", "_{3,}"):
+            found = [len(re.findall(shape, one, re.MULTILINE)) for one in (english, page)]
+            assert found[0] == found[1], (name, shape)
+    with pytest.raises(UnknownLanguageError, match="there is no de"):
+        translated("# A", "de")
 
 
 def test_another_corridor_gets_its_own_papers_with_blanks_for_its_laws() -> None:

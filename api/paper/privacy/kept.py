@@ -433,6 +433,7 @@ FILES = (
         "the same code",
         (
             "projections/columnar/cases.py",
+            "projections/columnar/obligations.py",
             "projections/columnar/proof.py",
             "projections/analysis/sql.py",
             "projections/analysis/view_run.py",

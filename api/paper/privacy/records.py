@@ -234,7 +234,7 @@ def _recipients(protocol: Protocol, party: str) -> Iterator[str]:
     nodes = names(f"`{one.id}`" for one in agencies_of(protocol, party) if one.role == NODE)
     yield (
         f"International bodies that the country invited: {named}. The country's node ({nodes})"
-        " stores and sends; whether its operator is a processor: {BLANK} The person"
+        f" stores and sends; whether its operator is a processor: {BLANK} The person"
         " gets the own file from an agency with the right to hand it over."
     )
     yield ""
