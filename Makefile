@@ -11,7 +11,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 2)')
 # Many tests start programs. Where no bytecode may be written, each of them compiles the sources.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo demo-nodes serve test test-fast check linted typed tested compiled format messages release-migrations bench lock clean
+.PHONY: demo demo-nodes serve test test-fast check linted typed tested compiled format messages papers release-migrations bench lock clean
 .DEFAULT_GOAL := demo
 
 $(RUNTIME): requirements/runtime.txt pyproject.toml
@@ -70,6 +70,15 @@ format: $(DEV)
 
 messages: $(RUNTIME) ## list the messages that translations lack, or have and nothing uses; FOLDER=… of languages elsewhere
 	$(BIN)/python -m api.paper.subject_access.catalogues $(FOLDER)
+
+papers: $(RUNTIME) ## write the papers of docs/privacy anew, in each language
+	for paper in "records XK" agreement retention; do \
+	  for language in en sq cnr; do \
+	    $(BIN)/case-ledger privacy $$paper --language $$language > docs/privacy/$${paper%% *}$$(echo .$$language | sed s/.en//).md || exit 1; \
+	  done; done
+	for paper in README impact-assessment; do for language in sq cnr; do \
+	  $(BIN)/case-ledger privacy translate docs/privacy/$$paper.md --language $$language > docs/privacy/$$paper.$$language.md || exit 1; \
+	done; done
 
 release-migrations: $(RUNTIME) ## list the migrations of the version in pyproject.toml with their hashes, before its release
 	$(BIN)/python -m tests.support.released_migrations

@@ -68,10 +68,10 @@ def test_each_paper_is_in_each_language_and_says_that_a_machine_translated_it(
             if not set(re.split(r", ", unit)) <= known | {*IDS}
             and not re.match("|".join(map(re.escape, names)), unit)
         ]
-        assert left == []
+        assert left == [], f"no translation in api/paper/privacy/languages/{language}.json"
     for name, english in {**by_hand, **{name: make() for name, make in PAPERS.items()}}.items():
         page = (folder / f"{name}.{language}.md").read_text(encoding="utf-8")
-        assert page == translated(english, language), "run case-ledger privacy, with --language"
+        assert page == translated(english, language), "run `make papers`"
         assert NOTICE[language] in page
         for shape in (r"`[^`]*`", r"^\|", r"^#", "_{3,}"):
             found = [len(re.findall(shape, one, re.MULTILINE)) for one in (english, page)]
