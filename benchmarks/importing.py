@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from api.cli.steps.building import expected
-from api.importing.import_run import BATCH, CHUNK, Importer, Order
+from api.importing.import_run import BATCH, Importer, Order
 from api.runtime.schema import migrate_all
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
@@ -54,6 +54,8 @@ from tests.support.htcds import MAP, rows, write_csv
 
 RESULTS = Path(__file__).parent / "results" / "importing.json"
 AGENCY = "xk-nac"
+CHUNK = 2_000
+"""Events of one transaction, as the command has it."""
 EVENTS = "ledger.events"
 DATA_KEYS = "data keys"
 DISCLOSURES = "vault_xk.disclosures"

@@ -1,13 +1,18 @@
 """The bounds of one run of a view, and the clock that ends it."""
 
+import resource
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Timer
 
 from projections.analysis.view_class import ViewError
 
 GIB = 1024**3
+_STATM = Path("/proc/self/statm")
+_BESIDE_BYTES = 2 * GIB
+"""Addresses for threads, for the tables' files and for what an allocator reserves ahead."""
 
 
 class TooLongError(ViewError):
@@ -65,3 +70,27 @@ def ended_after(seconds: float, end: Callable[[], None]) -> Iterator[Callable[[]
         yield lambda: bool(passed)
     finally:
         timer.cancel()
+
+
+@contextmanager
+def bounded_addresses(memory_bytes: int) -> Iterator[None]:
+    """Let this process have no more memory than it has, some bytes and what lies beside them.
+
+    DuckDB's own limit does not count every value: a list of a row is allocated besides. An
+    allocation past the bound fails as any that lacks memory. Nothing is bounded on a system without
+    ``/proc``, or below an earlier bound of the process.
+    """
+    try:
+        pages = int(_STATM.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = pages * resource.getpagesize() + 2 * memory_bytes + _BESIDE_BYTES
+    earlier = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min([most, *earlier]), hard))
+    try:
+        yield
+    finally:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection
 
 from projections.analysis import sql_meaning
 from projections.analysis.definition import Definition
-from projections.analysis.limits import Limits, ended_after, mebibytes
+from projections.analysis.limits import Limits, bounded_addresses, ended_after, mebibytes
 from projections.analysis.plain import NotPlainError, difference, encode
 from projections.analysis.view_class import NotDeterministicError, ViewError
 from projections.columnar.duckdb_tables import connect, put_tables, read_only_these
@@ -130,9 +130,14 @@ def _run(
         if threads > 1:
             connection.execute("SET preserve_insertion_order = false")
         read_only_these(connection, (directory / file.path for file in manifest.files))
-        with ended_after(limits.seconds, connection.interrupt) as is_late:
+        with (
+            bounded_addresses(limits.memory_bytes),
+            ended_after(limits.seconds, connection.interrupt) as is_late,
+        ):
             try:
                 return _ask(connection, definition, limits, is_late)
+            except MemoryError as error:
+                raise _too_much(definition, limits) from error
             except duckdb.Error as error:
                 if is_late():
                     raise limits.too_long(definition.name) from None

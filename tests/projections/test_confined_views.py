@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from ledger.store.copy_reader import reading, rows_by_position
 from ledger.verification.evidence_reader import one_moment
 from projections.analysis import ViewError, event_places, run_view, tables
 from projections.analysis.definition import read_definition
+from projections.analysis.limits import Limits
 from projections.columnar.manifest import ColumnarError, existing_manifest
 from projections.columnar.parquet_export import export
 from projections.statistics.counting import count_cases
@@ -157,6 +159,23 @@ def test_sql_reads_the_tables_and_nothing_else(query: str, columns: Path, tmp_pa
         "asked.sql.kept",
         "other.csv",
     }
+
+
+def test_a_list_that_duckdb_does_not_count_takes_no_more_than_its_bound(
+    columns: Path, tmp_path: Path
+) -> None:
+    """5.6 GB in one value, which the limit of DuckDB itself lets pass."""
+    bounds = resource.getrlimit(resource.RLIMIT_AS)
+    file = tmp_path / "asked.sql"
+    asked = "SELECT list_sum(range(700000000)) AS n ORDER BY 1"
+    file.write_text(f"-- name: asked\n-- version: 1\n-- engine: duckdb\n{asked}\n")
+    with pytest.raises(ViewError, match=r"more than .* of memory"):
+        run_view(file, parquet=columns, kept=False, limits=Limits(memory_bytes=256 << 20))
+    assert resource.getrlimit(resource.RLIMIT_AS) == bounds
+    told = "SELECT value FROM duckdb_settings() WHERE name = 'secret_directory'"
+    file.write_text(f"-- name: asked\n-- version: 1\n-- engine: duckdb\n{told}\n")
+    (row,) = run_view(file, parquet=columns, kept=False).table.to_pylist()
+    assert row == {"value": "/nonexistent"}
 
 
 def test_an_export_that_somebody_changed_is_not_read(columns: Path, tmp_path: Path) -> None:
