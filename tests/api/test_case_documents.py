@@ -33,6 +33,7 @@ from api.client.schemas.personal import HeldBackGround
 from api.http.chunk_places import ChunkPlaces
 from api.paper.subject_access.archive import ArchiveIndex
 from api.paper.subject_access.wording import wording
+from api.services import named_documents
 from ledger.procedure.protocol import Operation
 from ledger.procedure.readings import CopyKind
 from ledger.signing import keys
@@ -42,8 +43,9 @@ from ledger.vault.documents.documents import opened_content_key
 from ledger.vault.documents.uploads import place_of
 from ledger.vault.ownership import NotOwnerError
 from ledger.vault.vault_check import VaultFinding
+from ledger.vocabulary import documents
 from ledger.vocabulary.coordination import ConsentGiven, Correction, MeetingHeld
-from ledger.vocabulary.documents import DocumentAdded, document_of
+from ledger.vocabulary.documents import CaseDocument, DocumentAdded, document_of
 from ledger.vocabulary.levels import CASE, FieldGroup
 from ledger.vocabulary.picklists import (
     AgeGroup,
@@ -734,6 +736,55 @@ def test_a_version_says_what_was_hidden_and_is_compared_with_its_original(
         (office := tmp_path / "letter.docx").write_bytes(docx())
         command(served, tmp_path, *asked, "--own", office, "--pages-marked", "1-3", *own)
         assert (listed()[-1].pages_marked, listed()[-1].pages_of_original) == ("1-3", None)
+
+
+@pytest.mark.process
+def test_another_country_checks_a_version_as_far_as_it_can(
+    served: Server, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The original of the first version is not here. A hostile country's node checks nothing."""
+    case, _ = opened(served, countries=("XK", "ME"))
+    file.write_bytes(scan(3))
+    original = added(served, case, 1, file, FieldGroup.IDENTITY).action_id
+    purpose = Purpose.PROTECTION
+    with served.client(AGENCY) as client:
+
+        def version(of: UUID, at: int, **untrue: object) -> UUID:
+            made = client.redact_document(case, of, "2", [mark(1)], purpose=purpose)
+            assert made.version_of is not None
+            said = made.version_of.model_dump(exclude={"document"})
+            document = CaseDocument(
+                sha256=made.sha256, size=made.size, media_type="application/pdf",
+                document_kind=DocumentKind.REPORT, title=f"Version {at}",
+            )  # fmt: skip
+            content = {"acted_at": datetime.now(UTC), "redacts": of, "case_document": document}
+            action = DocumentAdded.model_validate(content | said)
+            receipt = client.append(action.model_copy(update=untrue), case, at)
+            client.case(case, at_least=receipt.position)
+            return receipt.action_id
+
+        honest = version(original, 2)
+        monkeypatch.setattr(named_documents, "_check_origin", lambda *_: None)
+        untrue = version(original, 3, pages_of_original=9)
+        with monkeypatch.context() as other:
+            other.setattr(documents, "version_trouble", lambda _: None)
+            contradictory = version(original, 4, pages_of_original=1)
+        shared = added(served, case, 5, file).action_id
+        hidden = version(shared, 6, pages_marked=None)
+    with served.client("me-nac") as there:
+
+        def compared(action: UUID) -> tuple[bool, bool, Sequence[int]]:
+            found = there.compare_version(case, action, purpose=purpose)
+            return found.is_compared, found.agrees, found.differing
+
+        until(lambda: sum(one.is_here for one in there.documents(case).documents) == 5)
+        assert compared(honest) == (False, True, ())
+        assert compared(untrue) == (False, False, ())
+        assert compared(hidden) == (True, False, (1,))
+        listed = {one.id: one for one in there.documents(case).documents}
+        assert [listed[one].pages_contradict for one in (honest, contradictory)] == [False, True]
+    with signed_in(served, "me-nac") as pages:
+        assert "contradicts itself" in pages.get(f"/cases/{case}/documents").text
 
 
 def mark(page: int) -> PageMark:
