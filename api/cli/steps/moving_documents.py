@@ -124,8 +124,14 @@ def redacted(
 ) -> DocumentAdded:
     """Return the action that adds a version of a document without what is hidden.
 
-    Raises ``ValueError`` if the upload is no version of the document.
+    Raises ``ValueError`` if the upload is no version of the document, and without a title where the
+    version gets another field group.
     """
+    if title is None and group is not document.group:
+        raise ValueError(
+            "others may read the version than the document, whose title may tell what is hidden:"
+            " give the version's with --title"
+        )
     case, action = document.case_id, document.id
     if hidden.own is None:
         upload = client.redact_document(

@@ -5,7 +5,7 @@ import { add, asked, goOn, posted } from "./added_document.js";
 import * as drafts from "./drafts.js";
 import { definitions, element, showReview, showTrouble } from "./form_parts.js";
 import * as keys from "./keys.js";
-import { beginPage, showPicture } from "./redaction_pages.js";
+import { beginPage, clearPicture, shapeLike, showPicture } from "./redaction_pages.js";
 import { announce, reason, text } from "./texts.js";
 import { RefusedUpload, remove, uploadsOf } from "./upload.js";
 import { writtenMoment } from "./written_dates.js";
@@ -77,12 +77,17 @@ function inLine(step) {
   line = line.then(next, next);
 }
 
-/** Get the picture of a page when it comes into sight. */
+/**
+ * Get the picture of a page when it comes into sight, once: each time would be another entry of the
+ * access log. A picture that is out of sight is not kept drawn: a long document would fill the memory.
+ */
 const inSight = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
-    if (!isIntersecting) continue;
-    inSight.unobserve(target);
-    inLine(target.load);
+    const { load, blob } = target;
+    if (isIntersecting && blob) showPicture(target, blob);
+    else if (isIntersecting && load) inLine(load);
+    else if (!isIntersecting && blob) clearPicture(target);
+    if (isIntersecting) target.load = null;
   }
 }, { rootMargin: "800px" });
 
@@ -93,7 +98,8 @@ async function picture(article, path, page) {
   try {
     const query = new URLSearchParams({ page, ...why });
     const answer = await asked(`${path}?${query}`, {}, (message) => { told.textContent = message; });
-    const isShown = await showPicture(article, await answer.blob());
+    article.blob = await answer.blob();
+    const isShown = await showPicture(article, article.blob);
     told.textContent = isShown ? "" : text("docs.no_picture");
     return Number(answer.headers.get("Document-Pages")) || 1;
   } catch (error) {
@@ -111,10 +117,6 @@ function newPage(template) {
   return article;
 }
 
-/** Until its picture comes, a page is as high as another one: so few come into sight at once. */
-function shapeLike(article, { width, height }) {
-  Object.assign(canvasOf(article), { width, height });
-}
 
 const previews = `/v1/cases/${caseId}/documents/${documentId}/preview`;
 
@@ -124,11 +126,10 @@ async function begin() {
   part("pages").append(first);
   const pages = await picture(first, previews, 1);
   if (!pages) return;
-  const shape = canvasOf(first);
   const articles = [first];
   for (let page = 2; page <= pages; page += 1) {
     const article = newPage("page-template");
-    shapeLike(article, shape);
+    shapeLike(article, first);
     article.load = () => picture(article, previews, page);
     articles.push(article);
   }
@@ -137,7 +138,7 @@ async function begin() {
     page: index + 1, pages, state, before, forget: () => undone.pop(), after: changed,
     draws: () => part("finger").getAttribute("aria-pressed") === "true",
   }));
-  articles.slice(1).forEach((article) => inSight.observe(article));
+  articles.forEach((article) => inSight.observe(article));
   for (const id of ["tools", "marking"]) part(id).hidden = false;
   const found = await drafts.find(draft);
   if (found?.redaction) {
@@ -191,10 +192,11 @@ function showMade() {
     article.querySelector('[data-part="name"]').textContent =
       text("redact.made_page", { ...names, original: page });
     canvasOf(article).setAttribute("aria-label", text("docs.page_of", names));
-    shapeLike(article, canvasOf(part("pages").children[page - 1]));
+    shapeLike(article, part("pages").children[page - 1]);
     article.load = () => picture(article, `${uploadsOf(caseId)}/${made.id}/preview`, index + 1);
     return article;
   });
+  for (const article of part("made-pages").children) inSight.unobserve(article);
   part("made-pages").replaceChildren(...articles);
   articles.forEach((article) => inSight.observe(article));
   part("made-facts").replaceChildren(definitions([
@@ -269,15 +271,30 @@ const byPerson = (step) => async () => {
   }
 };
 
-const tellReaders = () => {
-  part("readers").textContent = part("group").selectedOptions[0].dataset.readers ?? "";
-};
+const usualTitle = [...text("redact.title_of", { title: own.title })].slice(0, LONGEST_TITLE).join("");
+
+/** Say who may read the version. Where others than of the document may, its title is written anew. */
+function tellReaders() {
+  const { value, selectedOptions } = part("group");
+  part("readers").textContent = selectedOptions[0].dataset.readers ?? "";
+  const title = part("title");
+  if (value === own.group && !title.value) title.value = usualTitle;
+  else if (value !== own.group && title.value === usualTitle) title.value = "";
+  checkTitle();
+}
+
+/** Take back that the title is missing, once there is one. */
+function checkTitle() {
+  if (!part("title").value.trim() || busy) return;
+  part("title").setAttribute("aria-invalid", "false");
+  part("sign-said").textContent = "";
+}
 
 part("make").addEventListener("click", byPerson(make));
 part("sign").addEventListener("click", byPerson(sign));
 part("back").addEventListener("click", () => show(false));
 part("group").addEventListener("change", tellReaders);
+part("title").addEventListener("input", checkTitle);
 form.addEventListener("submit", (event) => event.preventDefault());
-part("title").value = [...text("redact.title_of", { title: own.title })].slice(0, LONGEST_TITLE).join("");
 tellReaders();
 begin();

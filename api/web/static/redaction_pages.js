@@ -35,8 +35,24 @@ const spanned = ([ax, ay], [bx, by]) => ({
 
 const part = (place, name) => place.querySelector(`[data-part="${name}"]`);
 
-/** Show a blob on a page's picture. False if the browser cannot read it. */
-export const showPicture = (article, blob) => draw(part(article, "picture"), blob, WIDEST);
+/** Show a blob on a page's picture, and keep its shape. False if the browser cannot read it. */
+export async function showPicture(article, blob) {
+  const canvas = part(article, "picture");
+  const isShown = await draw(canvas, blob, WIDEST);
+  if (isShown) canvas.parentElement.style.aspectRatio = `${canvas.width} / ${canvas.height}`;
+  return isShown;
+}
+
+/** Take a picture away. The place of its page stays as high as it is. */
+export function clearPicture(article) {
+  Object.assign(part(article, "picture"), { width: 0, height: 0 });
+}
+
+/** Until its picture comes, a page is as high as another one: so few come into sight at once. */
+export function shapeLike(article, other) {
+  const [own, known] = [article, other].map((one) => part(one, "picture").parentElement);
+  own.style.aspectRatio = known.style.aspectRatio;
+}
 
 /**
  * Begin a page in its element. `state` has `marks` and the set `out` of all pages. `before` is called
@@ -166,7 +182,7 @@ export function beginPage(article, { page, pages, state, before, forget, after, 
   }
 
   function point({ clientX, clientY }) {
-    const { left, top, width, height } = sheet.getBoundingClientRect();
+    const { left, top, width, height } = overlay.getBoundingClientRect();
     const [x, y] = [(clientX - left) / width, (clientY - top) / height];
     return [between(x * WHOLE, 0, WHOLE), between(y * WHOLE, 0, WHOLE)];
   }
