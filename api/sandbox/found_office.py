@@ -13,16 +13,18 @@ from api.sandbox.office_parts import Part, parts
 from api.sandbox.without_metadata import office
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d)?")
+_PERSONS: Final = ("initial-creator", "creator", "lastModifiedBy", "printed-by", "Manager")
+"""The elements that name a person: who made the file, changed it last, printed it, or leads."""
 _SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
-    "author": ("creator", "initial-creator", "lastModifiedBy"),
+    "organisation": ("Company",),
     "title": ("title",),
     "program": ("Application", "generator"),
     "made_at": ("created", "creation-date", "modified", "date"),
 }
 """The elements that tell each of the metadata, the best first."""
 _OTHERS: Final = frozenset(
-    ("Company", "Manager", "Template", "subject", "description", "keywords", "keyword", "category",
-     "property", "user-defined", "printed-by", "template", "lastPrinted", "print-date")
+    ("Template", "subject", "description", "keywords", "keyword", "category",
+     "property", "user-defined", "template", "lastPrinted", "print-date")
 )  # fmt: skip
 Found = dict[str, Any]
 
@@ -45,6 +47,7 @@ def found_in_office(content: bytes) -> Found:
         field: next((told[tag] for tag in tags if tag in told), None)
         for field, tags in _SHOWN.items()
     }
+    found["author"] = ", ".join(dict.fromkeys(told[tag] for tag in _PERSONS if tag in told))
     if (at := found["made_at"]) is not None:
         match = _TIME.match(at)
         found["made_at"] = match[0] if match else None

@@ -206,6 +206,7 @@ CORE = (
     '<cp:coreProperties xmlns:cp="http://schemas.openxmlformats.org/package/2006/metadata/'
     'core-properties" xmlns:dc="http://purl.org/dc/elements/1.1/"'
     f' xmlns:dcterms="http://purl.org/dc/terms/"><dc:creator>{AUTHOR}</dc:creator>'
+    "<cp:lastModifiedBy>zqEditor</cp:lastModifiedBy>"
     "<dc:title>zqTitle</dc:title><dcterms:created>2026-01-02T03:04:05Z</dcterms:created>"
     "</cp:coreProperties>"
 )
@@ -258,7 +259,10 @@ def with_parts(content: bytes, more: Mapping[str, str | bytes]) -> bytes:
 def test_metadata_of_an_office_file_are_told_and_removed(media_type: str) -> None:
     content = office_files()[media_type]
     found = process.metadata([content], media_type)
-    assert (found.author, found.title) == (AUTHOR, "zqTitle")
+    assert found.title == "zqTitle"
+    # Each person that the file names is told, and so is the organisation.
+    named = (f"{AUTHOR}, zqEditor", "zqShelter") if media_type == DOCX else (AUTHOR, None)
+    assert (found.author, found.organisation) == named
     assert {"comment", "exif", "thumbnail"} <= set(found.other)
     if media_type == DOCX:
         assert (found.program, found.made_at) == ("zqWord", "2026-01-02T03:04:05")
@@ -272,7 +276,16 @@ def test_metadata_of_an_office_file_are_told_and_removed(media_type: str) -> Non
         assert made.testzip() is None
         left = b"".join(made.read(one) for one in made.namelist())
         assert not any("humbnail" in name for name in made.namelist())
-    words = (AUTHOR.encode(), b"zqTitle", b"zqWord", b"zqShelter", b"zqThumb", b"Acme", b"2026-")
+    words = (
+        AUTHOR.encode(),
+        b"zqTitle",
+        b"zqWord",
+        b"zqShelter",
+        b"zqEditor",
+        b"zqThumb",
+        b"Acme",
+        b"2026-",
+    )
     assert [word for word in words if word in left] == []
     assert (b'w:author="stays" in the text' if media_type == DOCX else b"<p>The text</p>") in left
     assert b"humbnail" not in left

@@ -61,7 +61,15 @@ def metadata_lines(found: FileMetadata) -> Iterator[str]:
     """Yield a line for each of the metadata that there are."""
     if found.latitude is not None and found.longitude is not None:
         yield f"place: {found.latitude:.6f}, {found.longitude:.6f} (latitude, longitude)"
-    for name in ("made_at", "camera", "serial_number", "author", "title", "program"):
+    for name in (
+        "made_at",
+        "camera",
+        "serial_number",
+        "author",
+        "organisation",
+        "title",
+        "program",
+    ):
         value = getattr(found, name)
         if value is not None:
             yield f"{name.replace('_', ' ')}: {value}"

@@ -101,6 +101,8 @@ class FoundMetadata(Document):
     serial_number: _Told | None = None
     """Of the camera."""
     author: _Told | None = None
+    """Of an office file each person that it names: who made it, changed it last or printed it."""
+    organisation: _Told | None = None
     title: _Told | None = None
     program: _Told | None = None
     """The program that made the file."""

@@ -166,7 +166,7 @@ export function begin(place, { draft, caseId, most = Infinity, changed = () => {
         latitude: latitude.toFixed(4), longitude: longitude.toFixed(4),
       }));
     }
-    for (const name of ["made_at", "camera", "serial_number", "author", "title", "program"]) {
+    for (const name of ["made_at", "camera", "serial_number", "author", "organisation", "title", "program"]) {
       const value = rest[name]?.replace(/^(\d{4}-\d\d-\d\d)T/, "$1 ");
       if (value) lines.push(text(`docs.meta.${name}`, { value }));
     }
