@@ -76,9 +76,9 @@ def main(task: Task, media_type: str, page: int) -> None:
             return _answer({"metadata": found})
         if task is Task.REDACTED:
             options, content = _with_options(content)
-            leave_out, rectangles = json.loads(options)
+            leave_out, rectangles, most_bytes = json.loads(options)
             marks = [redaction.Mark(*one) for one in rectangles]
-            version, pages = redaction.redacted(content, media_type, leave_out, marks)
+            version, pages = redaction.redacted(content, media_type, leave_out, marks, most_bytes)
             digest = hashlib.sha256(version).hexdigest()
             return _answer({"sha256": digest, "pages": pages}, version)
         if task is Task.COMPARED:

@@ -145,14 +145,16 @@ def redacted(
     media_type: str,
     leave_out: Sequence[tuple[int, int]],
     marks: Sequence[tuple[int, int, int, int, int]],
+    most_bytes: int | None = None,
 ) -> Iterator[RedactedCopy]:
     """Give a PDF of the pages that are not left out, while the process writes it.
 
     ``leave_out`` has the first and the last page of each range, ``marks`` has page, left, top,
-    width and height of each rectangle to hide, in 1/10,000 of the page. Raises ``FailureError``,
+    width and height of each rectangle to hide, in 1/10,000 of the page. The pictures have less
+    detail where the file would have more than ``most_bytes``. Raises ``FailureError``,
     also while the copy is read.
     """
-    given = chain(_options([leave_out, marks]), content)
+    given = chain(_options([leave_out, marks, most_bytes]), content)
     answer = _answer(Task.REDACTED, media_type, given, _RedactedHead, seconds=WHOLE_SECONDS)
     with answer as (head, rest):
         yield RedactedCopy(head.pages, head.bytes, head.sha256, rest)

@@ -27,7 +27,6 @@ REDACTABLE: Final = frozenset(
 )
 LONGEST_SIDE_PIXELS: Final = 2400
 """A page of A4 has about 200 dots an inch then."""
-_QUALITY: Final = 85
 _POINTS_PER_INCH: Final = 72
 _USUAL_DOTS_PER_INCH: Final = 200
 _MOST_POINTS: Final = 14_400
@@ -36,6 +35,19 @@ WHOLE: Final = 10_000
 """The width and the height of each page, in the unit of marks."""
 _BEYOND_PIXELS: Final = 2
 """A mark hides so many pixels beyond each edge: a preview has other pixels than the new page."""
+
+
+class Detail(NamedTuple):
+    """The detail of the pictures of pages."""
+
+    longest_side_pixels: int
+    quality: int
+    """Of the JPEG, to 100."""
+
+
+USUAL: Final = Detail(LONGEST_SIDE_PIXELS, 85)
+_DETAILS: Final = (USUAL, Detail(2000, 75), Detail(1600, 60))
+"""A file that would have too many bytes is made again with less detail."""
 
 
 class Mark(NamedTuple):
@@ -67,16 +79,22 @@ def redacted(
     media_type: str,
     leave_out: Sequence[tuple[int, int]],
     marks: Sequence[Mark] = (),
+    most_bytes: int | None = None,
 ) -> Redacted:
     """Return a PDF of the pages that are not left out, without what is under the marks.
 
     ``leave_out`` has the first and the last page of each range. A mark on a page that is left out
-    is of no effect. Raises ``FailureError``.
+    is of no effect. The pictures have less detail where the file would have more than
+    ``most_bytes``; with the least detail it may have more. Raises ``FailureError``.
     """
     if media_type not in REDACTABLE:
         raise FailureError(Failure.NOT_REDACTABLE)
-    pages = _pages(content, media_type, leave_out, marks)
-    return Redacted(pdf_of(pages.pictures), pages.number)
+    for detail in _DETAILS:
+        pages = _pages(content, media_type, leave_out, marks, detail)
+        made = Redacted(pdf_of(pages.pictures), pages.number)
+        if most_bytes is None or len(made.content) <= most_bytes:
+            break
+    return made
 
 
 def hide(image: Image.Image, marks: Iterable[Mark]) -> Image.Image:
@@ -93,7 +111,11 @@ def hide(image: Image.Image, marks: Iterable[Mark]) -> Image.Image:
 
 
 def page_picture(
-    image: Image.Image, width_points: float, height_points: float, marks: Iterable[Mark] = ()
+    image: Image.Image,
+    width_points: float,
+    height_points: float,
+    marks: Iterable[Mark] = (),
+    quality: int = USUAL.quality,
 ) -> PagePicture:
     """Return a page with a picture, which keeps nothing of the picture but its pixels."""
     image = hide(image, marks)
@@ -102,7 +124,7 @@ def page_picture(
     file = io.BytesIO()
     plain = bands[0] if is_grey else image
     plain.info.clear()
-    plain.save(file, "JPEG", quality=_QUALITY, subsampling=0, exif=b"")
+    plain.save(file, "JPEG", quality=quality, subsampling=0, exif=b"")
     return PagePicture(
         file.getvalue(), image.width, image.height, is_grey, width_points, height_points
     )
@@ -119,17 +141,21 @@ def kept_pages(count: int, leave_out: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def _pages(
-    content: bytes, media_type: str, leave_out: Sequence[tuple[int, int]], marks: Sequence[Mark]
+    content: bytes,
+    media_type: str,
+    leave_out: Sequence[tuple[int, int]],
+    marks: Sequence[Mark],
+    detail: Detail,
 ) -> _Pages:
     if media_type == "application/pdf":
         document = opened_pdf(content)
         count = len(document)
         kept = _kept(count, leave_out, marks)
-        return _Pages(count, _of_pdf(document, kept, marks))
+        return _Pages(count, _of_pdf(document, kept, marks, detail))
     image = opened(content, media_type)
     count = getattr(image, "n_frames", 1) if media_type == "image/tiff" else 1
     kept = _kept(count, leave_out, marks)
-    return _Pages(count, _of_frames(image, kept, marks))
+    return _Pages(count, _of_frames(image, kept, marks, detail))
 
 
 def _kept(count: int, leave_out: Sequence[tuple[int, int]], marks: Iterable[Mark]) -> list[int]:
@@ -143,7 +169,7 @@ def _of_page(marks: Iterable[Mark], number: int) -> list[Mark]:
 
 
 def _of_pdf(
-    document: "PdfDocument", kept: Iterable[int], marks: Sequence[Mark]
+    document: "PdfDocument", kept: Iterable[int], marks: Sequence[Mark], detail: Detail
 ) -> Iterator[PagePicture]:
     import pypdfium2
 
@@ -154,21 +180,24 @@ def _of_pdf(
             longest = max(width, height)
             if not 0 < min(width, height) <= longest <= _MOST_POINTS:
                 raise FailureError(Failure.DAMAGED)
-            bitmap = page.render(scale=LONGEST_SIDE_PIXELS / longest, rev_byteorder=True)
-            yield page_picture(bitmap.to_pil(), width, height, _of_page(marks, number))
+            bitmap = page.render(scale=detail.longest_side_pixels / longest, rev_byteorder=True)
+            hidden = _of_page(marks, number)
+            yield page_picture(bitmap.to_pil(), width, height, hidden, detail.quality)
             page.close()
         except pypdfium2.PdfiumError:
             raise FailureError(Failure.DAMAGED) from None
 
 
 def _of_frames(
-    image: Image.Image, kept: Iterable[int], marks: Sequence[Mark]
+    image: Image.Image, kept: Iterable[int], marks: Sequence[Mark], detail: Detail
 ) -> Iterator[PagePicture]:
     for number in kept:
         if number > 1:
             image.seek(number - 1)
         frame = ImageOps.exif_transpose(image.copy())
-        frame.thumbnail((LONGEST_SIDE_PIXELS, LONGEST_SIDE_PIXELS))
+        size_before = frame.size
+        frame.thumbnail((detail.longest_side_pixels, detail.longest_side_pixels))
         points = _POINTS_PER_INCH / _USUAL_DOTS_PER_INCH
-        size = (frame.width * points, frame.height * points)
-        yield page_picture(frame, *size, _of_page(marks, number))
+        points *= min(1.0, LONGEST_SIDE_PIXELS / max(size_before))
+        size = (size_before[0] * points, size_before[1] * points)
+        yield page_picture(frame, *size, _of_page(marks, number), detail.quality)

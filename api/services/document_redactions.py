@@ -87,7 +87,8 @@ def redacted(
     rectangles = [(one.page, one.left, one.top, one.width, one.height) for one in marks]
 
     def made() -> Upload:
-        with process.redacted(content, media_type, left_out, rectangles) as version:
+        most = protocol.document_limits.max_bytes
+        with process.redacted(content, media_type, left_out, rectangles, most) as version:
             upload = stored(
                 uploads,
                 agency,

@@ -116,6 +116,34 @@ def test_nothing_under_a_mark_is_left_in_bytes_text_or_pixels() -> None:
     assert "Another line" in words(plain)
 
 
+def test_a_file_that_would_be_too_large_is_made_with_less_detail() -> None:
+    noise = Image.effect_noise((1200, 1700), 60).convert("RGB")
+    content = encoded(noise, "PDF", resolution=150, quality=60)
+    name = Mark(1, 2_000, 1_000, 6_000, 400)
+    whole = redacted(content, marks=[name])
+    smaller = redaction.redacted(content, "application/pdf", (), [name], len(whole) - 1).content
+    least = redaction.redacted(content, "application/pdf", (), [name], 1).content
+    assert len(least) < len(smaller) < len(whole)
+    for made in (smaller, least):
+        assert PdfReader(io.BytesIO(made)).pages[0].mediabox == (
+            PdfReader(io.BytesIO(whole)).pages[0].mediabox
+        )
+        width, height = (page := rendered(made)).size
+        # Pixels beside the mark reach into it by a block of the JPEG.
+        box = (width // 5 + 9, height // 10 + 9, width * 4 // 5 - 9, height * 14 // 100 - 9)
+        assert page.crop(box).getextrema()[1] < 10
+    scan = encoded(noise, "TIFF")
+    sizes = [
+        PdfReader(io.BytesIO(redaction.redacted(scan, "image/tiff", (), [name], most).content))
+        .pages[0].mediabox
+        for most in (None, 1)
+    ]  # fmt: skip
+    assert sizes[0] == sizes[1]
+    text = (letter("One, two"), "application/pdf")
+    least = redaction.redacted(*text, (), (), 1).content
+    assert compared(text, (least, "application/pdf"), (), ()).differing == []
+
+
 @pytest.mark.process
 def test_a_mark_hides_whole_pixels_at_each_edge_of_each_type_of_file() -> None:
     white = Image.new("RGB", (301, 403), "white")
