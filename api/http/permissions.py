@@ -280,6 +280,8 @@ _OPERATIONS: Mapping[Audience, tuple[str, ...]] = {
         "GET /v1/file-numbers",
         "GET /cases/{case_id}/file-number",
         "POST /cases/{case_id}/file-number",
+        "GET /import-map",
+        "POST /import-map",
     ),
     Audience.ACTIONS: (
         "POST /v1/cases/{case_id}/actions",

@@ -27,6 +27,7 @@ from api.web.routes import (
     file_numbers,
     filing,
     finding,
+    import_map,
     meeting,
     members,
     oversight,
@@ -66,6 +67,7 @@ _ROUTERS = (
     action_help.router,
     api_reference.router,
     file_numbers.router,
+    import_map.router,
     saved_filters.router,
     today.router,
 )

@@ -35,6 +35,7 @@ DRAFTS = NavigationEntry("nav.drafts", "/drafts")
 MEMBERS = NavigationEntry("nav.members", "/members")
 DIRECTORY = NavigationEntry("nav.directory", "/directory")
 AGREEMENT = NavigationEntry("nav.agreement", "/agreement")
+IMPORT = NavigationEntry("nav.import", "/import-map")
 NEW = NavigationEntry("nav.new", "/cases/new", in_line=True)
 
 
@@ -59,6 +60,7 @@ def sections(caller: Caller) -> Sequence[NavigationEntry]:
         *((MISSING,) if role == COORDINATOR else ()),
         *((PARCELS,) if role == COORDINATOR else ()),
         *((WAITING,) if role in (COORDINATOR, OVERSIGHT) else ()),
+        *((IMPORT,) if opens else ()),
         KEYS,
         DIRECTORY,
         AGENCIES,

@@ -7,10 +7,12 @@ from uuid import uuid4
 import pytest
 import xlsxwriter
 
+from api.importing import trial
 from api.importing.files import file_form, read_rows
 from api.importing.shipped_maps import shipped_map
 from api.importing.suggestion import suggested_map
-from api.importing.tables import ImportFileError
+from api.importing.tables import ImportFileError, TableForm
+from api.importing.trial import tried
 from ledger.importing.days import Days
 from ledger.importing.garbled import has_lost_zero, is_garbled
 from ledger.importing.import_map import ImportMap, load_map, with_defaults
@@ -213,3 +215,32 @@ def test_a_case_of_primero_is_read_by_the_map_that_ships(tmp_path: Path) -> None
     with pytest.raises(ValueError, match="FIELD=VALUE"):
         with_defaults(told, ("case_opened.ground",))
     assert shipped_map(Path("no-such-map")) == Path("no-such-map")
+
+
+@pytest.mark.parametrize("name", ["titles.csv", "cp1250.csv", "utf-16.csv", "titles.xlsx"])
+def test_a_map_is_tried_on_a_files_head_in_memory(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where the program writes, there is a link without a byte of the file."""
+    file = next(one for one in FILES if one.name == name)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    seen: list[list[str]] = []
+    known = trial.file_form
+
+    def form(path: Path, told: ImportMap) -> TableForm:
+        seen.append([str(one.readlink()) for one in tmp_path.rglob("*") if one.is_symlink()])
+        assert not [one for one in tmp_path.rglob("*") if one.is_file() and not one.is_symlink()]
+        return known(path, told)
+
+    monkeypatch.setattr(trial, "file_form", form)
+    found = tried(file.content, Path(name).suffix, None, "XK", is_head=False)
+    assert len(found.persons) == 3
+    assert all(one[0].startswith("/proc/") for one in seen)
+    assert not list(tmp_path.iterdir())
+    corrected = tried(file.content, Path(name).suffix, found.map, "XK", is_head=False)
+    assert corrected.persons == found.persons
+    if name == "titles.csv":  # cut within a quoted cell
+        cut = file.content + b'"a cell that goes on\n'
+        assert tried(cut, ".csv", None, "XK", is_head=True).persons == found.persons
+    with pytest.raises(ImportFileError):
+        tried(file.content, ".exe", None, "XK", is_head=False)

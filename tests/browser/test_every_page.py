@@ -20,7 +20,7 @@ PAGES = ("/cases?show=all", "/cases/new", "/board", "/meeting", "/charts", "/key
 
 
 SEEN_ELSEWHERE = ("/today", "/today/calendar", "/today/mail", "/find", "/members", "/drafts",
-                  "/lost-key",
+                  "/lost-key", "/import-map",
                   "/paper", "/meeting/ME", "/meeting/ME/{}", "/meeting/ME/summary",
                   "/help/actions/meeting_held", "/docs", "/docs/actions/document_added",
                   "/docs/operations/cases", "/components", "/cases/{}/notes",

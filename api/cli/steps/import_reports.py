@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from typing import Any
-from uuid import uuid4
 
 from rich import box
 from rich.markup import escape
@@ -21,18 +20,16 @@ from api.cli.output import err, out, print_json
 from api.cli.steps.building import expected
 from api.importing.cases_table import NoCase
 from api.importing.error_file import RefusalReason, reasons
-from api.importing.files import read_rows
+from api.importing.first_persons import first_persons
 from api.importing.import_run import ImportConflictError, Importer, Order, Progress, Summary
 from api.importing.tables import TableForm
 from api.node.agreed_protocol import with_agreed_protocol
 from api.runtime.node_database import check_migrated, open_store
 from api.runtime.settings import Settings
 from ledger.application import Ledger, environment
-from ledger.importing.mapping import Mapper
 from ledger.store.database import Database
 
 _NAMED_DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon"}
-_PERSONS = 10
 _NO_CASES = {
     NoCase.ABOVE_NAMES.value: "rows above the names",
     NoCase.NAMES_AGAIN.value: "rows with the names again",
@@ -112,32 +109,14 @@ def print_persons(order: Order, summary: Summary) -> None:
     """
     if not out.is_terminal:
         return
-    mapper = Mapper(order.import_map, order.agency[:2].upper())
     table = Table(
         "Row", "Name", "Born", "Age group", "Citizenship", "Opened", "Actions",
         box=box.SIMPLE_HEAD, title="As the map reads the first rows",
     )  # fmt: skip
-    shown = 0
-    for read in read_rows(order.source, order.import_map, summary.form):
-        if read.fault is not None or read.no_case is not None:
-            continue
-        told = mapper.read(read.row.values, lambda _, __: uuid4()).told
-        if not told:
-            continue
-        person = told[0].action
-        names = (getattr(person, name) for name in ("first_name", "middle_name", "second_name"))
-        cells = (
-            " ".join(name for name in names if name),
-            str(getattr(person, "birthdate", None) or ""),
-            str(getattr(person, "age_group", "")),
-            " ".join(getattr(person, "citizenship", None) or ()),
-            f"{person.acted_at:%Y-%m-%d}",
-            ", ".join(one.action.kind for one in told),
-        )
-        table.add_row(str(read.row.number), *map(escape, cells))
-        shown += 1
-        if shown == _PERSONS:
-            break
+    party = order.agency[:2].upper()
+    for one in first_persons(order.source, order.import_map, summary.form, party):
+        words = (one.name, one.born, one.age_group, one.citizenship, one.opened)
+        table.add_row(str(one.row), *map(escape, words), ", ".join(one.actions))
     out.print(table)
 
 
