@@ -221,7 +221,7 @@ def test_a_case_of_primero_is_read_by_the_map_that_ships(tmp_path: Path) -> None
 def test_a_map_is_tried_on_a_files_head_in_memory(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Where the program writes, there is a link without a byte of the file."""
+    """The directory for temporary files has a link to the content, and no byte of it."""
     file = next(one for one in FILES if one.name == name)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     seen: list[list[str]] = []
