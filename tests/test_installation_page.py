@@ -50,12 +50,13 @@ END
     kill "$pid"
     while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
     ;;
-"enable --now case-ledger-backup")
+"enable --now case-ledger-backup" | "restart case-ledger-backup")
+    pkill -f 'case-ledger-backup follow' || true
     # The certificate of another machine's server is not here.
     sed -n 's/^Environment=//p' /etc/systemd/system/case-ledger-backup.service | tr ' ' '\\n' |
         sed 's/^PGSSLMODE=.*/PGSSLMODE=prefer/' > /run/backup
     setsid setpriv --reuid=postgres --regid=postgres --init-groups env -i $(cat /run/backup) \\
-        PATH=/usr/bin:/bin:$(dirname /usr/lib/postgresql/*/bin/postgres) \\
+        PATH=/usr/bin:/bin \\
         /usr/local/sbin/case-ledger-backup follow >>/var/log/case-ledger-backup.log 2>&1 &
     ;;
 daemon-reload | "enable --now case-ledger-"*) ;;
@@ -137,6 +138,26 @@ def _run(home: Path, part: Part) -> str:
     return done.stdout
 
 
+def _adopt(home: Path) -> None:
+    """Adopt the protocol, as a person with keys of their own and root do, and register a key."""
+    own = (
+        "useradd --create-home you\n"
+        "runuser -u you -- sh -eu <<'END'\ncd\n"
+        "for agency in xk-nac me-nac al-nac xk-dhtqnj; do\n"
+        "    case-ledger keys new $agency\n"
+        "    case-ledger keys public $agency > $agency.public.json\n"
+        "done\ncp .local/share/case-ledger/keys/xk-nac.jwk .\nEND\n"
+        "cd /srv/xk/files\n"
+        "install -m 600 -o case-ledger /home/you/*.public.json /home/you/xk-nac.jwk .\n"
+        "case-ledger adopt --as xk-nac --key xk-nac.jwk --coordinator me-nac=me-nac.public.json"
+        " --coordinator al-nac=al-nac.public.json\n"
+        "rm xk-nac.jwk\n"
+        "runuser -u you -- sh -eu <<'END'\ncd\n"
+        "case-ledger keys register -a xk-nac xk-dhtqnj xk-dhtqnj.public.json\nEND\n"
+    )
+    _run(home, Part(0, "root", "the node's machine", False, own))
+
+
 @pytest.mark.skipif(CHROOT is None, reason="CASE_LEDGER_TEST_CHROOT names no system")
 def test_a_debian_system_follows_the_page() -> None:
     home = Path(str(CHROOT)).resolve()
@@ -159,6 +180,9 @@ def test_a_debian_system_follows_the_page() -> None:
             said = _run(home, part)
             if "/health" in part.text:
                 assert "version" in said
+                _adopt(home)
+            if "verify ledger" in part.text:
+                assert "All 2 events hold" in said
             if "case-ledger-backup" in part.text and part.place == "the backup machine":
                 until(lambda: [*bases.glob("base-*Z")], (home / LOG).read_text, seconds=60)
         # After the upgrade the node runs by the new directory, as its user alone.

@@ -558,6 +558,11 @@ def _backup_and_restore(page: Surroundings) -> None:
     restored = page.home / "var" / "lib" / "postgresql"
     restored.mkdir(parents=True)
     page.give(restored, "postgres")
+    recover = f"CASE_LEDGER_BACKUP_DIRECTORY={backup} CASE_LEDGER_RESTORE_DIRECTORY={restored}/main"
+    recover += " case-ledger-backup recover"
+    assert f"with all WAL into {restored}/main" in page.also(recover, "postgres")
+    assert "in production" not in page.also(f"pg_controldata {restored}/main", "postgres")
+    page.run(recover, "postgres", code=1)  # it removes no database that it did not copy
     (part,) = [one for one in PARTS if "case-ledger-backup restore" in one.text]
     page.done.add((part.line, 0))
     text = page.mapped(part.text, **{"/srv/backup/xk": str(backup)})
