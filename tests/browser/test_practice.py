@@ -15,6 +15,7 @@ from psycopg.sql import SQL, Identifier
 
 from api.demo.play_practice import practice_settings, serve_practice
 from api.demo.practice.ledger import BEGINNING, DATABASE, PracticeLedger
+from api.demo.practice.pages import PracticePages
 from tests.browser.conftest import PICTURES, SECONDS
 from tests.support.pdf_text import page_texts
 from tests.support.practice import BOOK
@@ -240,7 +241,15 @@ def _copies_are_marked(page: Page, word: str) -> None:
     assert all(line.partition(":")[2].startswith(word) for line in entries)
 
 
-def test_a_reset_asks_and_then_begins_anew(page: Page) -> None:
+def test_a_reset_asks_and_then_begins_anew(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page says that it is over once the node of before, which stops late here, has stopped."""
+    stops, close = threading.Event(), PracticePages.close
+
+    def late(pages: PracticePages) -> None:
+        stops.wait(SECONDS / 1000)
+        close(pages)
+
+    monkeypatch.setattr(PracticePages, "close", late)
     page.goto("/practice/exercises/2")
     press(page, "#begin")
     page.goto("/practice/reset")
@@ -251,6 +260,9 @@ def test_a_reset_asks_and_then_begins_anew(page: Page) -> None:
     page.goto("/practice/reset")
     press(page, "button.danger")
     page.wait_for_url("**/practice?reset=true")
+    expect(page.locator("main h1")).to_have_text("Reset the practice")
+    assert page.locator("main .note.good").count() == 0
+    stops.set()
     expect(page.locator("main .note.good")).to_be_visible()
     page.goto("/practice/exercises/2")
     expect(page.locator("#begin")).to_be_visible()

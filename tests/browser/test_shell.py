@@ -122,3 +122,23 @@ def test_a_new_worker_waits_for_the_pages_of_the_old_one_and_goes_when_none_is_w
     page.reload()
     until(lambda: page.evaluate(_NAMES) == [], every=0.1)
     assert page.evaluate("navigator.serviceWorker.getRegistrations()") == []
+    # The worker that was removed still answers this page: it keeps no file anew.
+    page.evaluate("async () => { await fetch(document.querySelector('script[src]').src); }")
+    assert page.evaluate(_NAMES) == []
+
+
+def test_a_disk_that_keeps_no_file_delays_no_page(
+    police: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the browser never ends to write a static file that a page needs."""
+    slow = b"""
+        const { put } = Cache.prototype;
+        Cache.prototype.put = function (of, answer) {
+            return of instanceof Request ? new Promise(() => {}) : put.call(this, of, answer);
+        };
+    """
+    monkeypatch.setattr(entry, "worker", lambda codes: worker(codes) + slow)
+    page = police.goto("/sign-in")
+    worker_is_ready(page)
+    page.reload(timeout=10_000)
+    assert page.evaluate("navigator.serviceWorker.controller !== null")

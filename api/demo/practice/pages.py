@@ -84,10 +84,12 @@ class PracticePages:
         self._players: Players | None = None
         self._opened = threading.Event()
         self._registering = threading.Lock()
+        self._is_resetting = False
 
     def open(self, players: Players) -> None:
         """Let people in: ``players`` register their keys and record situations."""
         self._players = players
+        self._is_resetting = False
         self._opened.set()
 
     def close(self) -> None:
@@ -111,6 +113,8 @@ class PracticePages:
 
         @router.get("/practice")
         async def start(request: Request, node: TheNode, reset: bool = False) -> Response:
+            if self._is_resetting:  # this is the node of before, which has not stopped yet
+                return self._resetting_page(request)
             caller = await self._caller(request, node)
             return await run_in_threadpool(self._start_page, request, node, caller, reset)
 
@@ -144,13 +148,18 @@ class PracticePages:
             form = await form_values(request)
             if form.get("sure") != ["yes"]:
                 return RedirectResponse("/practice/reset", 303, dict(PAGE_HEADERS))
-            request.state.protocol = self._protocol
-            answer = page(request, "practice_reset.html", None, is_resetting=True)
+            self._is_resetting = True
+            answer = self._resetting_page(request)
             # After the answer: the node that sends it is about to stop.
             answer.background = BackgroundTask(self._reset)
             return answer
 
         app.router.routes[:0] = router.routes
+
+    def _resetting_page(self, request: Request) -> Response:
+        """Return the page that asks for the start page again, until another node answers it."""
+        request.state.protocol = self._protocol
+        return page(request, "practice_reset.html", None, is_resetting=True)
 
     async def _caller(self, request: Request, node: Node) -> Caller | None:
         """Return who is signed in, if anybody is."""

@@ -36,13 +36,24 @@ async function begin() {
 /** Whether an answer is the file itself, and no page of a proxy or a network that asks somebody to sign in. */
 const isFile = ({ status, redirected, type }) => status === 200 && !redirected && type === "basic";
 
-/** A static file of this release: kept the first time, since its address never has another content. */
-async function file({ request }) {
-  const cache = await caches.open(CACHE);
-  const kept = await cache.match(request, { ignoreVary: true });
-  if (kept) return kept;
+/** What the cache has for a request. It makes no cache: one that a page removed stays removed. */
+const kept = (request) => caches.match(request, { cacheName: CACHE, ignoreVary: true }).catch(() => undefined);
+
+/** Keep an answer, unless the cache was removed meanwhile. */
+async function keep(request, answer) {
+  if (await caches.has(CACHE)) await (await caches.open(CACHE)).put(request, answer);
+}
+
+/**
+ * A static file of this release: kept the first time, since its address never has another content.
+ * The page does not wait for the keeping: a disk that is slow or full delays and breaks nothing.
+ */
+async function file(event) {
+  const { request } = event;
+  const found = await kept(request);
+  if (found) return found;
   const answer = await fetch(request);
-  if (isFile(answer)) await cache.put(request, answer.clone());
+  if (isFile(answer)) event.waitUntil(keep(request, answer.clone()).catch(() => {}));
   return answer;
 }
 
@@ -54,9 +65,8 @@ async function page(event) {
   } catch {
     // No network, or no node: the offline page says it.
   }
-  const cache = await caches.open(CACHE);
-  const chosen = await (await cache.match(CHOSEN))?.text();
-  return (await cache.match(offlinePage(chosen ?? RELEASE.languages[0]))) ?? Response.error();
+  const chosen = await (await kept(CHOSEN))?.text();
+  return (await kept(offlinePage(chosen ?? RELEASE.languages[0]))) ?? Response.error();
 }
 
 /**
@@ -64,7 +74,7 @@ async function page(event) {
  * release, where no other page is open: files of an earlier release stay as long as a page may need them.
  */
 async function told({ language, base }) {
-  if (RELEASE.languages.includes(language)) await (await caches.open(CACHE)).put(CHOSEN, new Response(language));
+  if (RELEASE.languages.includes(language)) await keep(CHOSEN, new Response(language));
   const open = await clients.matchAll({ type: "window", includeUncontrolled: true });
   if (base === RELEASE.base && open.length < 2) await skipWaiting();
 }

@@ -14,9 +14,7 @@ async function register() {
 }
 
 async function remove() {
-  const registration = await serviceWorker.getRegistration("/");
-  if (!registration) return;
-  await registration.unregister();
+  await (await serviceWorker.getRegistration("/"))?.unregister();
   for (const name of await caches.keys()) await caches.delete(name);
 }
 
