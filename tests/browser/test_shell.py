@@ -44,7 +44,9 @@ def police(chromium: Browser, node: Server) -> Iterator[Person]:
 
 
 def worker_is_ready(page: Page) -> None:
+    """Wait until the worker answers for the page, which is so from the first visit on."""
     page.evaluate("async () => { await navigator.serviceWorker.ready; }")
+    until(lambda: page.evaluate("navigator.serviceWorker.controller !== null"), every=0.1)
 
 
 def test_without_a_line_what_is_typed_is_kept_and_comes_back(police: Person, node: Server) -> None:

@@ -26,11 +26,16 @@ async function fill() {
   }));
 }
 
-/** Remove what earlier releases kept, and have the browser ask for a page while this worker starts. */
+/**
+ * Remove what earlier releases kept, and have the browser ask for a page while this worker starts.
+ * The open page becomes one of this worker's too. While a page that is open is no worker's, and a new worker
+ * waits, Chromium stops the old worker during a reload of that page: it then takes a second more, or never ends.
+ */
 async function begin() {
   const names = await caches.keys();
   await Promise.all(names.filter((name) => name.startsWith(NAMES) && name !== CACHE).map((name) => caches.delete(name)));
   await registration.navigationPreload?.enable();
+  await clients.claim();
 }
 
 /** Whether an answer is the file itself, and no page of a proxy or a network that asks somebody to sign in. */
