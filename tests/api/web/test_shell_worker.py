@@ -15,10 +15,10 @@ import { readFile } from "node:fs/promises";
 const heard = {}, kept = [];
 globalThis.addEventListener = (name, how) => { heard[name] = how; };
 globalThis.location = { origin: "https://node.example" };
-globalThis.caches = { open: async () => ({
-  match: async () => undefined, put: async (request) => { kept.push(request); },
-  addAll: async (all) => { kept.push(...all); },
-}) };
+globalThis.caches = {
+  match: async () => undefined, has: async () => true,
+  open: async () => ({ put: async (request) => { kept.push(request); } }),
+};
 globalThis.Request = class {};
 let sort;
 globalThis.fetch = async (_, { redirect } = {}) => {
@@ -36,8 +36,11 @@ for (const [name, how] of Object.entries(sorts)) {
   kept.length = 0;
   let done;
   const request = { method: "GET", url: `https://node.example${process.argv[3]}app.js` };
-  heard.fetch({ request, respondWith: (answer) => { done = answer; } });
+  let keeping;
+  const waitUntil = (work) => { keeping = work; };
+  heard.fetch({ request, waitUntil, respondWith: (answer) => { done = answer; } });
   await done;
+  await keeping;
   const files = kept.length;
   heard.install({ waitUntil: (work) => { done = work; } });
   told[name] = [files, await done.then(() => true, () => false)];
