@@ -113,7 +113,11 @@ def opened_pdf(content: bytes) -> "PdfDocument":
     import pypdfium2
 
     try:
-        return pypdfium2.PdfDocument(content)
+        document = pypdfium2.PdfDocument(content)
+        # Without this, what was filled into a form is not drawn. Nothing of the form runs: this
+        # pdfium is built without an engine for scripts.
+        document.init_forms()
+        return document
     except pypdfium2.PdfiumError as error:
         is_locked = error.err_code == _LOCKED
         raise FailureError(Failure.PASSWORD if is_locked else Failure.DAMAGED) from None
@@ -133,7 +137,6 @@ def _of_pdf(content: bytes, page: int) -> Pixels:
         longest = max(shown.get_size())
         if not 0 < longest < float("inf"):
             raise FailureError(Failure.DAMAGED)
-        # A form's scripts do not run: this pdfium is built without an engine for them.
         bitmap = shown.render(scale=LONGEST_SIDE_PIXELS / longest, rev_byteorder=True)
     except pypdfium2.PdfiumError:
         raise FailureError(Failure.DAMAGED) from None

@@ -9,6 +9,14 @@ from PIL import Image, ImageChops
 from pydantic import TypeAdapter, ValidationError
 from pypdf import PdfReader, PdfWriter
 from pypdf.annotations import FreeText
+from pypdf.generic import (
+    ArrayObject,
+    DictionaryObject,
+    NameObject,
+    NumberObject,
+    StreamObject,
+    TextStringObject,
+)
 
 from api.sandbox import process, redaction
 from api.sandbox.comparison import compared
@@ -224,6 +232,58 @@ def test_a_version_is_compared_with_its_original_page_by_page() -> None:
         (len(original[0]), [original[0]], original[1]), ([scanned], "image/jpeg"), [(2, 3)], []
     )
     assert found == (3, 1, ())
+
+
+def filled_form() -> bytes:
+    """A page with a form field that has the secret as its value and its appearance."""
+    writer = PdfWriter(clone_from=io.BytesIO(letter("Name:")))
+    look = StreamObject()
+    look.set_data(f"/Tx BMC q BT /F 14 Tf 2 5 Td ({SECRET}) Tj ET Q EMC".encode())
+    page = writer.pages[0]
+    look.update(
+        {
+            NameObject("/Type"): NameObject("/XObject"),
+            NameObject("/Subtype"): NameObject("/Form"),
+            NameObject("/BBox"): ArrayObject(map(NumberObject, (0, 0, 200, 20))),
+            NameObject("/Resources"): page["/Resources"],
+        }
+    )
+    field = DictionaryObject(
+        {
+            NameObject("/Type"): NameObject("/Annot"),
+            NameObject("/Subtype"): NameObject("/Widget"),
+            NameObject("/FT"): NameObject("/Tx"),
+            NameObject("/F"): NumberObject(4),
+            NameObject("/T"): TextStringObject("name"),
+            NameObject("/V"): TextStringObject(SECRET),
+            NameObject("/Rect"): ArrayObject(map(NumberObject, (100, 300, 300, 320))),
+            NameObject("/AP"): DictionaryObject({NameObject("/N"): writer._add_object(look)}),
+        }
+    )
+    fields = ArrayObject([writer._add_object(field)])
+    page[NameObject("/Annots")] = fields
+    form = DictionaryObject({NameObject("/Fields"): fields})
+    writer._root_object[NameObject("/AcroForm")] = form
+    writer.write(file := io.BytesIO())
+    return file.getvalue()
+
+
+@pytest.mark.process
+def test_what_was_filled_into_a_form_is_shown_and_can_be_hidden() -> None:
+    """A preview that lacked it would show a blank form to a person who then shares the file."""
+    content = filled_form()
+    assert SECRET.encode() in content
+    made = process.picture([content], "application/pdf", 1)
+    shown = Image.frombytes("RGB", (made.width, made.height), made.rgb).convert("L")
+    height = shown.height / 842
+    box = (0, round(520 * height), shown.width, round(545 * height))
+    assert shown.crop(box).getextrema()[0] < 60
+    assert shown.crop(box).getextrema()[1] == 255
+    plain = redacted(content, marks=[Mark(1, 0, 0, 100, 100)])
+    assert SECRET.encode() not in plain
+    assert rendered(plain).crop((0, 1040, 1100, 1090)).getextrema()[0] < 60
+    hidden = redacted(content, marks=[Mark(1, 1_000, 6_100, 5_000, 400)])
+    assert rendered(hidden).crop((240, 1045, 600, 1080)).getextrema()[1] < 10
 
 
 def test_frames_are_left_out_of_a_scan_of_several_pages() -> None:
