@@ -173,9 +173,9 @@ def measure_recording(
 ) -> dict[str, float]:
     """Median seconds of each way to write the same rows."""
     chunks = list(in_chunks(cases))
-    without = [[case._replace(disclosures=[]) for case in chunk] for chunk in chunks]
+    without = [[case._replace(deposits=[]) for case in chunk] for chunk in chunks]
     events = [sum(len(case.events) for case in chunk) for chunk in chunks]
-    disclosed = [sum(len(case.disclosures) for case in chunk) for chunk in chunks]
+    disclosed = [sum(len(one.rows) for case in chunk for one in case.deposits) for chunk in chunks]
     found: dict[str, list[float]] = defaultdict(list)
     for turn in range(rounds):
         with fresh(server, agencies) as (conninfo, guard):
@@ -234,7 +234,7 @@ def main() -> None:
         finally:
             server.stop()
     events = sum(len(case.events) for case in cases)
-    disclosures = sum(len(case.disclosures) for case in cases)
+    disclosures = sum(len(one.rows) for case in cases for one in case.deposits)
     size = sum(len(event.sd_jwt) for case in cases for event in case.events) / events
     bare = seconds["COPY of events"] + seconds["COPY of disclosures"]
     heap = seconds["COPY of events, no index"] + seconds["COPY of disclosures, no index"]
