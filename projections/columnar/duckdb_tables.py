@@ -53,7 +53,8 @@ def connect(
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
-    settings["secret_directory"] = "/nonexistent"  # else a query could tell the user's directory
+    # Else a query could tell the user's directory.
+    settings["secret_directory"] = "/nonexistent"  # noqa: S105
     settings["temp_directory"] = "" if spill is None else str(spill)
     if most_spilled is not None:
         settings["max_temp_directory_size"] = most_spilled
