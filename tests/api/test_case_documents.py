@@ -971,6 +971,24 @@ def test_an_upload_that_the_node_made_of_a_document_is_shown_to_nobody(
         ):  # fmt: skip
             shown = ask(served, method, f"{path}/{way}")
             assert (shown.status_code, shown.json()["rule"]) == (403, "upload-of-node")
+    # With a purpose, a redacted version is shown as a reading of its original, and nothing else is.
+    of_version = uploads[1][1]
+    for to, upload in uploads:
+        asked = f"/v1/cases/{to}/uploads/{upload}/preview?purpose=protection"
+        with served.client(AGENCY) as client:
+            before = len([one for one in client.readings(case).readings if one.granted])
+            shown = ask(served, "GET", asked)
+            now = [one for one in client.readings(case).readings if one.granted]
+        assert shown.status_code == (200 if upload == of_version else 403)
+        if upload == of_version:
+            assert [one.concerning for one in now[before:]] == [receipt.action_id]
+    # Who may not read the original sees no version of it: the document is annulled.
+    with served.client(AGENCY) as client:
+        client.append(annulling(receipt.action_id), case, 2)
+    refused = ask(
+        served, "GET", f"/v1/cases/{case}/uploads/{of_version}/preview?purpose=protection"
+    )
+    assert (refused.status_code, refused.json()["rule"]) == (404, "unknown-document")
 
 
 def test_a_document_gets_another_field_group(served: Server, file: Path, tmp_path: Path) -> None:
