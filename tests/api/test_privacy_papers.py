@@ -37,6 +37,7 @@ IDS = (*ClosureReason, "victim_identified", "consent_information_exchange", "XK"
 """Cells that are ids of the program."""
 NO_FILE_OF_A_NODE = {
     "ledger/system/lockdown.py",  # the kernel's own file of the process
+    "api/importing/trial.py",  # a link to a file in memory
 }
 
 

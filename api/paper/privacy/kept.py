@@ -413,6 +413,7 @@ FILES = (
             "ledger/export/static_export.py",
             "projections/columnar/manifest.py",
             "projections/columnar/parquet_writer.py",
+            "projections/statistics/joint_tables.py",
             "projections/statistics/publication_files.py",
             "projections/analysis/keeping.py",
         ),
