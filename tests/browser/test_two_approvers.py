@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from api.client.schemas.members import NewMember
 from api.runtime.settings import Settings
@@ -35,6 +35,7 @@ from tests.support.actions import START, opening
 from tests.support.agencies import PAST, Agencies, adopted_protocol
 from tests.support.databases import new_database
 from tests.support.serving import Server, running
+from tests.support.waiting import until
 
 AGENCY, SOCIAL, COORDINATOR = "xk-dhtqnj", "xk-csw-prishtina", "xk-nac"
 ASKED = {
@@ -128,10 +129,18 @@ def test_a_colleague_returns_what_waits_and_approves_it_changed(
         page.get_by_role("button", name="Look at it").click()
         expect(page.get_by_text("Name the school.")).to_be_visible()
         author.seen("returned")
+        # What the author types before the draft has come stays.
+        late: list[Route] = []
+        page.route("**/v1/drafts/*/reading", lambda route: late.append(route))
         page.get_by_role("link", name="Change and send again").click()
+        until(lambda: late or page.wait_for_timeout(50))
         notes = page.locator('[data-field="threats"] textarea')
-        expect(notes).to_have_value(TYPED)
+        notes.fill("The school of Peja.")
+        late[0].continue_()
+        page.unroute("**/v1/drafts/*/reading")
         expect(page.locator("#returned")).to_contain_text("Name the school.")
+        expect(page.locator('[data-field="risk_level"] select')).to_have_value("high")
+        expect(notes).to_have_value("The school of Peja.")
         notes.fill(f"{TYPED} It is the school of Peja.")
         page.locator("[data-look]").click()
         page.get_by_role("button", name="Sign and send to a colleague").click()

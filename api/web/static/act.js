@@ -119,6 +119,11 @@ function begin(form) {
     }
   }
 
+  /** Fill in what comes after the page was shown, except where a person was faster. */
+  const touched = new Set();
+  const fillIn = (kept) =>
+    refill(Object.fromEntries(Object.entries(kept).filter(([name]) => !touched.has(name))));
+
   /** Keep what is typed, after what was typed before it. */
   function keepTyped() {
     if (!busy) keeping = keeping.catch(() => {}).then(keepNow);
@@ -275,7 +280,7 @@ function begin(form) {
     ownCase = found.caseId ?? ownCase;
     if (found.text) form.hidden = true;
     else {
-      refill(ofCase(found.fields));
+      fillIn(ofCase(found.fields));
       files?.restore();
       steps?.show(found.step);
     }
@@ -309,6 +314,7 @@ function begin(form) {
   });
   form.addEventListener("input", (event) => {
     count(event.target);
+    touched.add(event.target.closest("[data-field]")?.dataset.field);
     clearTimeout(typing);
     typing = setTimeout(keepTyped, KEPT_AFTER_MS);
   });
@@ -333,6 +339,7 @@ function begin(form) {
     part("since").hidden = true;
     trouble("");
     form.reset();
+    touched.clear();
     if (!form.dataset.case) ownCase = newId();
     setToNow();
     for (const field of fields) controls(field).forEach(count);
@@ -354,7 +361,7 @@ function begin(form) {
   for (const field of fields) controls(field).forEach(count);
   if (carry) {
     drafts.dropEarlier(carry);
-    drafts.find(carry).then((found) => found && refill(found.fields));
+    drafts.find(carry).then((found) => found && fillIn(found.fields));
   }
   drafts.find(draft).then((found) => (found || !change ? offer(found) : changeReturned()));
 
@@ -364,6 +371,6 @@ function begin(form) {
     if (why) trouble(why);
     if (!told) return;
     ownCase = told.draft.case_id;
-    if (told.form) refill(told.form);
+    if (told.form) fillIn(told.form);
   }
 }
