@@ -23,6 +23,8 @@ EVIDENCE_FORMS = 128
 _PARTS = 4
 _VARIED_PARTS = 4
 _LONGEST_VARIED = 12
+_SHORT_FORM = 3
+"""Letters of a given name that its short forms mostly keep: Kata of Katarina."""
 _SHORTEST_VARIED = 3
 _CITIZENSHIPS = 3
 _MIDDLE_PARTS = 2
@@ -55,6 +57,8 @@ class Evidence(StrEnum):
     """A part of the given name, in its own field."""
     FAMILY = "family"
     """A part of the family name, in its own field."""
+    SHORT_GIVEN = "short_given"
+    """The first letters of a part of the given name: equal for many names and their short forms."""
     SIMILAR = "similar"
     """A part of any name without one of its letters: equal for names one error apart."""
     MIDDLE = "middle"
@@ -176,6 +180,8 @@ def _names(identity: ComparedIdentity) -> Iterator[Form]:
     if family or len(given) == 1:
         for part in given:
             yield Form(Evidence.GIVEN, part, part)
+            if len(part) >= _SHORT_FORM:
+                yield Form(Evidence.SHORT_GIVEN, part[:_SHORT_FORM], part)
     if given or len(family) == 1:
         for part in family:
             yield Form(Evidence.FAMILY, part, part)
