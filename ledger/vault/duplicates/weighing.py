@@ -3,10 +3,10 @@
 An agreement of ``n`` bits is found by chance in about one of ``2**n`` pairs of different persons.
 Bits of independent parts of an identity add up (Fellegi and Sunter 1969). A difference in a known
 part takes bits away. How rare a pair of names is comes from the compared cases themselves. The
-weights were fitted to an invented population (``benchmarks/matching.py``, seeds 1 to 3): each is the
-logarithm of how much more often pairs of one person agree so than pairs of two that have as much in
-common otherwise. A regression gave them, and they were rounded. Two weights were not fitted, since
-the population has no brothers, sisters and twins: another given name, and a family name alone.
+weights were fitted to an invented population (``benchmarks/matching.py``, seeds 1 to 3). Each is a
+logarithm: how much more often pairs of one person agree so than pairs of two that have as much in
+common otherwise. They are a regression's, rounded. Two weights were not fitted, since the
+population has no brothers, sisters and twins: another given name, and a family name alone.
 """
 
 import math
