@@ -1,6 +1,6 @@
 """Measure proof: appends with the tree and without it, and verification beside its limits.
 
-    python -m benchmarks.proof [--events 5000] [--rounds 5]
+    python -m benchmarks.proof [--events 20000] [--rounds 5]
 
 Runs are interleaved and medians compared, for the machines are noisy: only ratios carry over.
 Writes benchmarks/results/proof.json.
@@ -165,7 +165,7 @@ def measure_verification(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--events", type=int, default=5_000)
+    parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     agencies = Agencies()

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
+from typing import TypeAlias
 
 from cryptography.x509 import Certificate
 
@@ -19,6 +20,7 @@ from ledger.log.merkle import HASH_SIZE, Frontier, TileHash, Tree
 from ledger.log.note import Note, NoteError, verify
 from ledger.log.policy import Policy
 from ledger.log.timestamp import StoredTimestamp, TimestampError, check, is_before
+from ledger.signing.signed_action import SignedAction
 from ledger.store.event_rows import RecordedRow
 from ledger.verification.policy_history import TrustedPolicies
 from ledger.verification.revalidation import Inspected, Revalidation, inspect
@@ -144,6 +146,10 @@ class _State:
 
     def find(self, position: int, what: str, first: int | None = None) -> None:
         self.findings.append(VerificationFinding(first or position, position, what))
+
+
+_Found: TypeAlias = tuple[bytes, SignedAction, datetime, bool | None, str | None]
+"""The fields of ``Inspected`` after the row."""
 
 
 def verify_ledger(
@@ -328,13 +334,13 @@ def _inspect_all(
             yield from _inspect([row], keys)
         return
     with ProcessPoolExecutor(count) as pool:
-        waiting: deque[Future[list[Inspected]]] = deque()
+        waiting: deque[tuple[list[RecordedRow], Future[list[_Found]]]] = deque()
         for chunk in _chunks(first, source):
-            waiting.append(pool.submit(_inspect, chunk, keys))
+            waiting.append((chunk, pool.submit(_found, chunk, keys)))
             if len(waiting) > 2 * count:
-                yield from waiting.popleft().result()
+                yield from _with_rows(*waiting.popleft())
         while waiting:
-            yield from waiting.popleft().result()
+            yield from _with_rows(*waiting.popleft())
 
 
 def _chunks(
@@ -344,6 +350,19 @@ def _chunks(
         yield list(first[start : start + CHUNK])
     while chunk := list(islice(rest, CHUNK)):
         yield chunk
+
+
+def _found(rows: Sequence[RecordedRow], keys: Mapping[str, PublicKey]) -> list[_Found]:
+    """Inspect rows in another process, which need not send the rows back."""
+    return [
+        (one.leaf, one.action, one.recorded_at, one.is_signed, one.problem)
+        for one in _inspect(rows, keys)
+    ]
+
+
+def _with_rows(rows: Sequence[RecordedRow], found: Future[list[_Found]]) -> Iterator[Inspected]:
+    for row, one in zip(rows, found.result(), strict=True):
+        yield Inspected(row, *one)
 
 
 def _inspect(rows: Sequence[RecordedRow], keys: Mapping[str, PublicKey]) -> list[Inspected]:
