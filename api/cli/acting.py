@@ -10,7 +10,6 @@ import typer
 from api.cli.connection import CASE, AsAgencyOrJson, MayAsk, asks
 from api.cli.documents import KeepMetadata
 from api.cli.output import err, fail, failures, out, print_json
-from ledger.system.identifiers import new_id
 from ledger.vocabulary.picklists import CaseStatus, Priority, Stage
 
 if TYPE_CHECKING:
@@ -73,6 +72,7 @@ def act(
     from api.cli.steps.sending import present_version, resend_all, send_together
     from api.cli.steps.told_metadata import metadata_teller
     from api.cli.steps.transfers import transfer_bar
+    from ledger.system.identifiers import new_id
     from ledger.vocabulary import CASE_ACTIONS
 
     with failures(asked.as_json):

@@ -12,7 +12,6 @@ import typer
 
 from api.cli.connection import AsAgencyOrJson, CaseName, asks
 from api.cli.output import fail, failures, out, print_json
-from ledger.system.identifiers import new_id
 from ledger.vocabulary.levels import FieldGroup
 from ledger.vocabulary.picklists import DocumentKind, LegalBasis, Purpose
 
@@ -86,6 +85,7 @@ def add(
     from api.cli.steps.sending import present_version, send_together
     from api.cli.steps.told_metadata import metadata_teller
     from api.cli.steps.transfers import transfer_bar
+    from ledger.system.identifiers import new_id
 
     with failures(asked.as_json), asked.client() as client:
         case_id = client.case_named(case)
@@ -126,6 +126,7 @@ def sign(
     """
 
     from api.cli.steps.sending import present_version, send_together
+    from ledger.system.identifiers import new_id
 
     with failures(asked.as_json), asked.client() as client:
         case_id = client.case_named(case)
@@ -213,6 +214,7 @@ def file_made(
 
     from api.cli.steps.sending import present_version, send_together
     from api.client.schemas.case_documents import MadeKind
+    from ledger.system.identifiers import new_id
 
     with failures(asked.as_json), asked.client() as client:
         case_id = client.case_named(case)

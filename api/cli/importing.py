@@ -56,8 +56,8 @@ def import_cases(
         bool,
         typer.Option(
             "--update-known",
-            help="Record what such rows change in their cases, as the map's [update] says. Try it "
-            "with --dry-run, which shows the differences.",
+            help="Record what such rows change in their cases, as the map's part `update` says. "
+            "Try it with --dry-run, which shows the differences.",
         ),
     ] = False,
     suggest: Annotated[

@@ -108,7 +108,7 @@ COMMANDS: Mapping[str, CommandPlace] = {
     ),
     "retention": CommandPlace(
         ("retention",),
-        "Retention: the cases whose data will be erased, and when. For coordinators.",
+        "Retention: the cases whose data are erased, and when. For coordinators and oversight.",
     ),
     "webhooks": CommandPlace(
         ("webhooks",),
@@ -139,7 +139,7 @@ COMMANDS: Mapping[str, CommandPlace] = {
     "report": CommandPlace(("reports",), "Reports, made from the ledger alone."),
     "export": CommandPlace(
         ("columnar",),
-        "Write the ledger as columns: Parquet files by kind and position, and a table of cases.",
+        "Write the ledger as columns: Parquet files by kind and position, cases and obligations.",
         extra="analysis",
     ),
     "view": CommandPlace(("view",), "Analysts' own views of the ledger.", extra="analysis"),

@@ -241,4 +241,4 @@ def test_the_standing_says_what_the_ledger_has_not_fixed(
 def test_oversight_lists_erasures_of_its_own_country(node: Server) -> None:
     with signed_in(node, "xk-ombudsperson") as browser:
         assert browser.get("/v1/retention/erased").json() == {"cases": [], "next": None}
-        assert browser.get("/v1/retention").status_code == 403
+        assert browser.get("/v1/retention").json()["cases"] == []

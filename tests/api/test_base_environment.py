@@ -27,7 +27,7 @@ from tests.support.serving import Server
 
 ADDRESS = "http://127.0.0.1:8420"
 """The node's address in the documentation."""
-MOST_LIBRARY_BYTES, MOST_OWN_BYTES = 31_000_000, 8_500_000
+MOST_LIBRARY_BYTES, MOST_OWN_BYTES = 31_000_000, 9_000_000
 """The bounds of the files of the base, without bytecode."""
 ABSENT = (
     "psycopg",

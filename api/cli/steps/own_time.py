@@ -2,7 +2,6 @@
 
 from datetime import datetime, tzinfo
 
-from api.keys.log_keys import own_parties
 from api.runtime.settings import Settings
 from ledger.procedure.time_zones import zone_of
 from projections.time.bitemporal import beginning_of, end_of
@@ -15,10 +14,13 @@ def own_zone(agency: str | None) -> tzinfo:
     """
     settings = Settings()
     protocol = settings.load_protocol()
-    known = None if agency is None else protocol.agencies_by_id.get(agency)
-    parties = own_parties(settings) if agency is None else ()
-    party = known.party if known is not None else parties[0] if len(parties) == 1 else None
-    return zone_of(protocol, party)
+    if agency is not None:
+        known = protocol.agencies_by_id.get(agency)
+        return zone_of(protocol, known.party if known is not None else None)
+    from api.keys.log_keys import own_parties  # a client has no libraries of a node
+
+    parties = own_parties(settings)
+    return zone_of(protocol, parties[0] if len(parties) == 1 else None)
 
 
 def until(text: str | None, agency: str | None) -> datetime | None:
