@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from api.cli.columnar import writing
+from api.cli.connection import AsAgencyOrJson, asks
 from api.cli.output import AsJson, failures, out, print_json
 from api.cli.verify import PolicyFile
 
@@ -22,7 +23,10 @@ Columns = Annotated[
 ]
 Records = Annotated[
     Path | None,
-    typer.Option(help="Count these records instead: Parquet or CSV, one row for each person."),
+    typer.Option(
+        help="Count these records instead: a directory that `statistics export` wrote, or Parquet"
+        " or CSV with one row for each person."
+    ),
 ]
 Categories = Annotated[
     Path | None,
@@ -107,6 +111,32 @@ def publish_counts(
             return
         out.print(f"{about.shown} of {about.cells} counts are shown, in {target}", soft_wrap=True)
         out.print(f"[dim]{about.note}[/]")
+
+
+@app.command("export")
+@asks
+def export_records(
+    asked: AsAgencyOrJson,
+    directory: Annotated[Path, typer.Argument(help="A new directory, for this release alone.")],
+) -> None:
+    """Write pseudonymised records of the own country's persons, for an analyst of that country.
+
+    The files have values of given lists alone, months or quarters in place of days, and pseudonyms
+    of this release. The access log of the country's vault has an entry for each person.
+    """
+    from projections.statistics.record_files import check_free, write_records
+
+    with asked.client() as client:
+        check_free(directory)
+        about = write_records(directory, client.statistics_records())
+        if asked.as_json:
+            print_json({"directory": str(directory), **about.model_dump(mode="json")})
+            return
+        out.print(
+            f"{about.rows} persons are in {directory}, which only you can read. Publish counts with"
+            f" `case-ledger statistics publish --records {directory}`.",
+            soft_wrap=True,
+        )
 
 
 @app.command("join")
@@ -199,6 +229,12 @@ def _counted(
 
     if (parquet is None) is (records is None):
         raise ValueError("name one: --parquet, or --records")
+    if records is not None and records.is_dir():
+        from projections.statistics.record_files import read_records
+
+        file, known = read_records(records)
+        cube, counts = count_records(file, by, known.categories)
+        return cube, counts, known.position, None, f"records-{known.protocol}-{known.country}"
     if records is not None:
         cube, counts = count_records(records, by, _categories(categories))
         return cube, counts, 0, None, records.stem

@@ -10,6 +10,7 @@ from api.client.finding import FindingClient
 from api.client.members import MembersClient
 from api.client.personal import PersonalDataClient
 from api.client.protocol import ProtocolClient
+from api.client.statistics import StatisticsClient
 
 
 class LedgerClient(
@@ -17,6 +18,7 @@ class LedgerClient(
     DocumentsClient,
     DraftsClient,
     FindingClient,
+    StatisticsClient,
     CasesClient,
     AccountabilityClient,
     EventsClient,

@@ -27,6 +27,7 @@ TAGS: Mapping[str, str] = {
     "events": "The ledger's events by position, in pages or as they come.",
     "protocol": "The agreement, its agencies and keys, and the acts that change them.",
     "schemas": "JSON Schemas of every kind and version of action.",
+    "statistics": "Pseudonymised records of a country's cases, for its own analysts.",
     "members": "The persons who work for an agency, and their keys.",
     "outbox": "The outcome of actions that wait for the ledger node.",
     "webhooks": "An agency's webhooks for cases: how far each is, and a replay by position.",

@@ -42,6 +42,8 @@ class Audience(StrEnum):
     CASE_LISTS = "case lists"
     PERSONAL = "personal fields"
     """The matrix of the protocol decides, and the access log has the refusal too."""
+    RECORDS = "records for statistics"
+    """An analyst asks; the matrix of the protocol decides."""
     DOCUMENTS = "documents"
     UPLOADS = "uploads"
     FILE_NUMBERS = "file numbers"
@@ -67,6 +69,7 @@ MAY_ASK: Mapping[Audience, frozenset[CallerSort]] = MappingProxyType(
         Audience.CASES: frozenset({*_COUNTRY, _OVERSIGHT, _BODY}),
         Audience.CASE_LISTS: frozenset({*_COUNTRY, _OVERSIGHT}),
         Audience.PERSONAL: frozenset(CallerSort) - {_ANALYST},
+        Audience.RECORDS: frozenset({_ANALYST}),
         Audience.DOCUMENTS: frozenset({*_COUNTRY, _BODY}),
         Audience.UPLOADS: frozenset({*_COUNTRY, _BODY}),
         Audience.FILE_NUMBERS: frozenset(_COUNTRY),
@@ -250,6 +253,7 @@ _OPERATIONS: Mapping[Audience, tuple[str, ...]] = {
         "POST /cases/{case_id}/subject-access/choice",
         "POST /cases/{case_id}/subject-access/documents",
     ),
+    Audience.RECORDS: ("POST /v1/statistics/records",),
     Audience.DOCUMENTS: (
         "GET /v1/cases/{case_id}/documents",
         "GET /v1/cases/{case_id}/documents/inventory",
@@ -359,6 +363,10 @@ _COORDINATORS_AND_OVERSIGHT = (
 )
 _OF_AUDIENCE = {
     Audience.FIGURES: _COORDINATORS_AND_OVERSIGHT,
+    Audience.RECORDS: (
+        "analysts-only",
+        "Records for statistics are for analysts of this country, whom the protocol names.",
+    ),
     Audience.DOCUMENTS: ("no-documents", "Nodes and oversight bodies read no documents."),
     Audience.UPLOADS: (
         "no-uploads",

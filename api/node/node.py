@@ -55,6 +55,7 @@ from api.services.drafts import Drafts
 from api.services.person_search import PersonSearch
 from api.services.personal_data_access import PersonalDataAccess
 from api.services.settling import Settling
+from api.services.statistics_records import StatisticsRecords
 from ledger.application import Ledger, environment
 from ledger.log.cosigned_times import CosignedTimes
 from ledger.log.note import VerifierKey
@@ -115,6 +116,7 @@ class Node:
         )
         self.audit = AccessLogAudit(self.ledger, self.vaults, self.disclosing)
         self.finding = PersonSearch(self.ledger, self.vaults, self.clock.moments)
+        self.statistics = StatisticsRecords(self.ledger, self.vaults)
         self.views = ViewReader(self.database)
         self.breaches = BreachReports(self.ledger, self.views, self.audit)
         self.agency_files = AgencyFiles(self.ledger, self.vaults)

@@ -48,6 +48,7 @@ from api.http.routes import (
     retention,
     schemas,
     sign_in,
+    statistics,
     submissions,
     webhooks,
 )
@@ -155,6 +156,7 @@ def create_app(
         cases, case_documents, document_uploads, document_previews, replay, personal, finding,
         duplicates, retention, accountability, audit, desk, events, protocol, schemas, members,
         drafts, outbox, mailbox, submissions, webhooks, log, sign_in, health,
+        statistics,
     ):  # fmt: skip
         # One list, that a request is matched against once; included routers would match it twice.
         app.router.routes.extend(resource.router.routes)

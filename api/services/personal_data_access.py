@@ -19,7 +19,7 @@ from ledger.procedure.case_state import CaseState
 from ledger.procedure.destruction_review import reviewed_action
 from ledger.procedure.legal_basis import Basis, reading_bases
 from ledger.procedure.protocol import COORDINATOR, NODE, OVERSIGHT, Agency, Operation, Protocol
-from ledger.procedure.readings import Asked, BasisNamed, CopyKind, Reading
+from ledger.procedure.readings import Asked, BasisNamed, CopyKind, OwnPurpose, Reading
 from ledger.refusals import Ground, Refusal
 from ledger.replication.outbox import Outbox
 from ledger.signing import signed_action
@@ -427,7 +427,7 @@ def asked_by(
     case_id: UUID,
     operation: Operation,
     groups: Iterable[FieldGroup],
-    purpose: Purpose,
+    purpose: Purpose | OwnPurpose,
 ) -> Asked:
     """Return the request as the access log writes it down.
 

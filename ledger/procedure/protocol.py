@@ -270,6 +270,8 @@ class Operation(StrEnum):
     """Of the own country's access log, by its coordinator or oversight body. It opens no field.
 
     No access matrix has it."""
+    STATISTICS = "statistics"
+    """By an analyst of the own country, into pseudonymised records. Nobody else has it."""
 
 
 NOT_IN_MATRIX = frozenset(
@@ -427,6 +429,27 @@ class Quorum(Marked):
                 )
 
 
+class DatePeriod(StrEnum):
+    """The period that stands for a day in an analyst's records."""
+
+    MONTH = "month"
+    QUARTER = "quarter"
+
+
+class StatisticsTerms(Marked):
+    """The basis on which a country's own analysts get pseudonymised records of its cases.
+
+    The numbers are assumptions of this program, not rules that an authority set.
+    """
+
+    dates: DatePeriod = DatePeriod.QUARTER
+    """A day is told as its month or quarter. A case is told once that has ended."""
+    smallest_category: Annotated[int, Field(ge=5, le=1000)] = 10
+    """A category of fewer persons is told as another one."""
+    citizenships: Annotated[tuple[Country, ...], Field(max_length=60)] = ()
+    """The citizenships that are told, besides those of the parties."""
+
+
 class MemberApproval(Marked):
     """Actions that a second member of the same agency approves before they are recorded.
 
@@ -510,6 +533,8 @@ class Protocol(LedgerModel):
     """The roles whose agencies see counts of their country's cases, and no case.
 
     Without one, there are none. A reading of the procedure."""
+    statistics: StatisticsTerms | None = None
+    """The basis of analysts' records. Without it, analysts see counts alone."""
     local_days: bool | None = None
     """Whether a deadline in days ends with the local day of the party that owes the step.
 
@@ -824,9 +849,15 @@ class Protocol(LedgerModel):
     def _check_analysts(self) -> None:
         """Check that no part of the text lets an analyst do anything in a case.
 
-        Raises ``ValueError`` if one does.
+        An analyst may have the operation of statistics in the matrix, and nobody else may. Raises
+        ``ValueError`` if one does.
         """
         analysts = set(self.analysts)
+        for role, own in self.access.items():
+            if Operation.STATISTICS in own and role not in analysts:
+                raise ValueError(f"access: {role} is no analyst, and has no statistics")
+        if self.statistics is not None and not analysts:
+            raise ValueError("statistics: the text names no analysts")
         if not analysts:
             return
         if self.edition < _ANALYSTS_SINCE:
@@ -838,7 +869,8 @@ class Protocol(LedgerModel):
         for agency in self.agencies:
             if agency.international and agency.role in analysts:
                 raise ValueError(f"agency {agency.id}: an international body is no analyst")
-        parts: list[tuple[str, Iterable[Role]]] = [("access", self.access)]
+        more = [role for role, own in self.access.items() if own.keys() - {Operation.STATISTICS}]
+        parts: list[tuple[str, Iterable[Role]]] = [("access", more)]
         for kind, rule in self.actions.items():
             bodies = (role for one in rule.by for role in one.roles)
             fields = (role for roles in rule.named_roles.values() for role in roles)

@@ -18,6 +18,12 @@ class BasisNamed(LedgerModel):
     action: UUID
 
 
+class OwnPurpose(StrEnum):
+    """A purpose that no action of a case states: no country asks another one for it."""
+
+    STATISTICS = "statistics"
+
+
 class Asked(LedgerModel):
     """The reader, and the fields that the reader asks for."""
 
@@ -30,7 +36,7 @@ class Asked(LedgerModel):
     case_id: UUID
     operation: Operation
     groups: tuple[FieldGroup, ...]
-    purpose: Purpose
+    purpose: Purpose | OwnPurpose
 
 
 class CopyKind(StrEnum):

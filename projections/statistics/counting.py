@@ -25,12 +25,8 @@ from ledger.vocabulary.picklists import (
 from projections.columnar.duckdb_tables import connect, put_tables
 from projections.columnar.manifest import Manifest, checked_manifest
 from projections.statistics.cube import Cell, Cube
+from projections.statistics.values import MISSING, NONE, NOT_ASSESSED, OTHER
 
-OTHER = "other"
-NONE = "none"
-NOT_ASSESSED = "not_assessed"
-"""The trafficking status of a case in which no action states one."""
-MISSING = "-99"
 _FLAGS = ("0", "1")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

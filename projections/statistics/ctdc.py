@@ -7,8 +7,8 @@ them. Of what CTDC asks, the ledger holds few things; the rest is -99.
 
 from collections.abc import Callable, Mapping, Sequence
 
-from projections.statistics.counting import MISSING
 from projections.statistics.cube import Cell, Cube
+from projections.statistics.values import MISSING
 
 _MEANS = (
     *("DebtBondage", "TakesEarnings", "RestrictsFinancialAccess", "Threats"),

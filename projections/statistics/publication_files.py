@@ -17,10 +17,10 @@ from ledger.system.csv_cells import neutral
 from ledger.vocabulary.action import LedgerModel
 from projections.columnar.manifest import write_durably
 from projections.statistics import ctdc
-from projections.statistics.counting import MISSING
 from projections.statistics.cube import Cell, Counts, Cube
 from projections.statistics.differential_privacy import noisy, shown
 from projections.statistics.publication_series import Series, SeriesError, begin, publish
+from projections.statistics.values import MISSING
 
 TOTAL = "total"
 DEFAULT_BUDGET = 3.0

@@ -18,6 +18,7 @@ _LETTERS = {
     Operation.BREAK_GLASS: "b",
     Operation.SUBJECT_ACCESS: "s",
     Operation.MATCH: "m",
+    Operation.STATISTICS: "t",
 }
 
 
@@ -109,10 +110,12 @@ def access_page(protocol: Protocol) -> str:
         "",
         "**r** reads what its own country holds, **q** asks another country for it, **x** releases "
         "it to one, **b** opens it in danger to life, **s** hands it to the person it is about, "
-        "**m** compares it with another country's by blind indexes, and shows it to nobody. "
+        "**m** compares it with another country's by blind indexes, and shows it to nobody, "
+        "**t** reads it into pseudonymised records of an analyst. "
         "Whatever the letter, a legal basis recorded in the case is needed too: consent that "
         "names the group, a best-interests decision for a child, or a duty; for **b** the "
-        "recorded access itself, for **s** and **m** none. Whereabouts leave a "
+        "recorded access itself, for **s** and **m** none, for **t** the "
+        "protocol's part on statistics. Whereabouts leave a "
         "country on a basis of their own.",
         "",
         "## Contacts",

@@ -402,6 +402,15 @@ FILES = (
         ),
     ),
     Kept(
+        ("records that an analyst exported",),
+        "values of lists on each person under a **pseudonym of that release**, no text and no day",
+        Concerns.VICTIM,
+        "outside of the program: the analyst destroys them when the counts are published; the"
+        " access log has each export",
+        "the analyst",
+        ("projections/statistics/record_files.py",),
+    ),
+    Kept(
         ("exports of the ledger, columns, reports, statistics, views of analysts",),
         "fields at `ledger` level, digests, counts",
         Concerns.CASE,
