@@ -46,6 +46,7 @@ LETTERS = {
     Operation.BREAK_GLASS: "b",
     Operation.SUBJECT_ACCESS: "s",
     Operation.MATCH: "m",
+    Operation.STATISTICS: "t",
 }
 SORTS = {
     "coordinator": CallerSort.COORDINATOR,

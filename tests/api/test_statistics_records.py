@@ -247,7 +247,7 @@ def made(facts: list[PersonFacts], now: datetime) -> PersonRecords:
 
 def test_small_categories_and_the_present_quarter_are_not_told() -> None:
     then, now = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC)
-    assessed = {"trafficking_status": TraffickingStatus.POTENTIAL}
+    assessed = {"trafficking_status": TraffickingStatus.POSSIBLE}
     forms = [(TypeOfExploitation.FORCED_BEGGING,)] * 20 + [(TypeOfExploitation.ORGAN_REMOVAL,)] * 2
     forms += [(TypeOfExploitation.FORCED_MARRIAGE,)] * 7
     facts = [
@@ -268,7 +268,7 @@ def test_small_categories_and_the_present_quarter_are_not_told() -> None:
         ("citizenship", {"XK": 20, "other": 9}),
         ("exploitation", {"ForcedBegging": 20, "other": 9}),
         ("offence", {"none": 23, "forced_marriage": 6}),
-        ("trafficking_status", {"not_assessed": 20, TraffickingStatus.POTENTIAL.value: 9}),
+        ("trafficking_status", {"not_assessed": 20, TraffickingStatus.POSSIBLE.value: 9}),
         ("isForcedLabour", {"1": 20, "0": 9}),
         ("isOrganRemoval", {"0": 29}),
     ):

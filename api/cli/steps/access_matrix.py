@@ -53,7 +53,9 @@ is a reading of the procedure.
 
 A protocol may name roles of **analysts** (`analysts`), such as a ministry's office of statistics.
 An analysts' agency sees counts of its country's cases, each rounded down to a multiple of 5, and
-no case: no list, no event, no notice, no personal field. No action may be theirs, and none may name
+no case: no list, no event, no notice, no personal field. Where the protocol has a part on
+`statistics`, and the matrix gives the role that operation (**t**), it gets pseudonymised records of
+the persons whose case its country opened. No action may be theirs, and none may name
 them. The shipped text names none; an amendment does. It is an agency, and not a right of a member:
 the key of a member of another agency could sign that agency's actions, and every other country's
 node would take them. This is a reading of the procedure.
