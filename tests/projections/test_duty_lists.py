@@ -1,4 +1,4 @@
-"""What others owe to an agency is found by its indexes, and is what each row says for itself."""
+"""The list "due from others" has the obligations whose own rows say that they belong to it."""
 
 import random
 from collections.abc import Iterator
