@@ -1,5 +1,6 @@
 """An analyst of a country gets pseudonymised records of its persons, and nobody else gets any."""
 
+import importlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -22,12 +23,19 @@ from ledger.procedure.protocol import DatePeriod, Operation, Protocol, Statistic
 from ledger.procedure.readings import OwnPurpose
 from ledger.signing import keys
 from ledger.vault.access_log import NO_CASE, EntryFilter
+from ledger.vocabulary.coordination import Correction
+from ledger.vocabulary.person import IdentityRecorded
 from ledger.vocabulary.picklists import (
     AgeGroup,
     CaseStatus,
+    Certainty,
+    CorrectionEffect,
+    CorrectionReason,
     Gender,
     Offence,
     Stage,
+    StatementGround,
+    StatementSource,
     TraffickingStatus,
     TypeOfExploitation,
 )
@@ -58,7 +66,7 @@ def with_analysts(*, statistics: bool = True) -> Protocol:
         *text["agencies"],
         *(
             {"id": f"{party.lower()}-stat", "name": "Office", "party": party, "role": "analyst"}
-            for party in ("XK", "ME")
+            for party in ("XK", "ME", "AL")
         ),
     ]
     if statistics:
@@ -99,8 +107,7 @@ def node(server: str, migrated: str) -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def months_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the month in which the cases are recorded have ended, for the records alone."""
-    import api.services.statistics_records as place
-
+    place = importlib.import_module("api.services.statistics_records")
     real = place.make_records
 
     def later(*given: Any, now: datetime, **more: Any) -> PersonRecords:
@@ -192,6 +199,52 @@ def test_nobody_else_gets_records(node: Server) -> None:
             headers={"Content-Type": "application/json"},
         )
     assert other.value.problem.status == 422
+
+
+def test_what_was_erased_or_annulled_is_in_no_record(
+    node: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    police, analyst = node.client("al-police-thb"), node.client("al-stat")
+    given: list[PersonFacts] = []
+    place = importlib.import_module("api.services.statistics_records")
+    real = place.make_records
+
+    def noting(facts: list[PersonFacts], **more: Any) -> PersonRecords:
+        given[:] = facts
+        return real(facts, **more)
+
+    monkeypatch.setattr(place, "make_records", noting)
+    cases = [uuid4() for _ in range(4)]
+    receipts = [
+        police.append(
+            opening(("AL",), acted_at=FILED, gender=Gender.FEMININE, citizenship=("AL",)), case, 0
+        )
+        for case in cases
+    ]
+    restated = IdentityRecorded(
+        acted_at=FILED + timedelta(hours=1),
+        ground=StatementGround.LEARNED,
+        source=StatementSource.DOCUMENT,
+        certainty=Certainty.CONFIRMED,
+        gender=Gender.MASCULINE,
+    )
+    again = police.append(restated, cases[1], 1)
+    police.append(restated, cases[3], 1)
+    for case, action, version in (
+        (cases[0], receipts[0].action_id, 1),
+        (cases[1], again.action_id, 2),
+    ):
+        wrong = Correction(
+            acted_at=FILED + timedelta(hours=2),
+            corrects=action,
+            effect=CorrectionEffect.ANNULLED,
+            reason=CorrectionReason.WRONG_CASE,
+        )
+        police.append(wrong, case, version)
+    node.node.vaults.of("AL").erase(cases[2])
+    analyst.statistics_records()
+    told = {one.case_id: one.gender for one in given if one.case_id in cases}
+    assert told == {cases[1]: Gender.FEMININE, cases[3]: Gender.MASCULINE}
 
 
 def test_without_the_basis_it_is_refused_and_written_down(server: str, migrated: str) -> None:
