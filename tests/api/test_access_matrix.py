@@ -433,7 +433,8 @@ AGENCY = {
 }
 _OF_AUDIENCE = frozenset(
     {"figures-only", "nodes-copy-only", "named-cases-only", "coordinators-only", "whole-ledger",
-     "coordinators-and-oversight", "nodes-only", "no-documents", "no-uploads", "no-file-numbers"}
+     "coordinators-and-oversight", "nodes-only", "no-documents", "no-uploads", "no-file-numbers",
+     "analysts-only"}
 )  # fmt: skip
 
 

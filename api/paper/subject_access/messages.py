@@ -9,6 +9,7 @@ from ledger.procedure.conditions import Standing
 from ledger.procedure.operational_indicators import IndicatorDimension, IndicatorStrength
 from ledger.procedure.protocol import KeyChange, Operation, shipped_protocol
 from ledger.procedure.protocol_changes import CHANGES
+from ledger.procedure.readings import OwnPurpose
 from ledger.procedure.registry import SignatureState
 from ledger.signing.signed_action import Mark
 from ledger.vocabulary import ALL_ACTIONS, NOT_UNDERSTOOD
@@ -348,6 +349,7 @@ _PICKLISTS: tuple[type[StrEnum], ...] = (
     Level,
     ObligationKind,
     Operation,
+    OwnPurpose,
     Purpose,
     Mark,
     SignatureState,
