@@ -26,12 +26,12 @@ from ledger.verification.policy_history import PolicyHistory, ProvedAct
 from ledger.verification.verification import verify_ledger
 from ledger.vocabulary.picklists import VoteSubject
 from ledger.vocabulary.registration import AbsenceAnnounced, PresenceDeclared
-from tests.crosscheck.test_formats_elsewhere import build, has_go
 from tests.ledger.test_mirror import one_copy, prioritised
 from tests.support.actions import START
 from tests.support.agencies import Agencies
 from tests.support.auditor import run_auditor
 from tests.support.exports import export_of, receipt_of, recorded_policies
+from tests.support.go_programs import build, need_go
 from tests.support.logs import Log, LogSource, signer
 from tests.support.waiting import until
 
@@ -179,8 +179,8 @@ def kind_of(act: ProvedAct) -> str:
     return signed_action.read_recorded(event_bytes.unseal(base64.b64decode(act.event))[0]).kind
 
 
-@pytest.mark.skipif(not has_go(), reason="needs Debian's golang-go")
 def test_another_implementation_agrees(log: Log, calendar: Calendar, tmp_path: Path) -> None:
+    need_go()
     reader = build(tmp_path / "read_policies")
     log.adopt(log.policy)
     log.register("me-nac", absent())
